@@ -1,0 +1,1 @@
+"""File formats and their written specification. Needs neither torch nor click."""

@@ -1,0 +1,58 @@
+"""The .ncx container: codes of a neural audio codec. Its specification is formats/NCX.md.
+
+>>> with open("song.ncx", "rb") as stream:
+...     reader = Reader(stream, "song.ncx")
+...     for packet in reader:
+...         decode(reader.header, packet.payload)
+"""
+
+from ncodec.formats.ncx.annotate import Span, annotate
+from ncodec.formats.ncx.header import Header
+from ncodec.formats.ncx.header_layout import (
+    ARCHITECTURES,
+    CODEC_PARAMETERS,
+    ENTROPY_ADAPTIVE,
+    ENTROPY_CODERS,
+    ENTROPY_PACKED,
+    ENTROPY_TRANSFORMER,
+    REQUIRED_CODEC_PARAMETERS,
+)
+from ncodec.formats.ncx.index import read_index, read_packet
+from ncodec.formats.ncx.packets import (
+    MAX_FRAMES,
+    MAX_PACKETS,
+    MAX_PAYLOAD_BYTES,
+    MAX_SCALES_PER_STREAM,
+    Packet,
+)
+from ncodec.formats.ncx.reader import Reader
+from ncodec.formats.ncx.recovery import Damage
+from ncodec.formats.ncx.signature import SIGNATURE
+from ncodec.formats.ncx.trailer import CodesDigest, Trailer
+from ncodec.formats.ncx.writer import Writer
+
+__all__ = [
+    "ARCHITECTURES",
+    "CODEC_PARAMETERS",
+    "ENTROPY_ADAPTIVE",
+    "ENTROPY_CODERS",
+    "ENTROPY_PACKED",
+    "ENTROPY_TRANSFORMER",
+    "MAX_FRAMES",
+    "MAX_PACKETS",
+    "MAX_PAYLOAD_BYTES",
+    "MAX_SCALES_PER_STREAM",
+    "REQUIRED_CODEC_PARAMETERS",
+    "SIGNATURE",
+    "CodesDigest",
+    "Damage",
+    "Header",
+    "Packet",
+    "Reader",
+    "Span",
+    "Trailer",
+    "Writer",
+    "annotate",
+    "read_index",
+    "read_packet",
+]

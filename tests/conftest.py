@@ -1,0 +1,49 @@
+"""Options and fixtures for all tests."""
+
+import difflib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--regenerate-golden",
+        action="store_true",
+        help="write the golden files anew and print what changed, instead of comparing with them",
+    )
+
+
+@pytest.fixture
+def check_golden(
+    request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
+) -> Callable[[Path, bytes], None]:
+    """Compare content with a golden file, or write that file with --regenerate-golden."""
+    regenerate = request.config.getoption("--regenerate-golden")
+
+    def check(path: Path, content: bytes) -> None:
+        old = path.read_bytes() if path.exists() else None
+        if not regenerate:
+            assert old is not None, f"{path} is missing: pytest --regenerate-golden writes it"
+            assert content == old, f"{path.name} changed:\n{describe_change(old, content)}"
+        elif content != old:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+            with capsys.disabled():
+                change = "new" if old is None else describe_change(old, content)
+                print(f"\n{path.relative_to(GOLDEN)}: {change}")
+
+    return check
+
+
+def describe_change(old: bytes, new: bytes) -> str:
+    try:
+        lines = old.decode().splitlines(), new.decode().splitlines()
+    except UnicodeDecodeError:
+        pairs = enumerate(zip(old, new, strict=False))
+        at = next((i for i, (a, b) in pairs if a != b), min(len(old), len(new)))
+        return f"{len(old)} -> {len(new)} bytes, first difference at byte {at}"
+    return "\n".join(difflib.unified_diff(*lines, lineterm="", n=1))
