@@ -1,0 +1,248 @@
+"""The adaptive coder: frequencies learnt from the packet itself, by whole numbers only.
+
+It needs no training, knows nothing when a key packet starts, and is meant for codecs that have no
+entropy model of their own.
+
+Shapes: B frames of a block, C channels (one for each codebook of each stream, stream by stream),
+K codebook size, P predictors.
+
+Normative. A division is of non-negative whole numbers and drops the remainder. Codes are coded with
+the range coder of `ncodec.entropy.rangecoder` frame by frame, in a frame stream by stream, in a
+stream codebook by codebook; each packet is a payload of its own. A key packet sets what a channel
+(one codebook of one stream) knows back to the start; a dependent packet goes on with it:
+
+- n, the number of frames learnt, 0 at first;
+- long(k), how often code k occurs among the last min(n, 2048) frames learnt;
+- short(k), the same among the last min(n, 32);
+- p, the code of the last frame;
+- next(k), the code that followed the latest k, at first k itself;
+- six weights: uniform 12288, long 2048, short, repeat, next and twin 1024 each at first.
+
+A packet is cut into blocks, of 1 frame while n < 16 and of 4 frames from then on, the last one
+being what is left. All of the above but p stands still in a block. With w for a weight and W for
+the sum of the channel's six, a code k has up to six masses, and its frequency is their sum:
+
+    uniform   max(1, w * 2**21 / (W * codebook_size))
+    long      w * 2**21 / (W * min(n, 2048)) * long(k)     if n > 0
+    short     w * 2**21 / (W * min(n, 32)) * short(k)      if n > 0
+    repeat    w * 2**21 / W        if n > 0 and k = p
+    next      w * 2**21 / W        if n > 0 and k = next(p)
+    twin      w * 2**21 / W        if there is a stream before this one, and k is the code of its
+                                   same codebook in the same frame
+
+After a block, every one of its codes s adds 1024 * mass(s) / frequency(s) to each weight of its
+channel, with the masses that it was coded with; then a channel with W >= 65536 replaces each w by
+w / 2 + 1. Then the block is learnt frame by frame: n, long, short, and, for all frames but the
+first after a key packet's start, next(p) = s. The number of channels times codebook_size is at most
+2**24.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ncodec.entropy.base import EntropyCoder
+from ncodec.entropy.rangecoder import RangeDecoder, RangeEncoder
+from ncodec.errors import LimitExceeded, PayloadError, UsageError
+
+_UNIT = 1 << 10
+_FIRST_WEIGHTS = np.array([12, 2, 1, 1, 1, 1], np.int64) * _UNIT
+_WEIGHTS_LIMIT = 64 * _UNIT
+_ROW_MASS = 1 << 21
+_WINDOWS = (2048, 32)  # long, short
+_FIRST_BLOCKS_END = 16
+_BLOCK = 4
+_MAX_PLACES = 1 << 24
+_MAX_CELLS = 1 << 15
+"""Most table cells of a block laid out at once, so that they stay in the cache."""
+
+_ONE = np.int32(1)
+"""Of the counts' type: where it must convert, ufunc.at is five times slower."""
+
+
+class _Model:
+    """The context of all channels, and the frequencies that it gives.
+
+    A place is the index of a code's cell in a flattened [C, K] table.
+    """
+
+    def __init__(self, n_streams: int, n_codebooks: int, codebook_size: int) -> None:
+        n_channels = n_streams * n_codebooks
+        n_places = n_channels * codebook_size
+        self.n_frames = 0
+        self.codebook_size = codebook_size
+        self.row_starts = np.arange(n_channels) * codebook_size  # place of code 0, [C]
+        self.with_twin = slice(n_codebooks, n_channels)
+        self.twin_of = slice(0, n_channels - n_codebooks)
+        self.counts = np.zeros((len(_WINDOWS), n_places), np.int32)  # long, short
+        self.next = np.arange(n_places)  # place -> place
+        self.recent = np.zeros((max(_WINDOWS), n_channels), np.int64)  # places, a ring of frames
+        self.last_places = self.row_starts
+        self.weights = np.repeat(_FIRST_WEIGHTS[:, None], n_channels, axis=1)  # [P, C]
+        self.start_block()
+
+    @property
+    def block_length(self) -> int:
+        return _BLOCK if self.n_frames >= _FIRST_BLOCKS_END else 1
+
+    def start_block(self) -> None:
+        """Compute what stands still in a block: what each predictor's unit of evidence weighs."""
+        windows = [max(1, min(self.n_frames, length)) for length in _WINDOWS]
+        divisors = np.array(
+            [[self.codebook_size], *([length] for length in windows), [1], [1], [1]]
+        )
+        # Dividing by both at once is the same as dividing twice.
+        self.gains = self.weights * _ROW_MASS // (self.weights.sum(axis=0) * divisors)  # [P, C]
+        np.maximum(self.gains[0], 1, out=self.gains[0])
+        if self.n_frames == 0:
+            self.gains[3:5] = 0
+        self.gains[5, : self.with_twin.start] = 0
+
+    def table(self) -> NDArray[np.int32]:
+        """Return the frequencies [C, K] that all frames of the block share."""
+        uniform, long, short = self.gains[:3, :, None].astype(np.int32)
+        long_counts, short_counts = self.counts.reshape(2, len(long), self.codebook_size)
+        table = long_counts * long
+        table += short_counts * short
+        table += uniform
+        return table
+
+    def learn(self, places: NDArray[np.int64], guesses: NDArray[np.int64]) -> None:
+        """Take in a block and start the next one.
+
+        places   [B, C], of the codes
+        guesses  [2, B, C], the places that repeat and next bet on
+        """
+        gains = self.gains[:, None]  # [P, 1, C]
+        masses = np.zeros((len(gains), *places.shape), np.int64)  # [P, B, C]
+        masses[0] = gains[0]
+        np.multiply(gains[1:3], self.counts[:, places], out=masses[1:3])
+        np.multiply(gains[3:5], places == guesses, out=masses[3:5])
+        if self.with_twin.start < self.with_twin.stop:
+            codes = places - self.row_starts
+            same = codes[:, self.with_twin] == codes[:, self.twin_of]
+            masses[5, :, self.with_twin] = gains[5, :, self.with_twin] * same
+        frequencies = masses.sum(axis=0)
+        masses *= _UNIT
+        masses //= frequencies
+        self.weights += masses.sum(axis=1)
+        full = self.weights.sum(axis=0) >= _WEIGHTS_LIMIT
+        if full.any():
+            self.weights[:, full] = self.weights[:, full] // 2 + 1
+        self._learn_tables(places, guesses[0])
+        self.start_block()
+
+    def _learn_tables(self, places: NDArray[np.int64], before: NDArray[np.int64]) -> None:
+        start, end = self.n_frames, self.n_frames + len(places)
+        known = 1 if start == 0 else 0  # the first frame has none before it
+        self.next[before[known:]] = places[known:]  # where one place comes twice the later stays
+        frames = np.arange(start, end)
+        for counts, length in zip(self.counts, _WINDOWS, strict=True):
+            np.add.at(counts, places.reshape(-1), _ONE)
+            if end > length:
+                leaving = self.recent[(frames[max(0, length - start) :] - length) % max(_WINDOWS)]
+                np.subtract.at(counts, leaving.reshape(-1), _ONE)
+        self.recent[frames % max(_WINDOWS)] = places
+        self.last_places = places[-1]
+        self.n_frames = end
+
+
+class AdaptiveCoder(EntropyCoder):
+    """Range coding with a mixture of six simple predictors, each weighted by its success."""
+
+    number = 1
+    name = "adaptive"
+
+    def __init__(self, *, n_streams: int, n_codebooks: int, codebook_size: int) -> None:
+        super().__init__(n_streams=n_streams, n_codebooks=n_codebooks, codebook_size=codebook_size)
+        self._n_channels = n_streams * n_codebooks
+        if self._n_channels * codebook_size > _MAX_PLACES:
+            raise LimitExceeded(
+                f"adaptive coder: {n_streams} streams of {n_codebooks} codebooks of"
+                f" {codebook_size} codes; the limit is {_MAX_PLACES} codes in all"
+            )
+        self._model: _Model | None = None
+
+    def encode(self, codes: NDArray[np.integer], *, dependent: bool = False) -> bytes:
+        """Return the payload of one packet; see `EntropyCoder.encode`."""
+        ordered = self._check_codes(codes)  # [F, S, Q]
+        frames = ordered.reshape(len(ordered), self._n_channels).astype(np.int64)  # [F, C]
+        model = self._model if dependent else self._new_model()
+        if model is None:
+            raise UsageError("adaptive coder: a dependent packet needs a packet before it")
+        encoder = RangeEncoder()
+        start = 0
+        while start < len(frames):
+            block = frames[start : start + model.block_length]
+            self._encode_block(model, encoder, block)
+            start += len(block)
+        self._model = model
+        return encoder.finish()
+
+    def decode(
+        self, payload: bytes, n_frames: int, *, dependent: bool = False
+    ) -> NDArray[np.int64]:
+        """Return the codes of one packet; see `EntropyCoder.decode`."""
+        self._check_n_frames(n_frames)
+        model = self._model if dependent else self._new_model()
+        self._model = None  # no context is left if this packet fails
+        if model is None:
+            raise PayloadError("adaptive payload: the packet before this one was not decoded")
+        decoder = RangeDecoder(payload)
+        frames = np.empty((n_frames, self._n_channels), np.int64)  # [F, C]
+        start = 0
+        while start < n_frames:
+            block = frames[start : start + model.block_length]
+            self._decode_block(model, decoder, block)
+            start += len(block)
+        decoder.finish()
+        self._model = model
+        codes = frames.reshape(n_frames, self.n_streams, self.n_codebooks)
+        return np.ascontiguousarray(codes.transpose(1, 2, 0))  # [F, S, Q] -> [S, Q, F]
+
+    def _new_model(self) -> _Model:
+        return _Model(self.n_streams, self.n_codebooks, self.codebook_size)
+
+    def _encode_block(self, model: _Model, encoder: RangeEncoder, block: NDArray[np.int64]) -> None:
+        table = model.table()
+        repeat, following, twin = model.gains[3:].astype(np.int32)
+        places = model.row_starts + block  # [B, C]
+        before = np.concatenate([model.last_places[None], places[:-1]])
+        guesses = np.array([before, model.next[before]])
+        at_once = max(1, _MAX_CELLS // table.size)
+        for start in range(0, len(block), at_once):
+            frames = slice(start, start + at_once)
+            rows = np.repeat(table[None], len(block[frames]), axis=0)  # [B, C, K]
+            flat = rows.reshape(-1)
+            offsets = np.arange(len(rows))[:, None] * table.size
+            flat[offsets + guesses[0, frames]] += repeat
+            flat[offsets + guesses[1, frames]] += following
+            if self.n_streams > 1:
+                twins = model.row_starts[model.with_twin] + block[frames, model.twin_of]
+                flat[offsets + twins] += twin[model.with_twin]
+            encoder.encode(block[frames].reshape(-1), rows.reshape(-1, self.codebook_size))
+        model.learn(places, guesses)
+
+    def _decode_block(self, model: _Model, decoder: RangeDecoder, block: NDArray[np.int64]) -> None:
+        """Fill `block` [B, C]."""
+        table = model.table()
+        flat, n = table.reshape(-1), self.n_codebooks
+        repeat, following, twin = model.gains[3:].astype(np.int32)
+        places = np.empty_like(block)
+        guesses = np.empty((2, *block.shape), np.int64)
+        before = model.last_places
+        for i, frame in enumerate(block):
+            after = model.next[before]
+            guesses[0, i], guesses[1, i] = before, after
+            flat[before] += repeat
+            flat[after] += following
+            frame[:n] = decoder.decode(table[:n])
+            for first in range(n, len(frame), n):
+                rows = slice(first, first + n)
+                twins = model.row_starts[rows] + frame[first - n : first]
+                flat[twins] += twin[rows]
+                frame[rows] = decoder.decode(table[rows])
+                flat[twins] -= twin[rows]
+            flat[after] -= following
+            flat[before] -= repeat
+            before = np.add(model.row_starts, frame, out=places[i])
+        model.learn(places, guesses)

@@ -1,0 +1,146 @@
+"""The range coder over integer frequencies: the only module that touches constriction.
+
+Shapes: N symbols, K alphabet size.
+
+Normative. Every symbol s is coded with a row of K positive integer frequencies f whose sum T is at
+most 2**22. With C(s) = f(0) + ... + f(s - 1), the row stands for the cumulative 24-bit table
+
+    scale  = (2**24 - K) / T                        one division, rounded to binary32
+    cum(s) = floor(C(s) * scale) + s                one product, rounded to binary32
+    cum(K) = 2**24
+
+All its operands are exact in binary32, so every machine finds the same table. The coder holds two
+64-bit integers, low = 0 and range = 2**64 - 1 at the start. Coding s sets
+
+    unit  = range >> 24
+    low   = low + unit * cum(s)
+    range = unit * (cum(s + 1) - cum(s))
+
+and then, if range < 2**32, shifts both left by 32 bits. Only the lowest 64 bits of low count as
+low; those above them, with their carries, are the first bits of the payload. A payload is a binary
+fraction, most significant byte first, in the last [low, low + range); all of those decode alike.
+An encoder takes a short one and MUST leave out zero bytes at the end.
+
+A decoder reads zeros beyond the payload's end. With point for the 64 bits of the payload that
+correspond to low, the next symbol is the largest s with
+
+    cum(s) <= floor(((point - low) mod 2**64) / unit)
+
+It MUST refuse a quotient of 2**24 or more, a payload whose last byte is zero, and one of more bytes
+than 8 and 3 for each symbol.
+"""
+
+import constriction
+import numpy as np
+from numpy.typing import NDArray
+
+from ncodec.errors import PayloadError
+
+MAX_ROW_SUM = 1 << 22
+"""Keeps every partial sum of a row, and the rounding of its last symbol, exact in float32."""
+
+_WORD_BYTES = 4
+_MAX_SYMBOL_BYTES = 3  # a frequency of 1 in 2**24 costs 24 bits
+
+_STREAM = constriction.stream  # pyright: ignore[reportAttributeAccessIssue]  (compiled, no stubs)
+
+# perfect=False: perfect=True is another code, 800 times slower. Said explicitly because the
+# default has changed between versions, and prints a notice.
+_CATEGORICAL = _STREAM.model.Categorical(perfect=False)
+
+
+def _table(frequencies: NDArray[np.integer]) -> NDArray[np.float32]:
+    """Return the rows as constriction wants them: float32, row after row in memory."""
+    if frequencies.dtype.kind not in "iu" or frequencies.ndim != 2 or frequencies.shape[1] < 2:
+        raise ValueError(
+            f"frequencies: expected integers [N, K >= 2],"
+            f" found {frequencies.dtype} {list(frequencies.shape)}"
+        )
+    if not frequencies.size:
+        return np.empty(frequencies.shape, np.float32)
+    if frequencies.min() < 1:
+        raise ValueError(f"frequencies: all must be positive, found {frequencies.min()}")
+    table = frequencies.astype(np.float32, order="C")
+    # The sums are exact up to 2**24, and larger ones are still over the limit when rounded.
+    if np.add.reduce(table, axis=1).max() > MAX_ROW_SUM:
+        raise ValueError(f"frequencies: a row adds up to more than {MAX_ROW_SUM}")
+    return table
+
+
+class RangeEncoder:
+    """Appends symbols to a payload."""
+
+    def __init__(self) -> None:
+        self._encoder = _STREAM.queue.RangeEncoder()
+
+    def encode(self, symbols: NDArray[np.integer], frequencies: NDArray[np.integer]) -> None:
+        """Append `symbols`.
+
+        symbols      [N] in [0, K)
+        frequencies  [N, K] positive, each row's sum at most MAX_ROW_SUM
+        """
+        table = _table(frequencies)
+        if symbols.dtype.kind not in "iu" or symbols.shape != table.shape[:1]:
+            raise ValueError(
+                f"symbols: expected integers [{table.shape[0]}],"
+                f" found {symbols.dtype} {list(symbols.shape)}"
+            )
+        if not symbols.size:
+            return
+        if symbols.min() < 0 or symbols.max() >= table.shape[1]:
+            raise ValueError(
+                f"symbols: expected 0 to {table.shape[1] - 1},"
+                f" found {symbols.min()} to {symbols.max()}"
+            )
+        self._encoder.encode(symbols.astype(np.int32, order="C"), _CATEGORICAL, table)
+
+    def finish(self) -> bytes:
+        """Return the payload of all symbols so far."""
+        # constriction ends with a whole word, low + 2**32 - 1 cut to its upper half. The words
+        # before it are taken from there; the tail is chosen anew, to need the fewest bytes.
+        n_words, (low, size) = self._encoder.pos()
+        head = self._encoder.get_compressed()[:n_words].astype(">u4").tobytes()
+        tail = b""
+        if low + (1 << 32) - 1 < 1 << 64:  # otherwise the head has the carry, and no tail is due
+            for n_bytes in range(_WORD_BYTES + 1):
+                unit = 1 << (64 - 8 * n_bytes)
+                value = -(-low // unit) * unit
+                if value < min(low + size, 1 << 64):
+                    tail = value.to_bytes(8, "big")[:n_bytes]
+                    break
+        return (head + tail).rstrip(b"\0")
+
+
+class RangeDecoder:
+    """Reads symbols from a payload, given the rows they were encoded with."""
+
+    def __init__(self, payload: bytes) -> None:
+        if payload[-1:] == b"\0":
+            raise PayloadError("range-coded payload: its last byte is zero")
+        self._n_bytes = len(payload)
+        self._n_symbols = 0
+        padded = payload + bytes(-len(payload) % _WORD_BYTES)
+        words = np.frombuffer(padded, ">u4").astype(np.uint32)
+        self._decoder = _STREAM.queue.RangeDecoder(words)
+
+    def decode(self, frequencies: NDArray[np.integer]) -> NDArray[np.int32]:
+        """Return the next N symbols; `frequencies` [N, K] as for the encoder."""
+        table = _table(frequencies)
+        if not table.size:
+            return np.empty(0, np.int32)
+        try:
+            symbols = self._decoder.decode(_CATEGORICAL, table)
+        except AssertionError as error:
+            raise PayloadError(
+                f"range-coded payload: no symbol fits after {self._n_symbols} symbols"
+            ) from error
+        self._n_symbols += len(symbols)
+        return symbols
+
+    def finish(self) -> None:
+        """Check that the symbols read so far can account for the whole payload."""
+        if self._n_bytes > _MAX_SYMBOL_BYTES * self._n_symbols + 2 * _WORD_BYTES:
+            raise PayloadError(
+                f"range-coded payload: {self._n_bytes} bytes are too many"
+                f" for {self._n_symbols} symbols"
+            )

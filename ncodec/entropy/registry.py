@@ -1,0 +1,30 @@
+"""The table of entropy coders: a new one is one line in each of the two tables."""
+
+from importlib import import_module
+
+from ncodec.entropy.base import EntropyCoder
+from ncodec.errors import ModelMissing, UsageError
+
+CODER_NUMBERS = {"packed": 0, "adaptive": 1, "transformer": 2}
+"""Coder name -> its number in the header."""
+
+_CODERS = {
+    "packed": "ncodec.entropy.packed:PackedCoder",
+    "adaptive": "ncodec.entropy.adaptive:AdaptiveCoder",
+}
+
+
+def open_coder(
+    name_or_number: str | int, *, n_streams: int, n_codebooks: int, codebook_size: int
+) -> EntropyCoder:
+    """Return a new coder with an empty context, for one direction."""
+    names = {number: name for name, number in CODER_NUMBERS.items()}
+    name = names.get(name_or_number) if isinstance(name_or_number, int) else name_or_number
+    if name not in CODER_NUMBERS:
+        known = ", ".join(f"{name} ({number})" for name, number in CODER_NUMBERS.items())
+        raise UsageError(f"entropy coder {name_or_number!r} is unknown; expected one of {known}")
+    if name not in _CODERS:
+        raise ModelMissing(f"entropy coder {name!r} is not part of this installation")
+    module, _, class_name = _CODERS[name].partition(":")
+    coder: type[EntropyCoder] = getattr(import_module(module), class_name)
+    return coder(n_streams=n_streams, n_codebooks=n_codebooks, codebook_size=codebook_size)
