@@ -1,0 +1,383 @@
+"""The main path: audio -> codes -> .ncx, and back.
+
+Shapes: C channels, T samples, S streams, Q codebooks, F frames. A stream is what one run of the
+codec codes: a mono codec codes stereo as two streams of one file.
+
+All networks run with one thread inside, in pieces whose size depends on nothing but the file, so
+that the codes do not depend on the number of threads or on what else is being done.
+"""
+
+import contextlib
+import io
+import math
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ncodec.audio import Resampler, resampled_length
+from ncodec.codes import Codes, CodesWriter, decode_packets, iterate_codes, join
+from ncodec.entropy import CODER_NUMBERS, open_coder
+from ncodec.errors import AudioError, InvalidField, Truncated, UsageError
+from ncodec.formats.ncx import Header, Packet, Reader, Writer
+from ncodec.models.base import CodedChunk
+from ncodec.weights import ModelFile, check_fingerprint, find, load_codec
+
+PIECE_SECONDS = 10.0  # of audio in one pass of the network, and in one packet
+DEFAULT_MODEL = "spectral"
+DEFAULT_ENTROPY = "adaptive"
+
+
+class Source(Protocol):
+    """What is encoded: ncodec.audio.AudioSource, or an array."""
+
+    name: str
+    sample_rate_hz: int
+    tags: dict[str, str]
+
+    @property
+    def n_channels(self) -> int:
+        """C."""
+        ...
+
+    @property
+    def n_samples(self) -> int | None:
+        """T, or None if only reading will tell."""
+        ...
+
+    def blocks(self, n: int) -> Iterator[NDArray[np.float32]]:
+        """Yield [C, n] blocks, the last one shorter."""
+        ...
+
+
+@dataclass(slots=True)
+class ArraySource:
+    """An array [C, T] as a source."""
+
+    wav: NDArray[np.float32]
+    sample_rate_hz: int
+    tags: dict[str, str]
+    name: str = "array"
+
+    @property
+    def n_channels(self) -> int:
+        """C."""
+        return self.wav.shape[0]
+
+    @property
+    def n_samples(self) -> int | None:
+        """T."""
+        return self.wav.shape[1]
+
+    def blocks(self, n: int) -> Iterator[NDArray[np.float32]]:
+        """Yield [C, n] blocks, the last one shorter."""
+        for start in range(0, self.wav.shape[1], n):
+            yield self.wav[:, start : start + n]
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """What one encoding came to."""
+
+    n_samples: int
+    sample_rate_hz: int
+    n_bytes: int
+    payload_bytes: int
+
+    @property
+    def seconds(self) -> float:
+        """Length of the source."""
+        return self.n_samples / self.sample_rate_hz
+
+
+class _OneThread(contextlib.AbstractContextManager[None]):
+    """Torch's operators run with one thread inside, in all of the caller's threads that enter.
+
+    The number of threads is in part a setting of the process, so it comes back when the last of
+    the callers that run side by side leaves.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._before = 1
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._before = torch.get_num_threads()
+            self._inside += 1
+            torch.set_num_threads(1)
+
+    def __exit__(self, *exc_info: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                torch.set_num_threads(self._before)
+
+
+one_thread = _OneThread()
+
+
+def pieces(
+    blocks: Iterator[NDArray[np.float32]], n_channels: int, n: int
+) -> Iterator[tuple[NDArray[np.float32], bool]]:
+    """Cut blocks [C, any] into pieces [C, n], and tell of each whether it is the last.
+
+    The last piece has up to an eighth more: a clip just over one packet stays one packet.
+    """
+    held = np.zeros((n_channels, 0), np.float32)
+    for block in blocks:
+        held = np.concatenate([held, block], axis=1)
+        while held.shape[1] > n + n // 8:
+            yield held[:, :n], False
+            held = held[:, n:]
+    yield held, True
+
+
+def choose_n_q(model: ModelFile, bandwidth_kbps: float | None, n_q: int | None) -> int:
+    """Return how many codebooks to use, given at most one of the two. Raises UsageError."""
+    config = load_codec(model).config
+    if n_q is None:
+        if bandwidth_kbps is None:
+            bandwidth_kbps = config.default_bandwidth_kbps
+        if not math.isfinite(bandwidth_kbps):
+            raise UsageError(f"bandwidth {bandwidth_kbps:g} kbps: expected a number")
+        return config.n_q_for(bandwidth_kbps)
+    if bandwidth_kbps is not None:
+        raise UsageError("give a bandwidth or a number of codebooks, not both")
+    if not 1 <= n_q <= config.n_codebooks:
+        raise UsageError(f"{n_q} codebooks: model {model.model_id!r} has 1 to {config.n_codebooks}")
+    return n_q
+
+
+def encode_audio(
+    source: Source,
+    sink: Any,
+    *,
+    model: ModelFile,
+    n_q: int,
+    entropy: str = DEFAULT_ENTROPY,
+    on_progress: Callable[[int], None] = lambda n_samples: None,
+) -> Encoded:
+    """Encode all of `source` into the writable stream `sink`.
+
+    on_progress  called with the number of source samples that were just taken
+
+    Raises AudioError if the source changes its length while it is read, or has a number of
+    channels that the codec cannot split into streams, ModelMissing without that entropy coder.
+    """
+    codec = load_codec(model)
+    config = codec.config
+    n_streams, odd = divmod(source.n_channels, config.n_channels)
+    if odd:
+        raise AudioError(
+            f"{source.name}: {source.n_channels} channels; model {model.model_id!r} codes "
+            f"{config.n_channels} at a time"
+        )
+    open_coder(  # before the header asks what the coder's model is: it may not be there at all
+        entropy, n_streams=n_streams, n_codebooks=n_q, codebook_size=config.codebook_size
+    )
+    announced = source.n_samples
+    header = Header(
+        architecture=codec.number,
+        model_id=model.model_id,
+        model_fingerprint=model.fingerprint,
+        sample_rate_hz=config.sample_rate_hz,
+        n_channels=source.n_channels,
+        n_streams=n_streams,
+        codebook_size=config.codebook_size,
+        n_codebooks=n_q,
+        samples_per_frame=config.samples_per_frame,
+        entropy=CODER_NUMBERS[entropy],
+        bitrate_bps=round(n_q * config.codebook_bps * n_streams),
+        source_sample_rate_hz=source.sample_rate_hz,
+        n_samples=announced,
+        tags=tuple(source.tags.items()),
+    )
+    writer = Writer(sink, header)
+    packets = CodesWriter(writer)
+    resampler = Resampler(source.sample_rate_hz, config.sample_rate_hz, source.n_channels)
+    n_samples = 0
+
+    def resampled() -> Iterator[NDArray[np.float32]]:
+        nonlocal n_samples
+        for block in source.blocks(max(1, round(PIECE_SECONDS * source.sample_rate_hz))):
+            yield resampler.push(block)
+            n_samples += block.shape[1]
+            on_progress(block.shape[1])
+        yield resampler.push(np.zeros((source.n_channels, 0), np.float32), last=True)
+
+    n_piece = round(PIECE_SECONDS * config.frame_rate_hz) * config.samples_per_frame
+    with one_thread, torch.inference_mode():
+        state = codec.start_encoder(n_streams)
+        for piece, last in pieces(resampled(), source.n_channels, n_piece):
+            wav = torch.from_numpy(np.ascontiguousarray(piece))
+            wav = wav.reshape(n_streams, config.n_channels, -1)  # [C, T] -> [S, C / S, T]
+            chunk = codec.encode_chunk(wav, state, n_q, last=last)
+            if chunk.codes.shape[-1]:
+                packets.write(chunk.codes.numpy(), tuple(chunk.scales.flatten().tolist()))
+    if announced not in (None, n_samples):
+        raise AudioError(
+            f"{source.name}: {announced} samples were announced, {n_samples} were read"
+        )
+    packets.finish(n_samples)
+    return Encoded(n_samples, source.sample_rate_hz, writer.n_bytes, writer.payload_bytes)
+
+
+class Decoding:
+    """A .ncx stream on its way back to audio.
+
+    Attributes:
+        header: of the file.
+        sample_rate_hz: of the audio that comes out.
+        n_channels: of the audio that comes out.
+        n_samples: per channel; None if only the trailer will tell.
+    """
+
+    def __init__(self, reader: Reader, *, codec_rate: bool = False) -> None:
+        self.header = reader.header
+        self._reader = reader
+        model = find(self.header.model_id)
+        check_fingerprint(model, self.header.model_fingerprint, reader.name)
+        self._codec = load_codec(model)
+        self._check_header()
+        self.n_channels = self.header.n_channels
+        source_rate_hz = self.header.source_sample_rate_hz
+        self.sample_rate_hz = self.header.sample_rate_hz if codec_rate else source_rate_hz
+        self.n_samples = self._at(self.sample_rate_hz, self.header.n_samples)
+
+    def _check_header(self) -> None:
+        """Raise InvalidField where the header contradicts the model that it names."""
+        header, config = self.header, self._codec.config
+        wanted = {
+            "architecture": self._codec.number,
+            "sample_rate_hz": config.sample_rate_hz,
+            "samples_per_frame": config.samples_per_frame,
+            "codebook_size": config.codebook_size,
+            "channels_per_stream": config.n_channels,
+        }
+        for name, value in wanted.items():
+            if getattr(header, name) != value:
+                raise InvalidField(
+                    f"{self._reader.name}: header: {name} is {getattr(header, name)}, but model "
+                    f"{header.model_id!r} has {value}"
+                )
+        if header.n_codebooks > config.n_codebooks:
+            raise InvalidField(
+                f"{self._reader.name}: header: {header.n_codebooks} codebooks, but model "
+                f"{header.model_id!r} has {config.n_codebooks}"
+            )
+
+    def _at(self, sample_rate_hz: int, n_source: int | None) -> int | None:
+        """Return the length at a rate of `n_source` samples at the source's."""
+        if n_source is None:
+            return None
+        return resampled_length(n_source, self.header.source_sample_rate_hz, sample_rate_hz)
+
+    def blocks(self) -> Iterator[NDArray[np.float32]]:
+        """Yield float32 [C, T] blocks, `n_samples` samples in all.
+
+        Raises FormatError for a damaged file, after all that comes before the damage.
+        """
+        header, codec = self.header, self._codec
+        resampler = Resampler(header.sample_rate_hz, self.sample_rate_hz, header.n_channels)
+        n_frames = n_decoded = n_given = 0
+        with one_thread, torch.inference_mode():
+            state = codec.start_decoder(header.n_streams)
+            for packet, codes in decode_packets(self._reader):
+                n_frames += packet.n_frames
+                chunk = CodedChunk(torch.from_numpy(codes), self._scales(packet))
+                wav = codec.decode_chunk(chunk, state).reshape(header.n_channels, -1).numpy()
+                n_decoded += wav.shape[1]
+                wav = resampler.push(wav)
+                n_given += wav.shape[1]
+                yield wav
+            n_source = self._n_source()
+            self._check_length(n_source, n_frames)
+            nothing = torch.zeros(header.n_streams, header.n_codebooks, 0, dtype=torch.int64)
+            chunk = CodedChunk(nothing, torch.zeros(header.n_streams, 0))
+            wav = codec.decode_chunk(chunk, state, last=True).reshape(header.n_channels, -1)
+            left = (self._at(header.sample_rate_hz, n_source) or 0) - n_decoded
+            wav = resampler.push(wav.numpy()[:, :left], last=True)
+            self.n_samples = self._at(self.sample_rate_hz, n_source) or 0
+            wav = wav[:, : self.n_samples - n_given]
+            yield np.pad(wav, ((0, 0), (0, self.n_samples - n_given - wav.shape[1])))
+
+    def _scales(self, packet: Packet) -> torch.Tensor:
+        """Return the scales [S, N] of a packet. Raises InvalidField for another number of them."""
+        wanted = self.header.n_streams * self._codec.n_scales(packet.n_frames)
+        if len(packet.scales) != wanted:
+            raise InvalidField(
+                f"{self._reader.name}: packet {packet.number} at byte {packet.offset}: "
+                f"{len(packet.scales)} scales, model {self.header.model_id!r} has {wanted}"
+            )
+        return torch.tensor(packet.scales).reshape(self.header.n_streams, -1)
+
+    def _n_source(self) -> int:
+        trailer, known = self._reader.trailer, self.header.n_samples
+        if known is None and trailer is not None:
+            known = trailer.n_samples
+        if known is None:
+            raise Truncated(f"{self._reader.name}: no trailer, so the length is not known")
+        return known
+
+    def _check_length(self, n_source: int, n_frames: int) -> None:
+        n_codec = self._at(self.header.sample_rate_hz, n_source) or 0
+        wanted = self._codec.n_frames(n_codec)
+        if n_frames != wanted:
+            raise InvalidField(
+                f"{self._reader.name}: {n_source} samples need {wanted} frames, "
+                f"the packets hold {n_frames}"
+            )
+
+
+def encode(
+    wav: Any,
+    sample_rate_hz: int,
+    *,
+    model: str = DEFAULT_MODEL,
+    bandwidth_kbps: float | None = None,
+    n_q: int | None = None,
+    entropy: str = DEFAULT_ENTROPY,
+    tags: dict[str, str] | None = None,
+) -> bytes:
+    """Return `wav` as the bytes of a .ncx file.
+
+    wav             [C, T] or [T] float in [-1, 1], array or tensor
+    bandwidth_kbps  nominal, of each stream; the model's default if neither it nor `n_q` is given
+
+    Raises AudioError for other shapes and for values that are not finite, UsageError for a
+    bandwidth that the model does not have, ModelMissing.
+    """
+    array = np.atleast_2d(np.asarray(wav, dtype=np.float32))
+    if array.ndim != 2:
+        raise AudioError(f"array: shape {array.shape}, expected [channels, samples]")
+    if not np.isfinite(array).all():
+        raise AudioError("array: holds values that are not finite")
+    found = find(model)
+    sink = io.BytesIO()
+    source = ArraySource(array, sample_rate_hz, tags or {})
+    encode_audio(
+        source, sink, model=found, n_q=choose_n_q(found, bandwidth_kbps, n_q), entropy=entropy
+    )
+    return sink.getvalue()
+
+
+def decode(blob: bytes) -> tuple[NDArray[np.float32], int]:
+    """Return the audio [C, T] in the bytes of a .ncx file, and its sample rate in Hz."""
+    decoding = Decoding(Reader(io.BytesIO(blob), "bytes"))
+    return np.concatenate(list(decoding.blocks()), axis=1), decoding.sample_rate_hz
+
+
+def read_codes(path: str | os.PathLike[str]) -> Codes:
+    """Return the codes [S, Q, F] of a .ncx file."""
+    with Path(path).open("rb") as stream:
+        reader = Reader(stream, os.fspath(path))
+        return join(list(iterate_codes(reader)), reader.header)

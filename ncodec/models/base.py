@@ -1,0 +1,162 @@
+"""The contract that every codec architecture meets.
+
+Shapes: B batch, C channels, T samples, Q codebooks, F frames.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from ncodec.errors import ModelInvalid, UsageError
+from ncodec.nn.rvq import ResidualVectorQuantiser
+
+
+@dataclass(frozen=True, slots=True)
+class CodecConfig:
+    """What the container and the commands need to know of any codec."""
+
+    sample_rate_hz: int
+    n_channels: int  # of the waveform one code stream stands for
+    samples_per_frame: int
+    n_codebooks: int
+    codebook_size: int
+    bandwidths_kbps: tuple[float, ...]  # offered by name; any n_q from 1 up is possible
+    default_bandwidth_kbps: float
+
+    @property
+    def frame_rate_hz(self) -> float:
+        """Frames a second."""
+        return self.sample_rate_hz / self.samples_per_frame
+
+    @property
+    def codebook_bps(self) -> float:
+        """Nominal bit/s of one codebook of one code stream."""
+        return self.frame_rate_hz * (self.codebook_size - 1).bit_length()
+
+    def n_q_for(self, bandwidth_kbps: float) -> int:
+        """Return the codebooks that `bandwidth_kbps` (of one stream) pays for.
+
+        Raises UsageError unless it is a whole number of codebooks, from 1 to all of them.
+        """
+        n_q = round(bandwidth_kbps * 1000 / self.codebook_bps)
+        exact = abs(n_q * self.codebook_bps - bandwidth_kbps * 1000) < 1
+        if not exact or not 1 <= n_q <= self.n_codebooks:
+            step = self.codebook_bps / 1000
+            named = ", ".join(f"{kbps:g}" for kbps in self.bandwidths_kbps)
+            raise UsageError(
+                f"bandwidth {bandwidth_kbps:g} kbps: expected a multiple of {step:g} kbps from "
+                f"{step:g} to {step * self.n_codebooks:g}; the usual ones are {named}"
+            )
+        return n_q
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Return the config that `to_dict` described. Raises ModelInvalid on unknown fields."""
+        known = {field.name for field in fields(cls)}
+        if values.keys() != known:
+            differing = ", ".join(sorted(values.keys() ^ known))
+            raise ModelInvalid(f"model config: unknown or missing fields: {differing}")
+        fields_by_name: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in values.items()
+        }
+        return cls(**fields_by_name)
+
+
+@dataclass(frozen=True, slots=True)
+class CodedChunk:
+    """What an encoder makes of one chunk; a packet of a file holds one."""
+
+    codes: Tensor  # [B, Q, F] int64
+    scales: Tensor  # [B, N] float32, N >= 0: levels that the decoder needs, as the codec defines
+
+
+class Codec(nn.Module, ABC):
+    """Waveforms to codes and back, whole or chunk by chunk.
+
+    State carries over from chunk to chunk, so that there is no seam; an architecture defines the
+    chunked form only, and the whole form is one chunk.
+    """
+
+    number: ClassVar[int]  # of the architecture, NCX.md's table
+    name: ClassVar[str]
+    config_class: ClassVar[type[CodecConfig]]
+    presets: ClassVar[Mapping[str, CodecConfig]]
+    quantiser: ResidualVectorQuantiser
+
+    def __init__(self, config: CodecConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    @abstractmethod
+    def n_frames(self, n_samples: int) -> int:
+        """Return how many frames `n_samples` samples are coded in; 0 for 0."""
+
+    @property
+    @abstractmethod
+    def latency_samples(self) -> int:
+        """Samples from an input sample to the output sample that stands for it, when live."""
+
+    @property
+    @abstractmethod
+    def warmup_frames(self) -> int:
+        """Frames before a place from which decoding there equals decoding from the start."""
+
+    @abstractmethod
+    def start_encoder(self, batch: int) -> Any:
+        """Return the state of an encoder before its first sample."""
+
+    @abstractmethod
+    def start_decoder(self, batch: int, first_frame: int = 0) -> Any:
+        """Return the state of a decoder before frame `first_frame`."""
+
+    @abstractmethod
+    def encode_chunk(self, wav: Tensor, state: Any, n_q: int, *, last: bool = False) -> CodedChunk:
+        """Return the codes that become known with `wav`; advance `state`.
+
+        wav    [B, C, T] float32 in [-1, 1] at config.sample_rate_hz, any T
+        last   True with the end of the stream: returns all that is left
+        return codes [B, n_q, F] and the scales of these frames
+        """
+
+    @abstractmethod
+    def decode_chunk(self, chunk: CodedChunk, state: Any, *, last: bool = False) -> Tensor:
+        """Return the samples that become known with a chunk as it was encoded; advance `state`.
+
+        chunk  codes [B, Q, F], any F, 1 <= Q <= config.n_codebooks, and their scales
+        return [B, C, T] float32; over a whole stream at least as many as were encoded
+        """
+
+    @abstractmethod
+    def n_scales(self, n_frames: int) -> int:
+        """Return how many scales, per stream, a chunk of `n_frames` frames has."""
+
+    @abstractmethod
+    def reconstruct(
+        self, wav: Tensor, quantise: Callable[[Tensor], Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Run the whole codec for training, with `quantise` in place of the codes.
+
+        wav       [B, T], at the level that a chunk is brought to
+        quantise  maps latents [B, F, D] to latents, as the quantiser would
+        return    two waveforms [B, T]: what is meant to match sample by sample, and what is heard
+        """
+
+    @torch.inference_mode()
+    def encode(self, wav: Tensor, n_q: int) -> CodedChunk:
+        """Code a whole waveform [B, C, T] as one chunk of n_frames(T) frames."""
+        return self.encode_chunk(wav, self.start_encoder(wav.shape[0]), n_q, last=True)
+
+    @torch.inference_mode()
+    def decode(self, chunk: CodedChunk, n_samples: int) -> Tensor:
+        """Return `n_samples` samples [B, C, n_samples] of what `encode` returned."""
+        wav = self.decode_chunk(chunk, self.start_decoder(len(chunk.codes)), last=True)
+        return wav[..., :n_samples]

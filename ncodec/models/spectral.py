@@ -1,0 +1,299 @@
+r"""`spectral`: a codec in the MDCT domain, ours, made for speed and for little training.
+
+Shapes: B batch, T samples, F frames, N bins (= samples a frame), D latent, W width, Q codebooks.
+
+    wav -> MDCT, MDST -> root -> blocks ----> + -> latents -> RVQ codes
+                          \-> linear skip -/
+    wav <- MDCT bins <- square <- + <- linear skip <- latents <- RVQ codes
+               ^                   \- blocks -------/
+               +- noise * gain of each bin -- blocks
+
+The linear skip starts as the identity on the lowest D bins and the blocks' output layers at zero,
+so the untrained network is already a transform codec, and training starts from there. Noise
+substitution (Herre and Schulz, AES 104, 1998): the decoder also predicts how much noise each bin
+holds, and fills it from a table, so that what cannot be coded still sounds alive. The table and
+the place in it depend on the frame's number alone: decoding is reproducible, from any frame.
+
+Every chunk is brought to one level by its RMS, its only scale, so that a quiet recording is coded
+like a loud one, and silence stays silent. The scale works on the bins of each frame, before the
+overlap, so that a change of scale leaves no seam.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ncodec.models.base import Codec, CodecConfig, CodedChunk
+from ncodec.nn.convnext import ConvNeXtStack
+from ncodec.nn.mdct import Mdct
+from ncodec.nn.rvq import ResidualVectorQuantiser
+
+
+@dataclass(frozen=True, slots=True)
+class SpectralConfig(CodecConfig):
+    """Sizes of the networks, beside what every codec has."""
+
+    latent: int
+    width: int
+    encoder_blocks: int
+    decoder_blocks: int
+    kernel: int  # frames
+    expansion: int
+    lookahead_frames: int  # the decoder waits for this many later frames
+
+
+PRESETS: Mapping[str, SpectralConfig] = MappingProxyType(
+    {
+        "spectral": SpectralConfig(
+            sample_rate_hz=24000,
+            n_channels=1,
+            samples_per_frame=320,
+            n_codebooks=16,
+            codebook_size=1024,
+            bandwidths_kbps=(1.5, 3.0, 6.0, 12.0),
+            default_bandwidth_kbps=6.0,
+            latent=128,
+            width=256,
+            encoder_blocks=6,
+            decoder_blocks=8,
+            kernel=7,
+            expansion=3,
+            lookahead_frames=2,
+        ),
+        "spectral-tiny": SpectralConfig(
+            sample_rate_hz=8000,
+            n_channels=1,
+            samples_per_frame=80,
+            n_codebooks=4,
+            codebook_size=16,
+            bandwidths_kbps=(0.4, 0.8, 1.6),
+            default_bandwidth_kbps=1.6,
+            latent=16,
+            width=24,
+            encoder_blocks=2,
+            decoder_blocks=2,
+            kernel=3,
+            expansion=2,
+            lookahead_frames=1,
+        ),
+    }
+)
+
+NOISE_BITS = 16
+LEVEL = 0.1  # RMS that chunks are brought to
+
+
+def noise_table() -> Tensor:
+    """Return 2**NOISE_BITS uniform numbers of unit variance, the same on every machine.
+
+    SplitMix64 (Steele, Lea and Flood, OOPSLA 2014) in integers, then one exact division.
+    """
+    with np.errstate(over="ignore"):
+        z = np.arange(1, 2**NOISE_BITS + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    uniform = (z >> np.uint64(40)).astype(np.float64) / 2**23 - 1  # [-1, 1)
+    return torch.from_numpy((uniform * 3**0.5).astype(np.float32))
+
+
+@dataclass(slots=True)
+class EncoderState:
+    """What a spectral encoder remembers between chunks."""
+
+    pending: Tensor  # [B, t] samples: the last whole hop, then what is not yet a hop
+    past: list[Tensor]
+    n_samples: int = 0
+
+
+@dataclass(slots=True)
+class DecoderState:
+    """What a spectral decoder remembers between chunks."""
+
+    past: list[Tensor]
+    waiting: Tensor  # [B, <= lookahead, D] latents whose frame has not been made yet
+    scales: Tensor  # [B, <= lookahead] of these frames
+    overlap: Tensor  # [B, N] second half of the last frame
+    next_frame: int
+    skip_frames: int  # outputs to drop: the decoder is still ahead of its first frame
+    skip_hops: int = 1  # the first hop has no neighbour before it
+
+
+def compand(bins: Tensor) -> Tensor:
+    """Return sign(x) sqrt(|x|): halves the range in dB that the network must cover."""
+    return bins.sign() * bins.abs().sqrt()
+
+
+def expand(bins: Tensor) -> Tensor:
+    """Undo `compand`."""
+    return bins * bins.abs()
+
+
+class SpectralCodec(Codec):
+    """MDCT frames, causal ConvNeXt networks, residual vector quantiser."""
+
+    number = 1
+    name = "spectral"
+    config_class = SpectralConfig
+    presets = PRESETS
+    config: SpectralConfig
+
+    def __init__(self, config: SpectralConfig) -> None:
+        super().__init__(config)
+        bins, width, latent = config.samples_per_frame, config.width, config.latent
+        self.mdct = Mdct(bins)
+        self.encoder_in = nn.Linear(2 * bins, width)
+        self.encoder = ConvNeXtStack(width, config.encoder_blocks, config.kernel, config.expansion)
+        self.encoder_out = nn.Linear(width, latent)
+        self.encoder_skip = nn.Linear(bins, latent, bias=False)
+        self.quantiser = ResidualVectorQuantiser(config.n_codebooks, config.codebook_size, latent)
+        self.decoder_in = nn.Linear(latent, width)
+        self.decoder = ConvNeXtStack(width, config.decoder_blocks, config.kernel, config.expansion)
+        self.decoder_out = nn.Linear(width, 2 * bins)  # coefficients, noise gains
+        self.decoder_skip = nn.Linear(latent, bins, bias=False)
+        self.noise: Tensor
+        self.register_buffer("noise", noise_table(), persistent=False)
+        with torch.no_grad():
+            self.encoder_skip.weight.copy_(torch.eye(latent, bins))
+            self.decoder_skip.weight.copy_(torch.eye(bins, latent))
+            for layer in (self.encoder_out, self.decoder_out):
+                layer.weight.zero_()
+                layer.bias.zero_()
+            self.decoder_out.bias[bins:] = -3.0  # little noise to begin with
+
+    def n_frames(self, n_samples: int) -> int:
+        """Return ceil(T / N) + 1: every sample lies in two frames. 0 for 0."""
+        return -(-n_samples // self.config.samples_per_frame) + 1 if n_samples else 0
+
+    @property
+    def latency_samples(self) -> int:
+        """One frame is gathered, one more overlaps, and the decoder looks ahead."""
+        return (2 + self.config.lookahead_frames) * self.config.samples_per_frame
+
+    @property
+    def warmup_frames(self) -> int:
+        """The blocks' context, and the frame that overlaps."""
+        return self.config.decoder_blocks * (self.config.kernel - 1) + 1
+
+    def start_encoder(self, batch: int) -> EncoderState:
+        """Return the state before the first sample: a hop of silence."""
+        before = self.mdct.cosine.new_zeros(batch, self.config.samples_per_frame)
+        return EncoderState(before, self.encoder.start(batch))
+
+    def start_decoder(self, batch: int, first_frame: int = 0) -> DecoderState:
+        """Return the state before frame `first_frame`."""
+        like, config = self.mdct.cosine, self.config
+        return DecoderState(
+            past=self.decoder.start(batch),
+            waiting=like.new_zeros(batch, 0, config.latent),
+            scales=like.new_zeros(batch, 0),
+            overlap=like.new_zeros(batch, config.samples_per_frame),
+            next_frame=first_frame,
+            skip_frames=config.lookahead_frames,
+        )
+
+    def n_scales(self, n_frames: int) -> int:
+        """Return 1: the level of the chunk."""
+        return min(1, n_frames)
+
+    def latents(
+        self, samples: Tensor, gain: Tensor, past: list[Tensor]
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Map [B, (F + 1) N] samples, times gain [B, 1], to latents [B, F, D]."""
+        with torch.autocast(samples.device.type, enabled=False):
+            cosine, sine = self.mdct(samples * gain)
+            root = compand(cosine)
+            skipped = self.encoder_skip(root)
+        hidden, past = self.encoder(self.encoder_in(torch.cat([root, compand(sine)], -1)), past)
+        return skipped + self.encoder_out(hidden), past
+
+    def bins(self, hidden: Tensor, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """Return MDCT coefficients and noise gains, [B, F, N] each, both with the root undone."""
+        root, gain = self.decoder_out(hidden).chunk(2, -1)
+        return expand(root + self.decoder_skip(latents)), F.softplus(gain).square()
+
+    def noise_at(self, first_frame: int, n_frames: int) -> Tensor:
+        """Return the noise [F, N] of `n_frames` frames from number `first_frame` on."""
+        number = torch.arange(first_frame, first_frame + n_frames, device=self.noise.device)
+        start = (number * 40503) % 2**NOISE_BITS  # Knuth's multiplicative hash, 16 bits
+        place = start[:, None] + torch.arange(self.config.samples_per_frame, device=start.device)
+        return self.noise[place % 2**NOISE_BITS]
+
+    def encode_chunk(
+        self, wav: Tensor, state: EncoderState, n_q: int, *, last: bool = False
+    ) -> CodedChunk:
+        """See Codec.encode_chunk."""
+        hop = self.config.samples_per_frame
+        state.n_samples += wav.shape[-1]
+        samples = torch.cat([state.pending, wav[:, 0]], 1)
+        if last and state.n_samples:
+            samples = F.pad(samples, (0, -samples.shape[1] % hop + hop))
+        n_frames = samples.shape[1] // hop - 1
+        if n_frames < 1:
+            state.pending = samples
+            codes = torch.empty(len(wav), n_q, 0, dtype=torch.int64, device=wav.device)
+            return CodedChunk(codes, samples.new_zeros(len(wav), 0))
+        state.pending = samples[:, n_frames * hop :]
+        samples = samples[:, : (n_frames + 1) * hop]
+        scale = samples.square().mean(1, keepdim=True).sqrt()
+        gain = torch.where(scale > 0, LEVEL / scale, 0)
+        latents, state.past = self.latents(samples, gain, state.past)
+        return CodedChunk(self.quantiser.encode(latents, n_q), scale)
+
+    def decode_chunk(self, chunk: CodedChunk, state: DecoderState, *, last: bool = False) -> Tensor:
+        """See Codec.decode_chunk."""
+        fresh = self.quantiser.decode(chunk.codes)
+        ready = torch.cat([state.waiting, fresh], 1)
+        scales = chunk.scales.expand(-1, fresh.shape[1])
+        scales = torch.cat([state.scales, scales], 1)
+        if last and ready.shape[1]:
+            fresh = F.pad(fresh, (0, 0, 0, self.config.lookahead_frames))
+        if not fresh.shape[1]:
+            return fresh.new_zeros(len(fresh), 1, 0)
+        hidden, state.past = self.decoder(self.decoder_in(fresh), state.past)
+        dropped = min(state.skip_frames, hidden.shape[1])
+        state.skip_frames -= dropped
+        hidden = hidden[:, dropped:]
+        n_frames = hidden.shape[1]
+        coefficients, gains = self.bins(hidden, ready[:, :n_frames])
+        coefficients = coefficients + gains * self.noise_at(state.next_frame, n_frames)
+        coefficients = coefficients * (scales[:, :n_frames, None] / LEVEL)
+        state.waiting, state.scales = ready[:, n_frames:], scales[:, n_frames:]
+        state.next_frame += n_frames
+        return self._overlap(coefficients, state).unsqueeze(1)
+
+    def _overlap(self, coefficients: Tensor, state: DecoderState) -> Tensor:
+        """Overlap-add [B, F, N] coefficients onto the state's half frame: [B, T] samples."""
+        hop = self.config.samples_per_frame
+        if not coefficients.shape[1]:
+            return state.overlap[:, :0]
+        samples = self.mdct.inverse(coefficients)
+        samples[:, :hop] += state.overlap
+        state.overlap = samples[:, -hop:]
+        done = samples[:, state.skip_hops * hop : -hop]
+        state.skip_hops = 0
+        return done
+
+    def reconstruct(
+        self, wav: Tensor, quantise: Callable[[Tensor], Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """See Codec.reconstruct: the first waveform is without the noise."""
+        hop, lookahead = self.config.samples_per_frame, self.config.lookahead_frames
+        n_samples = wav.shape[1]
+        samples = F.pad(wav, (hop, -n_samples % hop + hop))
+        gain = wav.new_ones(len(wav), 1)
+        latents, _ = self.latents(samples, gain, self.encoder.start(len(wav)))
+        latents = quantise(latents.float())
+        padded = F.pad(latents, (0, 0, 0, lookahead))
+        hidden, _ = self.decoder(self.decoder_in(padded), self.decoder.start(len(wav)))
+        with torch.autocast(wav.device.type, enabled=False):
+            plain, gains = self.bins(hidden[:, lookahead:].float(), latents)
+            first = int(torch.randint(2**NOISE_BITS, ()))
+            noise = self.noise_at(first, plain.shape[1])
+            both = self.mdct.inverse(torch.cat([plain, plain + gains * noise]))
+        plain, whole = both[:, hop : hop + n_samples].chunk(2)
+        return plain, whole

@@ -1,0 +1,1 @@
+"""Training: configuration, data, losses, quantiser, loop. Only the train command imports this."""

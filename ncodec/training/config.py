@@ -1,0 +1,107 @@
+"""A training run's settings, read from TOML; unknown keys are refused."""
+
+import tomllib
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from ncodec.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class DataConfig:
+    """Where audio comes from and how crops are drawn."""
+
+    folders: tuple[str, ...]
+    packed: str  # path of the packed corpus, made once
+    validation: tuple[str, ...]  # path patterns never trained on
+    weights: tuple[tuple[str, float], ...]  # (path pattern, share of crops)
+    seconds: float = 1.0
+    gain_db: tuple[float, float] = (-6.0, 6.0)  # around the level that a chunk is coded at
+    mix: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class QuantiserConfig:
+    """How codebooks learn."""
+
+    decay: float = 0.98
+    revive_every: int = 50
+    fit_seconds: float = 600.0  # of audio for the k-means start
+    n_q: tuple[int, ...] = (1, 2, 3, 4, 6, 8, 12, 16)  # drawn per example
+    n_q_weights: tuple[float, ...] = (1, 4, 1, 4, 1, 4, 1, 4)
+
+
+@dataclass(frozen=True, slots=True)
+class OptimiserConfig:
+    """AdamW, linear warm-up, cosine to a tenth."""
+
+    steps: int = 10000
+    batch_size: int = 16
+    decoder_rate: float = 4e-4
+    encoder_rate: float = 8e-5
+    warmup: int = 200
+    weight_decay: float = 1e-3
+    clip: float = 1.0
+    average: float = 0.999  # of the weights that are kept
+
+
+@dataclass(frozen=True, slots=True)
+class LossConfig:
+    """Weights of the losses."""
+
+    stft: float = 1.0
+    mel: float = 1.0
+    commitment: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """One run."""
+
+    preset: str
+    model_id: str
+    licence: str
+    data: DataConfig
+    quantiser: QuantiserConfig
+    optimiser: OptimiserConfig
+    loss: LossConfig
+    architecture: str = "spectral"
+    seed: int = 1
+    log_every: int = 50
+    save_every: int = 500
+    bfloat16: bool = True
+
+
+def _build(kind: type, values: dict[str, Any], place: str) -> Any:
+    known = {field.name: field.type for field in fields(kind)}
+    unknown = values.keys() - known.keys()
+    if unknown:
+        names = ", ".join(sorted(unknown))
+        raise UsageError(f"{place}: unknown keys: {names}; known: {', '.join(known)}")
+    built: dict[str, Any] = {}
+    for name, value in values.items():
+        inner = known[name]
+        if isinstance(inner, type) and is_dataclass(inner):
+            built[name] = _build(inner, value, f"{place} [{name}]")
+        else:
+            built[name] = _frozen(value)
+    try:
+        return kind(**built)
+    except TypeError as error:
+        raise UsageError(f"{place}: {error}") from None
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
+
+
+def read_config(path: Path) -> TrainConfig:
+    """Read a run's settings. Raises UsageError for bad TOML, unknown or missing keys."""
+    try:
+        values = tomllib.loads(path.read_text())
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{path}: {error}") from None
+    for section in ("quantiser", "optimiser", "loss"):
+        values.setdefault(section, {})
+    return _build(TrainConfig, values, str(path))

@@ -1,0 +1,215 @@
+"""The training loop: one process, resumable, stops cleanly at a time limit.
+
+Shapes: B batch, T samples, F frames, D latent.
+"""
+
+import copy
+import csv
+import math
+import os
+import random
+import time
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ncodec.training.config import TrainConfig
+from ncodec.training.data import Crops, PackedCorpus, pack
+from ncodec.training.losses import reconstruction
+from ncodec.training.quantiser import TrainedQuantiser
+
+
+def rate_factor(step: int, warmup: int, steps: int) -> float:
+    """Return the share of the peak learning rate: linear warm-up, then cosine to a tenth."""
+    if step < warmup:
+        return (step + 1) / warmup
+    progress = min(1.0, (step - warmup) / max(1, steps - warmup))
+    return 0.1 + 0.45 * (1 + math.cos(math.pi * progress))
+
+
+class Run:
+    """Model, optimiser and everything else that a checkpoint must hold."""
+
+    def __init__(self, config: TrainConfig, folder: Path, device: str = "cpu") -> None:
+        from ncodec.registry import architecture
+
+        torch.manual_seed(config.seed)
+        self.config, self.folder, self.device = config, folder, torch.device(device)
+        kind = architecture(config.architecture)
+        self.model = kind(kind.presets[config.preset]).to(self.device)
+        self.quantiser = TrainedQuantiser(self.model.quantiser, config.quantiser.decay)
+        self.quantiser.to(self.device)
+        encoder = [p for n, p in self.model.named_parameters() if n.startswith("encoder")]
+        decoder = [p for n, p in self.model.named_parameters() if not n.startswith("encoder")]
+        optimiser = config.optimiser
+        self.optimiser = torch.optim.AdamW(
+            [
+                {"params": encoder, "peak": optimiser.encoder_rate},
+                {"params": decoder, "peak": optimiser.decoder_rate},
+            ],
+            betas=(0.9, 0.99),
+            weight_decay=optimiser.weight_decay,
+        )
+        self.average = copy.deepcopy(self.model)
+        self.step = 0
+        self.seconds = 0.0
+        self.rng = random.Random(config.seed)
+
+    def state(self) -> dict[str, Any]:
+        """Return all that `load` needs to go on exactly as if never stopped."""
+        return {
+            "model": self.model.state_dict(),
+            "quantiser": self.quantiser.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "average": self.average.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+            "torch_rng": torch.get_rng_state(),
+            "python_rng": self.rng.getstate(),
+        }
+
+    def save(self) -> None:
+        """Write the checkpoint beside, then rename: a killed run keeps the one before."""
+        beside = self.folder / ".checkpoint.tmp"
+        torch.save(self.state(), beside)
+        os.replace(beside, self.folder / "checkpoint.pt")  # noqa: PTH105
+
+    def load(self) -> None:
+        """Go on from the checkpoint in the run's folder."""
+        state = torch.load(self.folder / "checkpoint.pt", map_location="cpu", weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.quantiser.load_state_dict(state["quantiser"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.average.load_state_dict(state["average"])
+        self.step, self.seconds = state["step"], state["seconds"]
+        torch.set_rng_state(state["torch_rng"])
+        version, internal, gauss = state["python_rng"]
+        self.rng.setstate((version, tuple(internal), gauss))
+
+    @torch.no_grad()
+    def start_codebooks(self, crops: Crops) -> None:
+        """Fit the codebooks to latents of the untrained encoder."""
+        n_batches = math.ceil(
+            self.config.quantiser.fit_seconds
+            / (self.config.data.seconds * self.config.optimiser.batch_size)
+        )
+        latents = []
+
+        def keep(batch: Tensor) -> Tensor:
+            latents.append(batch.reshape(-1, batch.shape[-1]))
+            return batch
+
+        for wav in islice(crops.batches(self.config.optimiser.batch_size, seed=0), n_batches):
+            self.model.reconstruct(wav.to(self.device), keep)
+        self.quantiser.fit(torch.cat(latents))
+
+    def _train_step(self, wav: Tensor) -> dict[str, Tensor]:
+        config, settings = self.config, self.config.quantiser
+        drawn = self.rng.choices(settings.n_q, settings.n_q_weights, k=len(wav))
+        n_q = torch.tensor(drawn, device=self.device)
+        results = []
+
+        def quantise(latents: Tensor) -> Tensor:
+            revive = self.step % settings.revive_every == settings.revive_every - 1
+            results.append(self.quantiser(latents, n_q, revive=revive))
+            return results[-1].latents
+
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.bfloat16):
+            plain, whole = self.model.reconstruct(wav, quantise)
+        losses = reconstruction(wav, plain, whole, self.model.config.sample_rate_hz, self.rng)
+        losses["commitment"] = results[0].commitment
+        weights = asdict(config.loss)
+        total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
+        factor = rate_factor(self.step, config.optimiser.warmup, config.optimiser.steps)
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["peak"] * factor
+        self.optimiser.zero_grad(set_to_none=True)
+        total.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.optimiser.clip)
+        self.optimiser.step()
+        self._move_average()
+        return {**losses, "left": results[0].relative_error, "gradient": norm}
+
+    @torch.no_grad()
+    def _move_average(self) -> None:
+        keep = min(self.config.optimiser.average, (self.step + 1) / (self.step + 10))
+        for slow, fast in zip(self.average.parameters(), self.model.parameters(), strict=True):
+            slow.lerp_(fast, 1 - keep)
+        self.average.quantiser.codebooks.copy_(self.model.quantiser.codebooks)
+
+    def train(self, crops: Crops, time_limit_s: float) -> bool:
+        """Train until the last step or the time limit. Returns whether the run is finished."""
+        config, start = self.config, time.monotonic()
+        before = self.seconds
+        sums: dict[str, float] = {}
+        batches = crops.batches(config.optimiser.batch_size, config.seed + 1, first=self.step)
+        bar = tqdm(total=config.optimiser.steps, initial=self.step, disable=None, unit="step")
+        self.model.train()
+        while self.step < config.optimiser.steps and time.monotonic() - start < time_limit_s:
+            losses = self._train_step(next(batches).to(self.device))
+            self.step += 1
+            bar.update()
+            self.seconds = before + time.monotonic() - start
+            for name, loss in losses.items():
+                sums[name] = sums.get(name, 0.0) + loss.item() / config.log_every
+            if self.step % config.log_every == 0:
+                self._log(sums)
+                sums = {}
+            if self.step % config.save_every == 0:
+                self.save()
+                self.export()
+        self.save()
+        self.export()
+        return self.step >= config.optimiser.steps
+
+    def _log(self, means: dict[str, float]) -> None:
+        row = {"step": self.step, "seconds": round(self.seconds, 1)}
+        row |= {name: float(np.format_float_positional(v, 5)) for name, v in means.items()}
+        path = self.folder / "log.csv"
+        with path.open("a", newline="") as stream:
+            writer = csv.DictWriter(stream, list(row))
+            if stream.tell() == 0:
+                writer.writeheader()
+            writer.writerow(row)
+
+    def export(self) -> None:
+        """Write the averaged weights as a model file."""
+        from ncodec.weights import save_codec
+
+        facts = {
+            "steps": self.step,
+            "hours": round(self.seconds / 3600, 2),
+            "device": self.device.type,
+            "licence": self.config.licence,
+        }
+        save_codec(self.folder / f"{self.config.model_id}.safetensors", self.config.model_id,
+                   self.average, facts)  # fmt: skip
+
+
+def train(
+    config: TrainConfig, folder: Path, *, resume: bool, time_limit_s: float, device: str
+) -> bool:
+    """Run `config` in `folder`. Returns whether it came to its last step."""
+    folder.mkdir(parents=True, exist_ok=True)
+    packed = Path(config.data.packed)
+    run = Run(config, folder, device)
+    if not packed.with_suffix(".npy").exists():
+        folders = [Path(name) for name in config.data.folders]
+        pack(folders, run.model.config.sample_rate_hz, packed)
+    corpus = PackedCorpus(packed, config.data.validation)
+    n_samples = round(config.data.seconds * run.model.config.sample_rate_hz)
+    crops = Crops(
+        corpus, config.data.weights, n_samples, run.model.config.sample_rate_hz,
+        config.data.gain_db, config.data.mix,
+    )  # fmt: skip
+    if resume and (folder / "checkpoint.pt").exists():
+        run.load()
+    else:
+        run.start_codebooks(crops)
+    return run.train(crops, time_limit_s)

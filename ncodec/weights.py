@@ -1,0 +1,190 @@
+"""Model files: one self-describing .safetensors each, found by id, named by its digest.
+
+The header of a .safetensors file is JSON, so a listing reads no weights and needs no torch.
+"""
+
+import functools
+import hashlib
+import json
+import os
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ncodec.errors import ModelInvalid, ModelMismatch, ModelMissing
+
+if TYPE_CHECKING:
+    from ncodec.models.base import Codec
+
+SHIPPED = Path(__file__).parent / "weights"
+HEADER_LIMIT = 1 << 20
+FINGERPRINT_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """What a model file says of itself."""
+
+    path: Path
+    model_id: str
+    architecture: str
+    config: Mapping[str, Any]
+    facts: Mapping[str, Any]  # licence, steps, hours and the like
+    n_parameters: int
+    stamp: tuple[int, int]  # size and time of change when it was described
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the file, computed when it is first asked for."""
+        return _sha256(self.path, self.stamp)
+
+    @property
+    def fingerprint(self) -> bytes:
+        """First bytes of the digest, as they stand in the header of a .ncx file."""
+        return bytes.fromhex(self.sha256)[:FINGERPRINT_BYTES]
+
+
+def _read_header(path: Path) -> dict[str, Any]:
+    with path.open("rb") as stream:
+        start = stream.read(8)
+        if len(start) < 8:
+            raise ModelInvalid(f"{path}: not a .safetensors file: {len(start)} bytes")
+        (size,) = struct.unpack("<Q", start)
+        if size > HEADER_LIMIT:
+            raise ModelInvalid(f"{path}: header of {size} bytes, the limit is {HEADER_LIMIT}")
+        try:
+            return json.loads(stream.read(size))
+        except ValueError as error:
+            raise ModelInvalid(f"{path}: header is not JSON: {error}") from None
+        except RecursionError:
+            raise ModelInvalid(f"{path}: header is nested too deep") from None
+
+
+@functools.cache
+def _sha256(path: Path, _stamp: tuple[int, int]) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def describe(path: Path) -> ModelFile:
+    """Read what a model file says of itself. Raises ModelInvalid."""
+    header = _read_header(path)
+    try:
+        metadata = header.pop("__metadata__", {})
+        about = json.loads(metadata["ncodec"])
+        counts = [
+            functools.reduce(lambda a, b: a * b, entry["shape"], 1) for entry in header.values()
+        ]
+        stat = path.stat()
+        return ModelFile(
+            path=path,
+            model_id=about["model_id"],
+            architecture=about["architecture"],
+            config=about["config"],
+            facts=about["facts"],
+            n_parameters=sum(counts),
+            stamp=(stat.st_size, stat.st_mtime_ns),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ModelInvalid(f"{path}: not a model file of ncodec: {error}") from None
+
+
+def cache_folder() -> Path:
+    """Return where models that did not come with the package are kept.
+
+    `$NCODEC_CACHE`, or `ncodec` below `$XDG_CACHE_HOME` or `~/.cache`.
+    """
+    if chosen := os.environ.get("NCODEC_CACHE"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ncodec"
+
+
+def installed(on_invalid: Callable[[ModelInvalid], None]) -> dict[str, ModelFile]:
+    """Return all models that are there, by id: those of the package, then those of the cache.
+
+    on_invalid  called for each file that is not a model: one bad file must not hide the others
+    """
+    found: dict[str, ModelFile] = {}
+    for folder in (SHIPPED, cache_folder() / "models"):
+        for path in sorted(folder.glob("*.safetensors")):
+            try:
+                model = describe(path)
+            except ModelInvalid as error:
+                on_invalid(error)
+            else:
+                found.setdefault(model.model_id, model)
+    return found
+
+
+def find(name: str) -> ModelFile:
+    """Return the model of that id, or the default model of the architecture of that name.
+
+    Raises ModelMissing, which also names the files that could not be read.
+    """
+    invalid: list[ModelInvalid] = []
+    models = installed(invalid.append)
+    if name in models:
+        return models[name]
+    of_kind = [model for model in models.values() if model.architecture == name]
+    if of_kind:
+        return of_kind[0]
+    known = ", ".join(models) or "none"
+    faults = "".join(f"; {error}" for error in invalid)
+    raise ModelMissing(f"model {name!r}: not installed; installed: {known}{faults}")
+
+
+def check_fingerprint(model: ModelFile, wanted: bytes, source: str) -> None:
+    """Raise ModelMismatch unless `model` is the very one that made `source`."""
+    if model.fingerprint != wanted:
+        raise ModelMismatch(
+            f"{source}: made with weights {wanted.hex()} of model {model.model_id!r}; "
+            f"installed: {model.fingerprint.hex()} ({model.path.name})"
+        )
+
+
+def load_codec(model: ModelFile) -> "Codec":
+    """Return the codec of a model file, ready to run in float32. Raises ModelInvalid."""
+    return _load(model.path, model.sha256)
+
+
+@functools.lru_cache(maxsize=2)
+def _load(path: Path, sha256: str) -> "Codec":
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    from ncodec.registry import architecture
+
+    blob = path.read_bytes()
+    if hashlib.sha256(blob).hexdigest() != sha256:
+        raise ModelInvalid(f"{path}: changed while it was read")
+    about = describe(path)
+    kind = architecture(about.architecture)
+    codec = kind(kind.config_class.from_dict(dict(about.config)))
+    try:
+        codec.load_state_dict({name: tensor.float() for name, tensor in load(blob).items()})
+    except (RuntimeError, SafetensorError) as error:
+        raise ModelInvalid(f"{path}: weights do not fit the architecture: {error}") from None
+    return codec.eval().requires_grad_(False)
+
+
+def save_codec(path: Path, model_id: str, codec: "Codec", facts: Mapping[str, Any]) -> None:
+    """Write a codec's weights in half precision, with all that a decoder must know."""
+    import torch
+    from safetensors.torch import save
+
+    about = {
+        "model_id": model_id,
+        "architecture": codec.name,
+        "config": codec.config.to_dict(),
+        "facts": dict(facts),
+    }
+    tensors = {
+        name: tensor.detach().cpu().to(torch.float16).contiguous()
+        for name, tensor in codec.state_dict().items()
+    }
+    blob = save(tensors, {"ncodec": json.dumps(about, sort_keys=True)})
+    beside = path.with_name(f".{path.name}.tmp")
+    beside.write_bytes(blob)
+    beside.replace(path)

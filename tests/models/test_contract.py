@@ -1,0 +1,184 @@
+"""What every architecture must do. A new one is covered by being registered."""
+
+import pytest
+import torch
+
+from ncodec.errors import ModelInvalid, UsageError
+from ncodec.formats.ncx import ARCHITECTURES
+from ncodec.models.base import Codec, CodedChunk
+from ncodec.registry import architecture, names
+
+BATCH = 2
+
+
+def signal(codec: Codec, n_samples: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(n_samples)
+    shape = (BATCH, codec.config.n_channels, n_samples)
+    return 0.2 * torch.randn(shape, generator=generator)
+
+
+def cut(n: int, sizes: tuple[int, ...]) -> list[slice]:
+    """Cut `n` into pieces of `sizes`, over and over; pieces of nothing are among them."""
+    places, start = [], 0
+    while start < n:
+        for size in (*sizes, 0):
+            places.append(slice(start, min(n, start + size)))
+            start = min(n, start + size)
+    return places
+
+
+@pytest.mark.parametrize("name", sorted(names()))
+def test_number_is_the_one_in_the_specification(name: str) -> None:
+    assert ARCHITECTURES[architecture(name).number] == name
+    assert architecture(name).name == name
+
+
+@pytest.mark.parametrize("frames", [0, 1, 2, 37])
+@pytest.mark.parametrize("beyond", [-1, 0, 1])
+def test_shapes(codec: Codec, frames: int, beyond: int) -> None:
+    n_samples = max(0, frames * codec.config.samples_per_frame + beyond)
+    n_q = codec.config.n_codebooks - 1
+    chunk = codec.encode(signal(codec, n_samples), n_q)
+    n_frames = codec.n_frames(n_samples)
+    assert chunk.codes.shape == (BATCH, n_q, n_frames)
+    assert chunk.codes.dtype == torch.int64
+    assert chunk.scales.shape == (BATCH, codec.n_scales(n_frames))
+    decoded = codec.decode(chunk, n_samples)
+    assert decoded.shape == (BATCH, codec.config.n_channels, n_samples)
+    assert decoded.isfinite().all()
+
+
+def test_codes_are_in_range_and_use_more_than_one(codec: Codec) -> None:
+    codes = codec.encode(signal(codec, 8000), codec.config.n_codebooks).codes
+    assert codes.min() >= 0
+    assert codes.max() < codec.config.codebook_size
+    assert len(codes.unique()) > 4
+
+
+def test_fewer_codebooks_are_the_first_of_more(codec: Codec) -> None:
+    wav = signal(codec, 5000)
+    every = codec.encode(wav, codec.config.n_codebooks).codes
+    assert torch.equal(codec.encode(wav, 2).codes, every[:, :2])
+
+
+@torch.inference_mode()
+def test_encoding_in_chunks_at_one_level_equals_whole(codec: Codec) -> None:
+    wav = signal(codec, 6001)
+    hop = codec.config.samples_per_frame
+    wav[..., :] = wav[..., :hop].repeat(1, 1, 6001 // hop + 1)[..., :6001]  # level never changes
+    whole = codec.encode(wav, 3)
+    state = codec.start_encoder(BATCH)
+    places = cut(6001, (hop * 20,))
+    parts = [codec.encode_chunk(wav[..., place], state, 3) for place in places]
+    parts.append(codec.encode_chunk(wav[..., :0], state, 3, last=True))
+    codes = torch.cat([part.codes for part in parts], -1)
+    assert codes.shape == whole.codes.shape
+    interior = slice(20, codes.shape[-1] - 20)  # the first and last chunks are padded with silence
+    assert (codes[..., interior] != whole.codes[..., interior]).float().mean() < 0.02
+
+
+@torch.inference_mode()
+def test_encoding_takes_chunks_of_any_size(codec: Codec) -> None:
+    wav = signal(codec, 3003)
+    state = codec.start_encoder(BATCH)
+    parts = [codec.encode_chunk(wav[..., place], state, 2) for place in cut(3003, (1, 79, 301, 80))]
+    parts.append(codec.encode_chunk(wav[..., :0], state, 2, last=True))
+    n_frames = [part.codes.shape[-1] for part in parts]
+    assert sum(n_frames) == codec.n_frames(3003)
+    assert all(
+        part.scales.shape == (BATCH, codec.n_scales(n))
+        for part, n in zip(parts, n_frames, strict=True)
+    )
+
+
+@torch.inference_mode()
+def test_decoding_in_chunks_equals_whole(codec: Codec) -> None:
+    chunk = codec.encode(signal(codec, 6001), 3)
+    whole = codec.decode(chunk, 6001)
+    state = codec.start_decoder(BATCH)
+    parts = [
+        codec.decode_chunk(CodedChunk(chunk.codes[..., place], chunk.scales), state)
+        for place in cut(chunk.codes.shape[-1], (1, 7, 2, 30))
+    ]
+    nothing = CodedChunk(chunk.codes[..., :0], chunk.scales)
+    parts.append(codec.decode_chunk(nothing, state, last=True))
+    torch.testing.assert_close(torch.cat(parts, -1)[..., :6001], whole, atol=1e-5, rtol=0)
+
+
+@torch.inference_mode()
+def test_decoding_from_the_middle_after_warming_up_equals_whole(codec: Codec) -> None:
+    chunk = codec.encode(signal(codec, 8000), 3)
+    whole = codec.decode(chunk, 8000)
+    hop, first = codec.config.samples_per_frame, 40
+    start = first - codec.warmup_frames
+    assert start > 0
+    state = codec.start_decoder(BATCH, start)
+    late = codec.decode_chunk(CodedChunk(chunk.codes[..., start:], chunk.scales), state, last=True)
+    wanted = whole[..., first * hop :]
+    found = late[..., codec.warmup_frames * hop :][..., : wanted.shape[-1]]
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=0)
+
+
+@torch.inference_mode()
+def test_encoder_is_causal_but_for_its_frame(codec: Codec) -> None:
+    """What comes later changes no code, at an unchanged level."""
+    wav = signal(codec, 4000)
+    state, other = codec.start_encoder(BATCH), codec.start_encoder(BATCH)
+    before = codec.encode_chunk(wav[..., :2000], state, 2).codes
+    codec.encode_chunk(wav[..., 2000:], state, 2)
+    again = codec.encode_chunk(wav[..., :2000], other, 2).codes
+    assert torch.equal(before, again)
+
+
+@torch.inference_mode()
+def test_decoder_waits_no_longer_than_its_latency(codec: Codec) -> None:
+    chunk = codec.encode(signal(codec, 8000), 2)
+    n_given = codec.decode_chunk(chunk, codec.start_decoder(BATCH)).shape[-1]
+    hop = codec.config.samples_per_frame
+    assert chunk.codes.shape[-1] * hop - n_given <= codec.latency_samples
+
+
+def test_streams_of_a_batch_do_not_mix(codec: Codec) -> None:
+    wav = signal(codec, 4000)
+    both, alone = codec.encode(wav, 3), codec.encode(wav[1:], 3)
+    assert (both.codes[1:] != alone.codes).float().mean() < 0.01
+    decoded = codec.decode(both, 4000)[1:]
+    single = codec.decode(CodedChunk(both.codes[1:], both.scales[1:]), 4000)
+    torch.testing.assert_close(decoded, single, atol=1e-5, rtol=0)
+
+
+def test_silence_stays_silent(codec: Codec) -> None:
+    chunk = codec.encode(torch.zeros(1, codec.config.n_channels, 4000), 2)
+    assert codec.decode(chunk, 4000).abs().max() < 1e-4
+
+
+def test_config_survives_json(codec: Codec) -> None:
+    kind = type(codec)
+    assert kind.config_class.from_dict(codec.config.to_dict()) == codec.config
+    with pytest.raises(ModelInvalid, match="oddity"):
+        kind.config_class.from_dict({**codec.config.to_dict(), "oddity": 1})
+
+
+def test_bandwidth_is_a_whole_number_of_codebooks(codec: Codec) -> None:
+    config = codec.config
+    for kbps in config.bandwidths_kbps:
+        assert config.n_q_for(kbps) * config.codebook_bps == pytest.approx(kbps * 1000)
+    for wrong in (0.0, config.codebook_bps / 1000 * 1.5, 1e6, -1.0):
+        with pytest.raises(UsageError, match="expected a multiple"):
+            config.n_q_for(wrong)
+
+
+def test_reconstruct_is_what_coding_does(codec: Codec) -> None:
+    """Training sees the same network as the user, but for the level and the quantiser."""
+    n_samples = 40 * codec.config.samples_per_frame
+    wav = signal(codec, n_samples)[:, 0]
+    passed = []
+
+    def keep(latents: torch.Tensor) -> torch.Tensor:
+        passed.append(latents)
+        return latents
+
+    plain, whole = codec.reconstruct(wav, keep)
+    assert plain.shape == whole.shape == wav.shape
+    assert passed[0].shape[:2] == (BATCH, codec.n_frames(n_samples))
+    assert plain.requires_grad

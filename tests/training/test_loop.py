@@ -1,0 +1,72 @@
+import contextlib
+import csv
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from ncodec.training.config import TrainConfig
+from ncodec.training.loop import Run, rate_factor, train
+from ncodec.weights import describe, load_codec
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "log.csv").open() as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_twenty_steps_lower_the_loss_and_ship_a_model(config: TrainConfig, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    assert train(config, folder, resume=False, time_limit_s=300, device="cpu")
+    logged = rows(folder)
+    assert [int(row["step"]) for row in logged] == [5, 10, 15, 20]
+    assert float(logged[-1]["mel"]) < float(logged[0]["mel"])
+    model = describe(folder / "tiny.safetensors")
+    assert (model.model_id, model.architecture) == ("tiny", "spectral")
+    assert model.facts["steps"] == 20
+    codec = load_codec(model)
+    assert codec.encode(torch.randn(1, 1, 800), 4).codes.shape == (1, 4, 11)
+
+
+def test_resumes_exactly(config: TrainConfig, tmp_path: Path) -> None:
+    """Killed and resumed from its last checkpoint gives the weights of a run never stopped."""
+    config = dataclasses.replace(config, save_every=5)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    train(config, whole, resume=False, time_limit_s=300, device="cpu")
+    for stop in (7, 20):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Run, "_train_step", killed_at(stop))
+            with contextlib.suppress(KeyboardInterrupt):
+                train(config, parts, resume=True, time_limit_s=300, device="cpu")
+    first, second = (torch.load(f / "checkpoint.pt", weights_only=True) for f in (whole, parts))
+    for name, tensor in first["model"].items():
+        assert torch.equal(tensor, second["model"][name]), name
+    assert first["step"] == second["step"] == 20
+
+
+def killed_at(step: int) -> Callable[[Run, torch.Tensor], dict[str, torch.Tensor]]:
+    """Return a training step that ends the process, as it were, before step number `step`."""
+    original = Run._train_step
+
+    def counted(run: Run, wav: torch.Tensor) -> dict[str, torch.Tensor]:
+        if run.step >= step:
+            torch.manual_seed(99)  # the next process starts with another random state
+            raise KeyboardInterrupt
+        return original(run, wav)
+
+    return counted
+
+
+def test_stops_at_the_time_limit_with_a_checkpoint(config: TrainConfig, tmp_path: Path) -> None:
+    assert not train(config, tmp_path / "run", resume=False, time_limit_s=0, device="cpu")
+    assert (tmp_path / "run/checkpoint.pt").exists()
+
+
+def test_rate_warms_up_and_falls_to_a_tenth() -> None:
+    assert rate_factor(0, 10, 100) == pytest.approx(0.1)
+    assert rate_factor(9, 10, 100) == 1.0
+    assert rate_factor(100, 10, 100) == pytest.approx(0.1)
+    factors = [rate_factor(step, 10, 100) for step in range(10, 101)]
+    assert factors == sorted(factors, reverse=True)
