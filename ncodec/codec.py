@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from ncodec.audio import Resampler, resampled_length
 from ncodec.codes import Codes, CodesWriter, decode_packets, iterate_codes, join
 from ncodec.entropy import CODER_NUMBERS, open_coder
-from ncodec.errors import AudioError, InvalidField, Truncated, UsageError
+from ncodec.errors import AudioError, InvalidField, ModelMissing, Truncated, UsageError
 from ncodec.formats.ncx import Header, Packet, Reader, Writer
 from ncodec.models.base import CodedChunk
 from ncodec.weights import ModelFile, check_fingerprint, find, load_codec
@@ -244,7 +244,10 @@ class Decoding:
     def __init__(self, reader: Reader, *, codec_rate: bool = False) -> None:
         self.header = reader.header
         self._reader = reader
-        model = find(self.header.model_id)
+        try:
+            model = find(self.header.model_id)
+        except ModelMissing as error:
+            raise ModelMissing(f"{reader.name}: made with {error}") from None
         check_fingerprint(model, self.header.model_fingerprint, reader.name)
         self._codec = load_codec(model)
         self._check_header()

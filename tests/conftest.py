@@ -51,3 +51,19 @@ def describe_change(old: bytes, new: bytes) -> str:
         at = next((i for i, (a, b) in pairs if a != b), min(len(old), len(new)))
         return f"{len(old)} -> {len(new)} bytes, first difference at byte {at}"
     return "\n".join(difflib.unified_diff(*lines, lineterm="", n=1))
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache with one model, `tiny`: of no quality, but its lengths and codes are exact."""
+    import torch
+
+    from ncodec.models.spectral import PRESETS, SpectralCodec
+    from ncodec.weights import save_codec
+
+    folder = tmp_path_factory.mktemp("cache")
+    (folder / "models").mkdir()
+    torch.manual_seed(5)
+    codec = SpectralCodec(PRESETS["spectral-tiny"])
+    save_codec(folder / "models" / "tiny.safetensors", "tiny", codec, {"licence": "CC0-1.0"})
+    return folder

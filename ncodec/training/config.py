@@ -51,6 +51,7 @@ class LossConfig:
     """Weights of the losses."""
 
     stft: float = 1.0
+    heard: float = 0.5
     mel: float = 1.0
     commitment: float = 1.0
 

@@ -6,6 +6,7 @@ Shapes: B batch, T samples.
 import fnmatch
 import itertools
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +65,7 @@ def pack(folders: Sequence[Path], sample_rate_hz: int, destination: Path) -> Non
         try:
             wav, rate = soundfile.read(path, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
-            tqdm.write(f"{path}: skipped: {error}")
+            tqdm.write(f"{path}: skipped: {error}", file=sys.stderr)
             continue
         mono = wav.mean(1)
         if rate != sample_rate_hz:

@@ -77,13 +77,22 @@ def reconstruction(
     sample_rate_hz: int,
     rng: random.Random,
 ) -> dict[str, Tensor]:
-    """Return the losses of a batch: `stft` sees the part without noise, `mel` the whole.
+    """Return the losses of a batch.
+
+    `stft` sees the part that is meant to match sample by sample, `heard` and `mel` the whole. The
+    mel distance wants all the noise that the target has, a match of samples wants none; at its
+    weight, `heard` settles how much there is.
 
     A few scales, drawn anew each step, stand for all: the losses cost as much as the network.
     """
-    stft = [
-        weighted_distance(target, plain, size) for size in rng.sample((128, 512, 1024, 2048), 2)
+    first, second = rng.sample((128, 512, 1024, 2048), 2)
+    stft = weighted_distance(target, plain, first) + weighted_distance(target, plain, second)
+    mel = [
+        mel_distance(target, whole, size, sample_rate_hz)
+        for size in rng.sample((64, 128, 256, 512, 1024, 2048), 2)
     ]
-    scales = rng.sample((64, 128, 256, 512, 1024, 2048), 2)
-    mel = [mel_distance(target, whole, size, sample_rate_hz) for size in scales]
-    return {"stft": torch.stack(stft).mean(), "mel": torch.stack(mel).mean()}
+    return {
+        "stft": stft / 2,
+        "heard": weighted_distance(target, whole, first),
+        "mel": torch.stack(mel).mean(),
+    }

@@ -1,0 +1,200 @@
+"""Writing: AudioSink (or `write`, all at once).
+
+WAV is written here, all else by libsndfile. A stream is only ever appended to, so what libsndfile
+makes for one is copied there at the end.
+"""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ncodec.audio.base import MAX_CHANNELS, Target
+from ncodec.audio.encoders import Encoder, SndFileWriter, WavWriter
+from ncodec.audio.stream import stream_name
+from ncodec.audio.wav import INFO_TAGS, WavHeader
+from ncodec.errors import AudioError, UsageError
+from ncodec.files import atomic_output
+
+_CONTAINERS = {  # suffix -> libsndfile's name of the container, subtype unless another is asked
+    "wav": ("WAV", "PCM_16"),
+    "rf64": ("RF64", "PCM_16"),
+    "flac": ("FLAC", "PCM_16"),
+    "ogg": ("OGG", "VORBIS"),
+    "oga": ("OGG", "VORBIS"),
+    "opus": ("OGG", "OPUS"),
+    "mp3": ("MP3", "MPEG_LAYER_III"),
+    "aiff": ("AIFF", "PCM_16"),
+    "aif": ("AIFF", "PCM_16"),
+    "w64": ("W64", "PCM_16"),
+    "caf": ("CAF", "PCM_16"),
+}
+_RATES_HZ = {
+    "OPUS": (8000, 12000, 16000, 24000, 48000),
+    "MPEG_LAYER_III": (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000),
+}
+_UNLIMITED = ("FLOAT", "DOUBLE", "VORBIS", "OPUS", "MPEG_LAYER_III")
+_WAV_SAMPLES = {"PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
+
+
+class AudioSink:
+    """An audio file or stream, open for writing; a file appears under its name on `close`.
+
+    Leaving the `with` block by an exception removes the unfinished file. Values beyond +-1 are
+    limited to it where the subtype cannot hold them, and counted. There is no dither.
+
+    Attributes:
+        n_written: samples per channel so far.
+        n_clipped: values that were limited.
+        peak: the largest magnitude that was given to `write`.
+        unwritten_tags: keys of the tags that the format, or libsndfile, has no place for.
+
+    Args:
+        target: a path, whose suffix names the format (none: wav), or a stream (wav).
+        sample_rate_hz: samples per second and channel.
+        n_channels: 1 to MAX_CHANNELS.
+        n_samples: samples per channel, if known: a WAV stream then announces its length.
+        container: wav, rf64, flac, ogg, opus, mp3, aiff, w64 or caf, if the suffix does not say.
+        subtype: libsndfile's name of the sample type, such as PCM_24 or FLOAT.
+        tags: Vorbis-style keys and values.
+        overwrite: whether to replace a file that exists.
+    """
+
+    def __init__(
+        self, target: Target, sample_rate_hz: int, n_channels: int, *,
+        n_samples: int | None = None, container: str | None = None, subtype: str | None = None,
+        tags: Mapping[str, str] | None = None, overwrite: bool = False,
+    ) -> None:  # fmt: skip
+        is_path = isinstance(target, str | os.PathLike)
+        self.name = os.fspath(target) if is_path else stream_name(target)
+        self.n_channels = n_channels
+        self.n_written = 0
+        self.n_clipped = 0
+        self.peak = 0.0
+        self.unwritten_tags: tuple[str, ...] = ()
+        self._n_samples = n_samples
+        kind, subtype = self._choose(is_path, container, subtype, sample_rate_hz)
+        self._limits = subtype not in _UNLIMITED
+        with contextlib.ExitStack() as stack, self._named():
+            path = stack.enter_context(atomic_output(target, overwrite)) if is_path else None
+            is_stream = path is None or not path.is_file()
+            if kind in ("WAV", "RF64") and subtype in _WAV_SAMPLES:
+                width = _WAV_SAMPLES[subtype]
+                kept = {key: text for key, text in (tags or {}).items() if key in INFO_TAGS}
+                self.unwritten_tags = tuple(key for key in tags or {} if key not in kept)
+                n_bytes = None if n_samples is None else n_samples * n_channels * width
+                is_float = subtype in ("FLOAT", "DOUBLE")
+                header = WavHeader(sample_rate_hz, n_channels, width, is_float, n_bytes, kept)
+                file = stack.enter_context(path.open("wb")) if path else cast("BinaryIO", target)
+                self._encoder: Encoder = WavWriter(
+                    file, header, seeks=not is_stream, rf64=kind == "RF64"
+                )
+            else:
+                stream = None
+                if is_stream:
+                    stream = stack.enter_context(path.open("wb")) if path else target
+                    made_in = stack.enter_context(tempfile.TemporaryDirectory())
+                    path = Path(made_in) / f"made.{kind.lower()}"
+                encoder = SndFileWriter(
+                    cast("Path", path), cast("BinaryIO | None", stream), sample_rate_hz,
+                    n_channels, kind, subtype, tags or {},
+                )  # fmt: skip
+                stack.callback(encoder.abandon)
+                self.unwritten_tags = tuple(encoder.unwritten)
+                self._encoder = encoder
+            self._is_open = True
+            self._stack = stack.pop_all()
+
+    def _choose(
+        self, is_path: bool, container: str | None, subtype: str | None, rate: int
+    ) -> tuple[str, str]:
+        import soundfile
+
+        suffix = (container or (Path(self.name).suffix if is_path else "")).lstrip(".").lower()
+        if (suffix or "wav") not in _CONTAINERS:
+            known = ", ".join(_CONTAINERS)
+            raise UsageError(f"{self.name}: no audio format {suffix!r}; there are {known}")
+        kind, usual = _CONTAINERS[suffix or "wav"]
+        subtype = (subtype or usual).upper()
+        possible = [*soundfile.available_subtypes(kind)] if kind != "OGG" else [usual]
+        if subtype not in possible:
+            raise UsageError(f"{self.name}: {kind} has no {subtype}; it has {', '.join(possible)}")
+        if not 1 <= self.n_channels <= MAX_CHANNELS:
+            raise AudioError(
+                f"{self.name}: {self.n_channels} channels, 1 to {MAX_CHANNELS} are supported"
+            )
+        if rate not in _RATES_HZ.get(subtype, (rate,)):
+            rates = ", ".join(map(str, _RATES_HZ[subtype]))
+            raise AudioError(f"{self.name}: {suffix} has no {rate} Hz; it has {rates}")
+        return kind, subtype
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        """Put the target's name before an error of the encoder or the operating system."""
+        try:
+            yield
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise AudioError(f"{self.name}: cannot be written: {error.strerror}") from error
+        except AudioError as error:
+            raise AudioError(f"{self.name}: {str(error).removeprefix(f'{self.name}: ')}") from error
+
+    def write(self, block: NDArray[np.floating[Any]]) -> None:
+        """Append [C, T]."""
+        if block.ndim != 2 or block.shape[0] != self.n_channels:
+            raise ValueError(f"a block of shape {block.shape} for {self.n_channels} channels")
+        samples = block.T.astype(np.float32, copy=False)
+        magnitude = np.abs(samples)
+        highest = float(magnitude.max(initial=0))
+        if not np.isfinite(highest):
+            at = f"after {self.n_written} samples"
+            raise AudioError(f"{self.name}: a value to write {at} is not a finite number")
+        self.peak = max(self.peak, highest)
+        if highest > 1 and self._limits:
+            self.n_clipped += int((magnitude > 1).sum())
+            samples = np.clip(samples, -1, 1)
+        with self._named():
+            self._encoder.write(samples)
+        self.n_written += block.shape[1]
+
+    def close(self) -> None:
+        """Finish the file; doing it again does nothing."""
+        is_open, self._is_open = self._is_open, False
+        with self._named(), self._stack.pop_all():  # a failure here removes the file
+            if is_open and self._n_samples not in (None, self.n_written):
+                raise AudioError(f"{self._n_samples} samples were announced, {self.n_written} came")
+            if is_open:
+                self._encoder.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        if kind is None:
+            self.close()
+        else:
+            self._stack.__exit__(kind, error, trace)
+
+
+def write(
+    target: Target, wav: NDArray[np.floating[Any]], sample_rate_hz: int, *,
+    container: str | None = None, subtype: str | None = None,
+    tags: Mapping[str, str] | None = None, overwrite: bool = False,
+) -> int:  # fmt: skip
+    """Write all of [C, T] and return how many values had to be limited to +-1."""
+    with AudioSink(
+        target, sample_rate_hz, wav.shape[0], n_samples=wav.shape[1], container=container,
+        subtype=subtype, tags=tags, overwrite=overwrite,
+    ) as sink:  # fmt: skip
+        sink.write(wav)
+    return sink.n_clipped

@@ -1,0 +1,201 @@
+"""Reading: AudioSource (or `read`, all at once).
+
+Files, also as standard input, go through libsndfile. From a pipe or any other stream, WAV of
+integers or floats is decoded as it comes; anything else is first copied to a temporary file, and
+so is an MP3 that does not say how long it is.
+"""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, Self, cast
+
+import numpy as np
+
+from ncodec.audio.base import MAX_CHANNELS, PIECE, Audio, Target
+from ncodec.audio.decoders import Decoder, SndFile, UncountedMpeg, WavPipe
+from ncodec.audio.mpeg import copy_behind_silence, find_start
+from ncodec.audio.stream import ForwardReader, is_disk_file, lend, libsndfile_path, stream_name
+from ncodec.audio.wav import missing_bytes, read_wav_header
+from ncodec.errors import AudioError, UsageError
+
+_MPEG_SLACK = 2 * 1152  # how far the count in an MP3's first frame may be off
+
+
+class AudioSource:
+    """An audio file or stream, open for reading once from start to end.
+
+    Attributes:
+        name: what errors call it.
+        sample_rate_hz: samples per second and channel.
+        n_channels: 1 to MAX_CHANNELS.
+        n_samples: per channel; None when only reading will tell. Exact once all is read.
+        tags: TITLE, ARTIST, ALBUM, DATE, TRACKNUMBER, GENRE, COMMENT, COPYRIGHT, LICENSE, where
+            the file has them.
+        truncated_at: samples there were, if the header announces more and that is allowed.
+
+    Every error is an AudioError that names the source. Audio that ends before the header says,
+    or that is damaged on the way, is one, unless `allow_truncated`: then the part before is given.
+    """
+
+    def __init__(
+        self, source: Target, *, name: str | None = None, allow_truncated: bool = False
+    ) -> None:
+        is_path = isinstance(source, str | os.PathLike)
+        self.name = name or (os.fspath(source) if is_path else stream_name(source))
+        self.truncated_at: int | None = None
+        self._allow_truncated = allow_truncated
+        self._missing: str = ""
+        with contextlib.ExitStack() as stack:
+            try:
+                file = stack.enter_context(Path(source).open("rb")) if is_path else source
+                self._decoder = self._open(file, source if is_path else None, stack)
+            except (OSError, ValueError) as error:  # ValueError: a null character in the name
+                why = getattr(error, "strerror", None) or error
+                raise AudioError(f"{self.name}: cannot be read: {why}") from error
+            stack.callback(self._decoder.close)
+            self.sample_rate_hz = self._decoder.sample_rate_hz
+            self.n_channels = self._decoder.n_channels
+            self.n_samples = self._decoder.n_samples
+            self.tags = self._decoder.tags
+            if not 1 <= self.n_channels <= MAX_CHANNELS:
+                raise AudioError(
+                    f"{self.name}: {self.n_channels} channels, 1 to {MAX_CHANNELS} are supported"
+                )
+            if self.sample_rate_hz < 1:
+                raise AudioError(f"{self.name}: a sample rate of {self.sample_rate_hz} Hz")
+            if self._missing and not allow_truncated:
+                raise AudioError(f"{self.name}: truncated: {self._missing}")
+            self._stack = stack.pop_all()
+
+    def _open(
+        self, file: BinaryIO, path: str | os.PathLike[str] | None, stack: contextlib.ExitStack
+    ) -> Decoder:
+        if is_disk_file(file):
+            return self._open_file(file, path, stack)
+        reader = ForwardReader(file, self.name)
+        header = read_wav_header(reader)
+        if header is not None:
+            reader.forget()
+            return WavPipe(reader, header)
+        copy = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+        copy.write(reader.seen)
+        reader.forget()
+        while part := reader.read(1 << 20):
+            copy.write(part)
+        return self._open_file(cast("BinaryIO", copy), None, stack)
+
+    def _open_file(
+        self, file: BinaryIO, path: str | os.PathLike[str] | None, stack: contextlib.ExitStack
+    ) -> Decoder:
+        n_bytes = file.seek(0, os.SEEK_END)
+        if n_bytes == 0:
+            raise AudioError(f"{self.name}: is empty")
+        file.seek(0)
+        if file.read(8) in (b"RIFF\0\0\0\0", b"RIFF\xff\xff\xff\xff"):  # not finished
+            file.seek(0)
+            reader = ForwardReader(file, self.name)
+            header = read_wav_header(reader)
+            if header is not None and header.data_bytes is None:
+                reader.forget()
+                return WavPipe(reader, header)
+        file.seek(0)
+        missing = missing_bytes(file, n_bytes)
+        try:
+            where = lend(file, stack) if path is None else libsndfile_path(path)
+            decoder = SndFile(where, self.name)
+            if decoder.format == "MP3":
+                decoder.close()
+                decoder = self._open_mpeg(file, where, stack)
+        except AudioError as error:
+            if not missing:
+                raise
+            lost = f"its last {missing} bytes are missing"
+            raise AudioError(f"{self.name}: truncated: {lost}") from error
+        if missing:
+            self._missing = _missing_text(decoder, missing)
+        return decoder
+
+    def _open_mpeg(
+        self, file: BinaryIO, where: str | bytes | int, stack: contextlib.ExitStack
+    ) -> SndFile:
+        # Another object, as the buffer of `file` may not know where the descriptor stands.
+        with os.fdopen(os.dup(file.fileno()), "rb") as again:
+            start = find_start(again)
+            if start is not None and not start.has_length:
+                copy = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+                n_silent = copy_behind_silence(again, start, cast("BinaryIO", copy))
+                return UncountedMpeg(lend(cast("BinaryIO", copy), stack), self.name, n_silent)
+            again.seek(0)
+        decoder = SndFile(where, self.name)
+        if start is None:
+            decoder.n_samples = None  # libsndfile only estimates
+        return decoder
+
+    def blocks(self, n: int) -> Iterator[Audio]:
+        """Yield float32 [C, T] of `n` samples each, the last one with what is left."""
+        if n < 1:
+            raise UsageError(f"blocks of {n} samples")
+        n_read = 0
+        while True:
+            try:
+                block = self._decoder.read(n)
+            except OSError as error:
+                raise AudioError(f"{self.name}: cannot be read: {error.strerror}") from error
+            finite = np.isfinite(block)
+            if not finite.all():
+                sample, channel = np.argwhere(~finite)[0]
+                raise AudioError(
+                    f"{self.name}: sample {n_read + sample} of channel {channel + 1} is "
+                    f"{block[sample, channel]}"
+                )
+            n_read += len(block)
+            if len(block):
+                yield np.ascontiguousarray(block.T)
+            if len(block) < n:
+                break
+        self._finish(n_read)
+
+    def _finish(self, n_read: int) -> None:
+        announced, problem = self.n_samples, self._decoder.problem
+        self.n_samples = n_read
+        slack = _MPEG_SLACK if getattr(self._decoder, "format", "") == "MP3" else 0
+        if announced is not None and announced > n_read + slack:
+            why = f": {problem}" if problem else ""
+            problem = f"the header announces {announced} samples, {n_read} can be read{why}"
+        elif problem:
+            problem = f"{n_read} samples can be read: {problem}"
+        if problem and not self._allow_truncated:
+            raise AudioError(f"{self.name}: truncated or damaged: {problem}")
+        if problem or self._missing:
+            self.truncated_at = n_read
+
+    def close(self) -> None:
+        """Close what was opened here; a stream that was given stays open."""
+        self._stack.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+
+def _missing_text(decoder: SndFile, missing: int) -> str:
+    widths = {"PCM_S8": 1, "PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4,
+              "DOUBLE": 8, "ULAW": 1, "ALAW": 1}  # fmt: skip
+    found = decoder.n_samples or 0
+    if decoder.subtype not in widths:
+        return f"{missing} bytes are missing after {found} samples"
+    lost = -(-missing // (widths[decoder.subtype] * decoder.n_channels))
+    return f"the header announces {found + lost} samples, {found} are there"
+
+
+def read(source: Target, *, allow_truncated: bool = False) -> tuple[Audio, int]:
+    """Return all of a file or stream as float32 [C, T], and its sample rate in Hz."""
+    with AudioSource(source, allow_truncated=allow_truncated) as audio:
+        blocks = list(audio.blocks(PIECE))
+        empty = np.zeros((audio.n_channels, 0), np.float32)
+        return np.concatenate(blocks or [empty], axis=1), audio.sample_rate_hz

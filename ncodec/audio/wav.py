@@ -1,0 +1,206 @@
+"""Headers of WAV, RF64 and BW64, and how much of a chunked file or an Ogg is missing.
+
+Nothing here knows about samples; the decoders and encoders turn the bytes into arrays.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from ncodec.audio.stream import ForwardReader
+from ncodec.errors import AudioError
+
+UNKNOWN_SIZE = 0xFFFFFFFF
+HEADER_LIMIT_BYTES = 64 << 20  # tags and pictures before the audio of a WAV from a pipe
+
+
+# First bytes of a chunked file -> bytes before its first chunk, layout of a chunk's id and size,
+# what chunks are padded to, and how many bytes of the size are id and size themselves.
+_CHUNKED = {
+    b"RIFF": (12, struct.Struct("<4sI"), 2, 0),
+    b"RF64": (12, struct.Struct("<4sI"), 2, 0),
+    b"BW64": (12, struct.Struct("<4sI"), 2, 0),
+    b"FORM": (12, struct.Struct(">4sI"), 2, 0),  # AIFF
+    b"caff": (8, struct.Struct(">4sq"), 1, 0),
+    b"riff": (40, struct.Struct("<16sQ"), 8, 24),  # W64
+}
+
+
+def _chunks(reader: ForwardReader, magic: bytes) -> Iterator[tuple[bytes, int]]:
+    """Yield (id, bytes) of each chunk; the body may be read or left."""
+    start, layout, padding, counted = _CHUNKED[magic]
+    reader.skip(start - reader.position)
+    while len(head := reader.read(layout.size)) == layout.size:
+        name, size = layout.unpack(head)
+        size = max(-1, size - counted)
+        start = reader.position
+        yield name[:4], size
+        reader.skip(start + size + (-size - counted) % padding - reader.position)
+
+
+@dataclass(frozen=True, slots=True)
+class WavHeader:
+    """What stands before the samples of a WAV file of plain integers or floats."""
+
+    sample_rate_hz: int
+    n_channels: int
+    sample_bytes: int  # 1 to 4 for integers, 4 or 8 for floats
+    is_float: bool
+    data_bytes: int | None  # None: not known when the header was written
+    tags: dict[str, str] = field(default_factory=dict)  # Vorbis-style keys
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one sample of every channel."""
+        return self.sample_bytes * self.n_channels
+
+
+INFO_TAGS = {
+    "TITLE": b"INAM", "ARTIST": b"IART", "ALBUM": b"IPRD", "DATE": b"ICRD",
+    "TRACKNUMBER": b"ITRK", "GENRE": b"IGNR", "COMMENT": b"ICMT", "COPYRIGHT": b"ICOP",
+}  # fmt: skip
+_TAG_OF_INFO = {info: tag for tag, info in INFO_TAGS.items()}
+
+
+def _is_placeholder(size: int) -> bool:
+    """Whether a writer that did not know the length put `size`: ffmpeg all ones, sox 2 GiB."""
+    return size < 0 or size >= 0xFFFFF000 or 0x7FFFF000 <= size <= 0x80000000
+
+
+def read_wav_header(reader: ForwardReader) -> WavHeader | None:
+    """Read up to the first sample of a WAV, RF64 or BW64 stream; None if it is something else."""
+    magic = reader.read(4)
+    if magic not in (b"RIFF", b"RF64", b"BW64"):
+        return None
+    form: tuple[int, int, int, bool] | None = None
+    tags: dict[str, str] = {}
+    data_bytes = 0
+    for name, size in _chunks(reader, magic):
+        if reader.seen[8:12] != b"WAVE":
+            return None
+        if name == b"data":
+            if magic == b"RIFF" or size != UNKNOWN_SIZE:
+                riff_bytes = int.from_bytes(reader.seen[4:8], "little")
+                unfinished = size == 0 and (riff_bytes == 0 or _is_placeholder(riff_bytes))
+                data_bytes = None if unfinished or _is_placeholder(size) else size
+            elif data_bytes == 0 or data_bytes >= 1 << 63:
+                data_bytes = None
+            return WavHeader(*form, data_bytes, tags) if form else None
+        if reader.position + size > HEADER_LIMIT_BYTES:
+            raise AudioError(f"{reader.name}: no audio in the first {HEADER_LIMIT_BYTES >> 20} MiB")
+        if name == b"ds64":
+            data_bytes = int.from_bytes(reader.read(size)[8:16], "little")
+        elif name == b"fmt ":
+            form = _parse_format(reader.read(size))
+        elif name == b"LIST":
+            tags = _parse_info(reader.read(size))
+    return None
+
+
+def _parse_format(body: bytes) -> tuple[int, int, int, bool] | None:
+    """Return rate, channels, bytes per sample, whether float; None for any other coding."""
+    if len(body) < 16:
+        return None
+    coding, n_channels, rate, _, frame_bytes, _ = struct.unpack_from("<HHIIHH", body)
+    if coding == 0xFFFE and len(body) >= 26:  # WAVE_FORMAT_EXTENSIBLE
+        coding = int.from_bytes(body[24:26], "little")
+    if n_channels == 0 or frame_bytes % n_channels:
+        return None
+    sample_bytes = frame_bytes // n_channels
+    widths = {1: (1, 2, 3, 4), 3: (4, 8)}.get(coding, ())
+    return (rate, n_channels, sample_bytes, coding == 3) if sample_bytes in widths else None
+
+
+def _parse_info(body: bytes) -> dict[str, str]:
+    tags: dict[str, str] = {}
+    at = 4
+    while body[:4] == b"INFO" and at + 8 <= len(body):
+        name, size = struct.unpack_from("<4sI", body, at)
+        text = body[at + 8 : at + 8 + size].split(b"\0")[0].decode("utf-8", "replace")
+        if text and name in _TAG_OF_INFO:
+            tags[_TAG_OF_INFO[name]] = text
+        at += 8 + size + size % 2
+    return tags
+
+
+def pack_wav_header(header: WavHeader, *, reserve: bool = False, rf64: bool = False) -> bytes:
+    """Return the bytes before the first sample.
+
+    reserve  leave room, so that the header for another length has as many bytes
+    rf64     make it RF64, for 4 GiB and more; `reserve` does when it is needed
+    """
+    n_frames = UNKNOWN_SIZE
+    if header.data_bytes is not None:
+        n_frames = header.data_bytes // header.frame_bytes
+    coding = 3 if header.is_float else 1
+    byte_rate = header.sample_rate_hz * header.frame_bytes
+    body = struct.pack(
+        "<4sIHHIIHH", b"fmt ", 16, coding, header.n_channels, header.sample_rate_hz,
+        min(byte_rate, UNKNOWN_SIZE), header.frame_bytes, 8 * header.sample_bytes,
+    )  # fmt: skip
+    if header.is_float:
+        body += struct.pack("<4sII", b"fact", 4, min(n_frames, UNKNOWN_SIZE))
+    info = b"".join(_pack_info(INFO_TAGS[tag], text) for tag, text in header.tags.items())
+    if info:
+        body += struct.pack("<4sI4s", b"LIST", 4 + len(info), b"INFO") + info
+    if header.data_bytes is None and not reserve:
+        return b"".join((struct.pack("<4sI4s", b"RIFF", UNKNOWN_SIZE, b"WAVE"), body,
+                         struct.pack("<4sI", b"data", UNKNOWN_SIZE)))  # fmt: skip
+    data_bytes = header.data_bytes or 0
+    room_bytes = 36 if reserve or rf64 else 0
+    riff_bytes = 4 + room_bytes + len(body) + 8 + data_bytes + data_bytes % 2
+    if rf64 or riff_bytes >= 0xFFFFF000:
+        if not room_bytes:
+            return pack_wav_header(header, rf64=True)
+        sizes = struct.pack("<4sIQQQI", b"ds64", 28, riff_bytes, data_bytes, n_frames, 0)
+        outer, riff_bytes, data_bytes = b"RF64", UNKNOWN_SIZE, UNKNOWN_SIZE
+    else:
+        sizes = struct.pack("<4sI28x", b"JUNK", 28) if room_bytes else b""
+        outer = b"RIFF"
+    return b"".join((struct.pack("<4sI4s", outer, riff_bytes, b"WAVE"), sizes, body,
+                     struct.pack("<4sI", b"data", data_bytes)))  # fmt: skip
+
+
+def _pack_info(name: bytes, text: str) -> bytes:
+    value = text.encode() + b"\0"
+    return struct.pack("<4sI", name, len(value)) + value + b"\0" * (len(value) % 2)
+
+
+def missing_bytes(file: BinaryIO, file_bytes: int) -> int:
+    """Return how many bytes of audio a file's header announces beyond its end; 0 if none.
+
+    Knows WAV, RF64, W64, AIFF and CAF, which libsndfile reads as far as they go without a word,
+    and Ogg, of which it can only say whether the last page is whole. `file` is at its start.
+    """
+    reader = ForwardReader(file, "")
+    reader.forget()
+    magic = reader.read(4)
+    if magic == b"OggS":
+        return _missing_ogg_bytes(file, file_bytes)
+    if magic not in _CHUNKED:
+        return 0
+    long_bytes = 0
+    for name, size in _chunks(reader, magic):
+        if name == b"ds64":
+            long_bytes = int.from_bytes(reader.read(size)[8:16], "little")
+        if name in (b"data", b"SSND"):
+            if magic in (b"RF64", b"BW64") and size == UNKNOWN_SIZE:
+                size = 0 if long_bytes >= 1 << 63 else long_bytes
+            elif magic in (b"RIFF", b"RF64", b"BW64", b"caff") and _is_placeholder(size):
+                return 0
+            return max(0, reader.position + size - file_bytes)
+    return 0
+
+
+def _missing_ogg_bytes(file: BinaryIO, file_bytes: int) -> int:
+    tail_start = max(0, file_bytes - (1 << 17))  # a page has at most 65 307 bytes
+    file.seek(tail_start)
+    tail = file.read()
+    at = tail.rfind(b"OggS\0")
+    if at < 0:
+        return 0
+    n_segments = tail[at + 26] if at + 26 < len(tail) else 0
+    lengths = tail[at + 27 : at + 27 + n_segments]
+    page_bytes = 27 + n_segments + sum(lengths)
+    return max(0, at + page_bytes - len(tail))

@@ -1,0 +1,242 @@
+"""The main path, as a library: lengths, codes, threads, and what it refuses."""
+
+import io
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import ncodec
+from ncodec import codec as main_path
+from ncodec.audio import Resampler
+from ncodec.errors import (
+    AudioError,
+    InvalidField,
+    ModelMismatch,
+    ModelMissing,
+    Truncated,
+    UsageError,
+)
+from ncodec.formats.ncx import Header, Reader, Writer
+from ncodec.weights import find
+
+RATE_HZ = 8000
+HOP = 80
+
+
+@pytest.fixture(autouse=True)
+def _tiny_model(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NCODEC_CACHE", str(cache))
+
+
+def noise(n_channels: int, n_samples: int) -> np.ndarray:
+    rng = np.random.default_rng(n_samples)
+    return (0.1 * rng.standard_normal((n_channels, n_samples))).astype(np.float32)
+
+
+def encode(wav: np.ndarray, rate: int = RATE_HZ, **options: object) -> bytes:
+    return ncodec.encode(wav, rate, **{"model": "tiny", **options})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("rate", [8000, 11025, 24000, 44100, 48000, 96000, 192000])
+@pytest.mark.parametrize("n_samples", [0, 1, 79, 80, 81, 4321])
+@pytest.mark.parametrize("n_channels", [1, 2])
+def test_as_many_samples_come_back(rate: int, n_samples: int, n_channels: int) -> None:
+    wav, back_rate = ncodec.decode(encode(noise(n_channels, n_samples), rate))
+    assert back_rate == rate
+    assert wav.shape == (n_channels, n_samples)
+    assert wav.dtype == np.float32
+
+
+@pytest.mark.parametrize("n_samples", [79_999, 80_000, 80_001, 90_000, 90_001, 170_000])
+def test_lengths_around_a_packet(n_samples: int) -> None:
+    blob = encode(noise(1, n_samples))
+    packets = list(Reader(io.BytesIO(blob)))
+    assert sum(packet.n_frames for packet in packets) == -(-n_samples // HOP) + 1
+    assert ncodec.decode(blob)[0].shape == (1, n_samples)
+
+
+def test_a_clip_just_over_a_packet_is_one_packet() -> None:
+    assert len(list(Reader(io.BytesIO(encode(noise(1, 90_000)))))) == 1
+    assert len(list(Reader(io.BytesIO(encode(noise(1, 90_001)))))) == 2
+
+
+def test_takes_tensors_and_single_channels() -> None:
+    wav = noise(1, 1000)
+    assert encode(torch.from_numpy(wav)) == encode(wav) == encode(wav[0])  # type: ignore[arg-type]
+
+
+def test_five_channels_are_five_streams(tmp_path: Path) -> None:
+    wav = noise(5, 2000)
+    path = tmp_path / "five.ncx"
+    path.write_bytes(encode(wav, n_q=3))
+    codes = ncodec.read_codes(path)
+    assert codes.shape == (5, 3, 26)
+    alone = tmp_path / "alone.ncx"
+    alone.write_bytes(encode(wav[2:3], n_q=3))
+    assert (ncodec.read_codes(alone)[0] == codes[2]).mean() > 0.99
+
+
+def test_entropy_coders_carry_the_same_codes(tmp_path: Path) -> None:
+    wav, codes = noise(2, 3000), []
+    for entropy in ("packed", "adaptive"):
+        path = tmp_path / entropy
+        path.write_bytes(encode(wav, entropy=entropy))
+        codes.append(ncodec.read_codes(path))
+    assert np.array_equal(*codes)
+
+
+def test_same_bytes_on_one_thread_and_two_and_side_by_side() -> None:
+    wavs = [noise(1 + number % 2, 30_000 + 1000 * number) for number in range(6)]
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = [encode(wav) for wav in wavs]
+        heard = [ncodec.decode(blob)[0] for blob in alone]
+        torch.set_num_threads(2)
+        assert [encode(wav) for wav in wavs] == alone
+        with ThreadPoolExecutor(3) as pool:
+            assert list(pool.map(encode, wavs)) == alone
+            for (wav, _), wanted in zip(pool.map(ncodec.decode, alone), heard, strict=True):
+                assert np.array_equal(wav, wanted)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+class PipeSource:
+    """A source that does not know its length, as a pipe."""
+
+    name, sample_rate_hz, n_channels, n_samples = "pipe", RATE_HZ, 1, None
+
+    def __init__(self, wav: np.ndarray) -> None:
+        self.wav = wav
+        self.tags = {"TITLE": "Live"}
+
+    def blocks(self, n: int) -> Iterator[np.ndarray]:
+        for start in range(0, self.wav.shape[1], n):
+            yield self.wav[:, start : start + n]
+
+
+def test_unknown_length_is_in_the_trailer() -> None:
+    wav, sink = noise(1, 100_007), io.BytesIO()
+    taken: list[int] = []
+    found = main_path.encode_audio(
+        PipeSource(wav), sink, model=find("tiny"), n_q=4, on_progress=taken.append
+    )
+    reader = Reader(io.BytesIO(sink.getvalue()))
+    assert reader.header.n_samples is None
+    assert reader.header.tag("title") == ("Live",)
+    assert ncodec.decode(sink.getvalue())[0].shape == (1, 100_007)
+    assert found.n_samples == sum(taken) == 100_007
+    assert found.n_bytes == len(sink.getvalue())
+    known = encode(wav, tags={"TITLE": "Live"})
+    assert [p.payload for p in Reader(io.BytesIO(known))] == [p.payload for p in reader]
+
+
+def test_without_trailer_an_unknown_length_is_an_error() -> None:
+    sink = io.BytesIO()
+    main_path.encode_audio(PipeSource(noise(1, 9000)), sink, model=find("tiny"), n_q=4)
+    with pytest.raises(Truncated):
+        ncodec.decode(sink.getvalue()[:-30])
+
+
+def test_source_that_breaks_its_word_is_an_error() -> None:
+    source = PipeSource(noise(1, 900))
+    source.n_samples = 901
+    with pytest.raises(AudioError, match="901 samples were announced, 900 were read"):
+        main_path.encode_audio(source, io.BytesIO(), model=find("tiny"), n_q=4)
+
+
+def test_codec_rate_leaves_out_the_resampler() -> None:
+    wav = noise(1, 48_000)
+    decoding = main_path.Decoding(Reader(io.BytesIO(encode(wav, 48_000))), codec_rate=True)
+    assert (decoding.sample_rate_hz, decoding.n_samples) == (RATE_HZ, 8000)
+    at_codec = np.concatenate(list(decoding.blocks()), axis=1)
+    at_source = ncodec.decode(encode(wav, 48_000))[0]
+    resampler = Resampler(RATE_HZ, 48_000, 1)
+    np.testing.assert_allclose(resampler.push(at_codec, last=True), at_source, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"bandwidth_kbps": 0.5}, UsageError, "0.5 kbps: expected a multiple of 0.4"),
+        ({"n_q": 5}, UsageError, "5 codebooks.*1 to 4"),
+        ({"n_q": 0}, UsageError, "0 codebooks"),
+        ({"n_q": 2, "bandwidth_kbps": 0.8}, UsageError, "not both"),
+        ({"model": "nowhere"}, ModelMissing, "'nowhere'.*tiny"),
+        ({"entropy": "magic"}, UsageError, "magic"),
+    ],
+)
+def test_refuses_options(options: dict[str, object], error: type, message: str) -> None:
+    with pytest.raises(error, match=message):
+        encode(noise(1, 100), **options)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_refuses_what_is_not_finite(value: float) -> None:
+    wav = noise(1, 100)
+    wav[0, 50] = value
+    with pytest.raises(AudioError, match="not finite"):
+        encode(wav)
+
+
+def test_refuses_other_shapes() -> None:
+    with pytest.raises(AudioError, match=r"\(2, 3, 4\)"):
+        encode(np.zeros((2, 3, 4), np.float32))
+
+
+def rewritten(blob: bytes, **changes: object) -> bytes:
+    """Return a file with another header, everything behind it as it was."""
+    reader = Reader(io.BytesIO(blob))
+    packets = list(reader)
+    assert reader.trailer is not None
+    sink = io.BytesIO()
+    header: Header = replace(reader.header, **changes)  # type: ignore[arg-type]
+    writer = Writer(sink, header)
+    for packet in packets:
+        writer.write_packet(packet.n_frames, packet.payload, scales=packet.scales)
+    writer.finish(reader.trailer.codes_digest, header.n_samples)
+    return sink.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"model_fingerprint": b"\1\2\3\4"}, ModelMismatch, "weights 01020304 of model 'tiny'"),
+        ({"model_id": "other"}, ModelMissing, "'other'"),
+        ({"architecture": 2}, InvalidField, "architecture is 2"),
+        ({"samples_per_frame": 81}, InvalidField, "samples_per_frame is 81"),
+        ({"sample_rate_hz": 16000}, InvalidField, "sample_rate_hz is 16000"),
+        ({"n_samples": 10**15}, InvalidField, "need 12500000000001 frames"),
+        ({"n_samples": 5}, InvalidField, "need 2 frames"),
+    ],
+)
+def test_refuses_headers_that_contradict_the_model(
+    changes: dict[str, object], error: type, message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        ncodec.decode(rewritten(encode(noise(1, 900)), **changes))
+
+
+def test_refuses_a_packet_without_its_scale() -> None:
+    reader = Reader(io.BytesIO(encode(noise(1, 900))))
+    (packet,) = reader
+    sink = io.BytesIO()
+    writer = Writer(sink, reader.header)
+    writer.write_packet(packet.n_frames, packet.payload)
+    assert reader.trailer is not None
+    writer.finish(reader.trailer.codes_digest)
+    with pytest.raises(InvalidField, match="packet 0 at byte .*: 0 scales, .* has 1"):
+        ncodec.decode(sink.getvalue())
+
+
+def test_overhead_of_a_ten_second_clip() -> None:
+    blob = encode(noise(1, 80_000), entropy="packed", n_q=4)
+    payload = sum(len(packet.payload) for packet in Reader(io.BytesIO(blob)))
+    assert len(blob) - payload < 75
