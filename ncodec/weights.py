@@ -161,7 +161,10 @@ def _load(path: Path, sha256: str) -> "Codec":
         raise ModelInvalid(f"{path}: changed while it was read")
     about = describe(path)
     kind = architecture(about.architecture)
-    codec = kind(kind.config_class.from_dict(dict(about.config)))
+    try:
+        codec = kind(kind.config_class.from_dict(dict(about.config)))
+    except ModelInvalid as error:
+        raise ModelInvalid(f"{path}: {error}") from None
     try:
         codec.load_state_dict({name: tensor.float() for name, tensor in load(blob).items()})
     except (RuntimeError, SafetensorError) as error:

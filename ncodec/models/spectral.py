@@ -1,18 +1,19 @@
 r"""`spectral`: a codec in the MDCT domain, ours, made for speed and for little training.
 
-Shapes: B batch, T samples, F frames, N bins (= samples a frame), D latent, W width, Q codebooks.
+Shapes: B batch, T samples, F frames, N bins (= samples a frame), D latent, W width, G bands.
 
-    wav -> MDCT, MDST -> root -> blocks ----> + -> latents -> RVQ codes
-                          \-> linear skip -/
+    wav -> MDCT, MDST -> root, band levels -> blocks -> + -> latents -> RVQ codes
+                                   \-> linear skip ---/
     wav <- MDCT bins <- square <- + <- linear skip <- latents <- RVQ codes
-               ^                   \- blocks -------/
-               +- noise * gain of each bin -- blocks
+               ^                   \--- blocks ------/  |
+               +- noise * exp(level of each bin) <- + <-+
 
-The linear skip starts as the identity on the lowest D bins and the blocks' output layers at zero,
-so the untrained network is already a transform codec, and training starts from there. Noise
-substitution (Herre and Schulz, AES 104, 1998): the decoder also predicts how much noise each bin
-holds, and fills it from a table, so that what cannot be coded still sounds alive. The table and
-the place in it depend on the frame's number alone: decoding is reproducible, from any frame.
+The latents start as the lowest MDCT bins and the levels of bands over the whole range, by way of
+the linear skips, with the blocks' output layers at zero. So the untrained network is already a
+transform codec with noise substitution (Herre and Schulz, AES 104, 1998), and training starts
+from there: the decoder predicts how much noise each bin holds and fills it from a table, so that
+what cannot be coded still sounds alive. The table and the place in it depend on the frame's
+number alone: decoding is reproducible, from any frame.
 
 Every chunk is brought to one level by its RMS, its only scale, so that a quiet recording is coded
 like a loud one, and silence stays silent. The scale works on the bins of each frame, before the
@@ -21,6 +22,7 @@ overlap, so that a change of scale leaves no seam.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from types import MappingProxyType
 
 import numpy as np
@@ -39,6 +41,7 @@ class SpectralConfig(CodecConfig):
     """Sizes of the networks, beside what every codec has."""
 
     latent: int
+    n_bands: int  # whose levels are part of the latents to begin with
     width: int
     encoder_blocks: int
     decoder_blocks: int
@@ -58,6 +61,7 @@ PRESETS: Mapping[str, SpectralConfig] = MappingProxyType(
             bandwidths_kbps=(1.5, 3.0, 6.0, 12.0),
             default_bandwidth_kbps=6.0,
             latent=128,
+            n_bands=32,
             width=256,
             encoder_blocks=6,
             decoder_blocks=8,
@@ -74,6 +78,7 @@ PRESETS: Mapping[str, SpectralConfig] = MappingProxyType(
             bandwidths_kbps=(0.4, 0.8, 1.6),
             default_bandwidth_kbps=1.6,
             latent=16,
+            n_bands=6,
             width=24,
             encoder_blocks=2,
             decoder_blocks=2,
@@ -86,6 +91,10 @@ PRESETS: Mapping[str, SpectralConfig] = MappingProxyType(
 
 NOISE_BITS = 16
 LEVEL = 0.1  # RMS that chunks are brought to
+LOUDEST = 4.0  # limit of the natural logarithm of a bin's noise power
+MIDDLE = -7.0  # natural logarithm of a band's power that counts as 0
+LEVEL_SHARE = 0.15  # of a neper of band power in the latents, beside the root of a bin
+QUIETEST = 1e-6  # power that band levels do not go below
 
 
 def noise_table() -> Tensor:
@@ -123,6 +132,14 @@ class DecoderState:
     skip_hops: int = 1  # the first hop has no neighbour before it
 
 
+def band_edges(n_bins: int, n_bands: int) -> list[int]:
+    """Return the first bin of each of `n_bands` bands, and the end: narrow below, wide above."""
+    growth = np.linspace(0, 1, n_bands + 1)
+    curve = (np.power(20.0, growth) - 1) / 19
+    edges = np.maximum(np.round(curve * n_bins), np.arange(n_bands + 1))
+    return [int(edge) for edge in edges]
+
+
 def compand(bins: Tensor) -> Tensor:
     """Return sign(x) sqrt(|x|): halves the range in dB that the network must cover."""
     return bins.sign() * bins.abs().sqrt()
@@ -146,24 +163,39 @@ class SpectralCodec(Codec):
         super().__init__(config)
         bins, width, latent = config.samples_per_frame, config.width, config.latent
         self.mdct = Mdct(bins)
-        self.encoder_in = nn.Linear(2 * bins, width)
+        self.edges = band_edges(bins, config.n_bands)
+        self.encoder_in = nn.Linear(2 * bins + config.n_bands, width)
         self.encoder = ConvNeXtStack(width, config.encoder_blocks, config.kernel, config.expansion)
         self.encoder_out = nn.Linear(width, latent)
-        self.encoder_skip = nn.Linear(bins, latent, bias=False)
+        self.encoder_skip = nn.Linear(bins + config.n_bands, latent, bias=False)
         self.quantiser = ResidualVectorQuantiser(config.n_codebooks, config.codebook_size, latent)
         self.decoder_in = nn.Linear(latent, width)
         self.decoder = ConvNeXtStack(width, config.decoder_blocks, config.kernel, config.expansion)
-        self.decoder_out = nn.Linear(width, 2 * bins)  # coefficients, noise gains
-        self.decoder_skip = nn.Linear(latent, bins, bias=False)
+        self.decoder_out = nn.Linear(width, 2 * bins)  # roots of bins, noise levels
+        self.decoder_skip = nn.Linear(latent, 2 * bins)
         self.noise: Tensor
         self.register_buffer("noise", noise_table(), persistent=False)
-        with torch.no_grad():
-            self.encoder_skip.weight.copy_(torch.eye(latent, bins))
-            self.decoder_skip.weight.copy_(torch.eye(bins, latent))
-            for layer in (self.encoder_out, self.decoder_out):
-                layer.weight.zero_()
-                layer.bias.zero_()
-            self.decoder_out.bias[bins:] = -3.0  # little noise to begin with
+        self._start_as_transform_codec()
+
+    @torch.no_grad()
+    def _start_as_transform_codec(self) -> None:
+        bins, n_bands = self.config.samples_per_frame, self.config.n_bands
+        n_low = self.config.latent - n_bands
+        for layer in (self.encoder_out, self.decoder_out):
+            layer.weight.zero_()
+            layer.bias.zero_()
+        self.encoder_skip.weight.zero_()
+        self.encoder_skip.weight[:n_low, :n_low] = torch.eye(n_low)
+        self.encoder_skip.weight[n_low:, bins:] = torch.eye(n_bands)
+        roots, levels = self.decoder_skip.weight.chunk(2)
+        roots.zero_()
+        levels.zero_()
+        roots[:n_low, :n_low] = torch.eye(n_low)
+        for band, (first, end) in enumerate(pairwise(self.edges)):
+            levels[first:end, n_low + band] = 1 / LEVEL_SHARE
+        self.decoder_skip.bias.zero_()
+        self.decoder_skip.bias[bins:] = MIDDLE - 0.7  # somewhat less noise than there is
+        self.decoder_skip.bias[bins : bins + n_low] -= 2.0  # and less where bins are coded
 
     def n_frames(self, n_samples: int) -> int:
         """Return ceil(T / N) + 1: every sample lies in two frames. 0 for 0."""
@@ -206,15 +238,21 @@ class SpectralCodec(Codec):
         """Map [B, (F + 1) N] samples, times gain [B, 1], to latents [B, F, D]."""
         with torch.autocast(samples.device.type, enabled=False):
             cosine, sine = self.mdct(samples * gain)
-            root = compand(cosine)
-            skipped = self.encoder_skip(root)
-        hidden, past = self.encoder(self.encoder_in(torch.cat([root, compand(sine)], -1)), past)
+            levels = self.band_levels(cosine.square() + sine.square())
+            features = torch.cat([compand(sine), compand(cosine), levels], -1)
+            skipped = self.encoder_skip(features[..., sine.shape[-1] :])
+        hidden, past = self.encoder(self.encoder_in(features), past)
         return skipped + self.encoder_out(hidden), past
 
+    def band_levels(self, power: Tensor) -> Tensor:
+        """Map the power [B, F, N] of bins to the levels [B, F, G] of bands, about -1 to 1."""
+        means = [power[..., first:end].mean(-1) for first, end in pairwise(self.edges)]
+        return LEVEL_SHARE * ((torch.stack(means, -1) / 2 + QUIETEST).log() - MIDDLE)
+
     def bins(self, hidden: Tensor, latents: Tensor) -> tuple[Tensor, Tensor]:
-        """Return MDCT coefficients and noise gains, [B, F, N] each, both with the root undone."""
-        root, gain = self.decoder_out(hidden).chunk(2, -1)
-        return expand(root + self.decoder_skip(latents)), F.softplus(gain).square()
+        """Return MDCT coefficients and noise amplitudes, [B, F, N] each."""
+        roots, levels = (self.decoder_out(hidden) + self.decoder_skip(latents)).chunk(2, -1)
+        return expand(roots), (levels.clamp_max(LOUDEST) / 2).exp()
 
     def noise_at(self, first_frame: int, n_frames: int) -> Tensor:
         """Return the noise [F, N] of `n_frames` frames from number `first_frame` on."""

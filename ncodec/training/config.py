@@ -51,7 +51,7 @@ class LossConfig:
     """Weights of the losses."""
 
     stft: float = 1.0
-    heard: float = 0.5
+    heard: float = 1.0
     mel: float = 1.0
     commitment: float = 1.0
 

@@ -1,0 +1,62 @@
+"""`ncodec inspect`: what is in a file."""
+
+import io
+import json
+from typing import BinaryIO
+
+import click
+
+from ncodec.cli.errors import EXIT_FAILED
+from ncodec.cli.inputs import STDIO, open_ncx, source_name
+from ncodec.cli.options import INSPECT_SCHEMA, json_option
+
+
+@click.command()
+@click.argument("file", type=click.Path(allow_dash=True))
+@json_option(INSPECT_SCHEMA)
+@click.option("--packets", is_flag=True, help="List the packets too.")
+@click.option("--bytes", "show_bytes", is_flag=True, help="Name every byte of the file too.")
+def inspect(file: str, as_json: bool, packets: bool, show_bytes: bool) -> None:
+    """Show what is in an .ncx file, and whether it is whole.
+
+    Bits per code: what plain packing takes, what was spent, and the entropy of order 0, which is
+    what an ideal code that knows how often each code occurs in this file would need on average.
+
+    A damaged file is read past its damage; then the exit code is 1.
+
+    \b
+    Examples:
+      ncodec inspect song.ncx
+      ncodec inspect --bytes song.ncx | less
+      ncodec inspect --json song.ncx | jq .bitrate_bps.total
+    """  # noqa: D301
+    from ncodec import inspection
+    from ncodec.cli import report, report_json
+
+    name = source_name(file)
+    with open_ncx(file) as opened:
+        stream: BinaryIO = opened if file != STDIO and opened.seekable() else _copy(opened)
+        facts = inspection.inspect(stream, name)
+        if as_json:
+            values = report_json.as_json(name, facts)
+            if packets:
+                values["packets"] = report_json.packet_list(facts)
+            if show_bytes:
+                values["fields"] = report_json.byte_list(stream, name)
+            click.echo(json.dumps(values, indent=2))
+        else:
+            for line in report.as_text(name, facts):
+                click.echo(line)
+            if packets:
+                for line in report.packet_table(facts):
+                    click.echo(line)
+            if show_bytes:
+                click.echo()
+                for line in report.byte_map(stream, name, facts.file_bytes):
+                    click.echo(line)
+    click.get_current_context().exit(0 if facts.is_whole else EXIT_FAILED)
+
+
+def _copy(stream: BinaryIO) -> BinaryIO:
+    """Return what is left of a stream that may not seek."""
+    return io.BytesIO(stream.read())

@@ -1,0 +1,49 @@
+"""What the user sees while files are made and when they are done."""
+
+import contextlib
+import sys
+from collections.abc import Callable, Generator
+
+import click
+
+
+@contextlib.contextmanager
+def progress_bar(
+    title: str, seconds: float | None, *, quiet: bool
+) -> Generator[Callable[[float], None], None, None]:
+    """Show progress on a terminal; gives the function to call with seconds that were done."""
+    if quiet or not _is_terminal():
+        yield lambda seconds: None
+        return
+    from tqdm import tqdm
+
+    with tqdm(total=seconds, desc=title, unit="s", unit_scale=True, leave=False) as bar:
+
+        def advance(seconds: float) -> None:
+            bar.update(seconds)
+
+        yield advance
+
+
+def _is_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()  # pyright: ignore[reportUnnecessaryComparison]
+
+
+def say(text: str, *, quiet: bool) -> None:
+    """Print a summary."""
+    if not quiet:
+        click.echo(text, err=True)
+
+
+def clock(seconds: float) -> str:
+    """Return seconds as m:ss.s or h:mm:ss.s."""
+    tenths = round(seconds * 10)
+    minutes, tenths = divmod(tenths, 600)
+    hours, minutes = divmod(minutes, 60)
+    start = f"{hours}:{minutes:02}" if hours else f"{minutes}"
+    return f"{start}:{tenths // 10:02}.{tenths % 10}"
+
+
+def speed(seconds: float, elapsed_s: float) -> str:
+    """Return how many times faster than real time something was."""
+    return f"{seconds / max(elapsed_s, 1e-9):.3g}x real time"

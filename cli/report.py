@@ -1,0 +1,215 @@
+"""An inspection as text, for people."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import BinaryIO
+
+from ncodec.cli.progress import clock
+from ncodec.errors import FormatError, ModelError
+from ncodec.formats.ncx import ARCHITECTURES, ENTROPY_CODERS, Header, Span, annotate
+from ncodec.inspection import Inspection, PacketFacts
+from ncodec.weights import find
+
+_SHOWN_BYTES = 12
+
+
+def as_text(name: str, facts: Inspection) -> Iterator[str]:
+    """Yield the lines of the report."""
+    header = facts.header
+    told = "" if facts.n_samples is not None else ", as far as the packets go"
+    channels = {1: "mono", 2: "stereo"}.get(header.n_channels, f"{header.n_channels} channels")
+    yield printable(
+        f"{name}: {clock(facts.duration_s)}{told}, {channels}, {header.source_sample_rate_hz} Hz"
+    )
+    rows: list[tuple[str, str]] = [
+        ("samples", _or_unknown(facts.n_samples)),
+        ("model", f"{header.model_id} ({architecture_name(header.architecture)}), weights "
+                  f"{header.model_fingerprint.hex()}: {model_state(header)}"),
+        ("codec", f"{header.sample_rate_hz} Hz, {header.samples_per_frame} samples per frame, "
+                  f"{header.frame_rate_hz:g} frames/s"),
+        ("codes", f"{_count(header.n_streams, 'stream')} of "
+                  f"{_count(header.n_codebooks, 'codebook')} of {header.codebook_size}"),
+        ("entropy coder", _entropy_coder(facts)),
+        *(("tag", printable(f"{key}={value}")) for key, value in header.tags),
+        *(("extension", f"0x{number:02X}, {len(content)} bytes")
+          for number, content in header.extensions),
+        ("bit rate", _bit_rates(facts)),
+        ("bytes", _bytes(facts)),
+        ("overhead", f"{facts.overhead_bytes} bytes, {100 * facts.overhead_share:.2f} %"),
+        ("packets", _packets(facts)),
+        ("bits per code", _bits_per_code(facts)),
+    ]  # fmt: skip
+    yield from (f"  {title:<14}{text}" for title, text in rows)
+    if facts.codebooks:
+        yield ""
+        yield from _table(
+            ("stream", "codebook", "entropy", "codes used"),
+            ((f"{book.stream}", f"{book.codebook}", f"{book.entropy_bits:.3f}", f"{book.n_used}")
+             for book in facts.codebooks),
+        )  # fmt: skip
+    yield ""
+    yield from _integrity(name, facts)
+
+
+def packet_table(facts: Inspection) -> Iterator[str]:
+    """Yield the lines of the table of packets."""
+    yield ""
+    yield from _table(
+        ("packet", "offset", "bytes", "payload", "start", "frames", "kbps", "kind"),
+        (_packet_row(packet, facts) for packet in facts.packets),
+    )
+
+
+def _packet_row(packet: PacketFacts, facts: Inspection) -> tuple[str, ...]:
+    seconds = packet.n_frames / facts.header.frame_rate_hz
+    return (
+        f"{packet.number}",
+        f"{packet.offset}",
+        f"{packet.n_bytes}",
+        f"{packet.payload_bytes}",
+        "?" if packet.start_s is None else clock(packet.start_s),
+        f"{packet.n_frames}",
+        f"{8 * packet.n_bytes / seconds / 1000:.2f}",
+        "dependent" if packet.dependent else "key",
+    )
+
+
+def byte_map(stream: BinaryIO, name: str, file_bytes: int) -> Iterator[str]:
+    """Yield a line for every field of the file, and one for what cannot be read behind damage."""
+    end, section = 0, ""
+    try:
+        for span in annotate(FromStart(stream), name):
+            if span.section != section:
+                section = span.section
+                yield f"# {section}"
+            yield _field_line(stream, span)
+            end = span.offset + span.n_bytes
+    except FormatError as error:
+        yield "# not understood"
+        yield f"{end:08X}  {file_bytes - end} bytes: {printable(str(error))}"
+
+
+def printable(text: str) -> str:
+    """Return `text` on one line, with nothing in it that a terminal would obey."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _integrity(name: str, facts: Inspection) -> Iterator[str]:
+    for damage in facts.damage:
+        lost = "packets lost: unknown" if damage.missing is None else _lost(damage.missing)
+        text = str(damage.error).removeprefix(f"{name}: ")
+        yield printable(f"DAMAGED: {text} ({damage.n_bytes} bytes skipped, {lost})")
+    if facts.digest == "mismatch":
+        yield "DAMAGED: the decoded codes are not those that were encoded: digest differs"
+    elif facts.is_whole:
+        reason = facts.unchecked_because
+        digest = f"codes digest not checked: {reason}" if reason else "codes digest matches"
+        yield f"ok: all checksums hold, {digest}"
+
+
+def _lost(missing: range) -> str:
+    if len(missing) <= 1:
+        return f"packet {missing.start} lost" if missing else "no packet lost"
+    return f"packets {missing.start} to {missing.stop - 1} lost"
+
+
+def architecture_name(number: int) -> str:
+    """Return what NCX.md calls an architecture."""
+    return ARCHITECTURES.get(number, f"architecture {number}")
+
+
+def model_state(header: Header) -> str:
+    """Return whether the model that made a file is there: installed, other weights or missing."""
+    try:
+        model = find(header.model_id)
+    except ModelError:
+        return "missing"
+    if model.model_id != header.model_id:  # the default model of an architecture of that name
+        return "missing"
+    same = model.fingerprint == header.model_fingerprint
+    return "installed" if same else "other weights"
+
+
+def _or_unknown(number: int | None) -> str:
+    return "unknown" if number is None else str(number)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _entropy_coder(facts: Inspection) -> str:
+    header = facts.header
+    name = ENTROPY_CODERS[header.entropy]
+    if not header.entropy_model_id:
+        return name
+    return f"{name} {header.entropy_model_id}, weights {header.entropy_fingerprint.hex()}"
+
+
+def _bit_rates(facts: Inspection) -> str:
+    rates = {
+        "nominal": facts.header.bitrate_bps or None,
+        "file": facts.bitrate_bps(facts.file_bytes),
+        "payload": facts.bitrate_bps(facts.payload_bytes),
+    }
+    known = [f"{name} {bps / 1000:.2f}" for name, bps in rates.items() if bps is not None]
+    return f"{', '.join(known)} kbps" if known else "unknown"
+
+
+def _bytes(facts: Inspection) -> str:
+    parts = {
+        "header": facts.header_bytes,
+        "payload": facts.payload_bytes,
+        "packet framing": facts.framing_bytes,
+        "trailer": facts.trailer_bytes,
+        "damaged": facts.damaged_bytes,
+    }
+    named = (f"{name} {size}" for name, size in parts.items() if size or name != "damaged")
+    return f"{facts.file_bytes}: {', '.join(named)}"
+
+
+def _packets(facts: Inspection) -> str:
+    trailer = "with index and trailer" if facts.trailer else "no trailer"
+    return f"{len(facts.packets)} of {_count(facts.n_frames, 'frame')} in all, {trailer}"
+
+
+def _bits_per_code(facts: Inspection) -> str:
+    parts = [f"packed {facts.packed_bits}"]
+    if facts.spent_bits is not None:
+        parts.append(f"spent {facts.spent_bits:.3f}")
+    if facts.entropy_bits is not None:
+        parts.append(f"order-0 entropy {facts.entropy_bits:.3f}")
+    return ", ".join(parts)
+
+
+def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    table = [titles, *rows]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for row in table:
+        cells = (cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+        yield "  " + "  ".join(cells)
+
+
+class FromStart:
+    """Reads a stream on from a place of its own, whatever else is read between."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._at = 0
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to `size` bytes."""
+        self._stream.seek(self._at)
+        chunk = self._stream.read(size)
+        self._at += len(chunk)
+        return chunk
+
+
+def _field_line(stream: BinaryIO, span: Span) -> str:
+    stream.seek(span.offset)
+    shown = stream.read(min(span.n_bytes, _SHOWN_BYTES)).hex(" ").upper()
+    if span.n_bytes > _SHOWN_BYTES:
+        shown += " ..."
+    width = 3 * _SHOWN_BYTES + 3
+    return (
+        f"{span.offset:08X}  {shown:<{width}}  {span.name:<21} {printable(span.meaning)}".rstrip()
+    )

@@ -1,0 +1,55 @@
+"""`ncodec verify`: whether files are whole."""
+
+import click
+
+from ncodec.cli.errors import EXIT_FAILED
+from ncodec.cli.inputs import open_ncx, source_name
+from ncodec.cli.options import inputs_argument
+from ncodec.cli.progress import clock
+from ncodec.errors import NcodecError
+
+
+@click.command()
+@inputs_argument()
+def verify(inputs: tuple[str, ...]) -> None:
+    """Check that .ncx files are whole.
+
+    That is: checksums, structure, and the digest of the decoded codes.
+
+    Prints one line per file on standard output. Needs no model but that of the entropy coder, if it
+    has one: no audio is made. Exits with 1 if a file failed.
+
+    \b
+    Examples:
+      ncodec verify *.ncx
+      ncodec encode song.wav -o - | ncodec verify -
+    """  # noqa: D301
+    failed = False
+    for source in inputs:
+        name = source_name(source)
+        try:
+            text = f"ok ({_check(source)})"
+        except BrokenPipeError:
+            raise
+        except (NcodecError, OSError) as error:
+            failed = True
+            why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+            text = f"FAILED: {why.removeprefix(f'{name}: ')}"
+        click.echo(f"{name}: {text}")
+    click.get_current_context().exit(EXIT_FAILED if failed else 0)
+
+
+def _check(source: str) -> str:
+    """Return what a whole file holds; raise the error of one that is not."""
+    from ncodec.codes import iterate_codes
+    from ncodec.formats.ncx import Reader
+
+    with open_ncx(source) as stream:
+        reader = Reader(stream, source_name(source))
+        n_packets = sum(1 for _ in iterate_codes(reader))
+        header, trailer = reader.header, reader.trailer
+    n_samples = header.n_samples
+    if n_samples is None and trailer is not None:
+        n_samples = trailer.n_samples
+    seconds = (n_samples or 0) / header.source_sample_rate_hz
+    return f"{n_packets} packet{'' if n_packets == 1 else 's'}, {clock(seconds)}"

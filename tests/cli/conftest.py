@@ -1,0 +1,85 @@
+"""A tiny untrained model, and the commands as functions."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner
+from tones import make_audio
+
+from ncodec.cli.main import main
+from ncodec.models.spectral import PRESETS, SpectralCodec
+from ncodec.weights import save_codec
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache with one model, `tiny`: of no quality, but its lengths and codes are exact."""
+    folder = tmp_path_factory.mktemp("cache")
+    (folder / "models").mkdir()
+    torch.manual_seed(5)
+    codec = SpectralCodec(PRESETS["spectral-tiny"])
+    save_codec(folder / "models" / "tiny.safetensors", "tiny", codec, {"licence": "CC0-1.0"})
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(
+    cache: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every test starts in an empty folder, and sees the tiny model; subprocesses too."""
+    monkeypatch.setenv("NCODEC_CACHE", str(cache))
+    monkeypatch.chdir(tmp_path_factory.mktemp("here"))
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command came to."""
+
+    code: int
+    raw: bytes  # standard output
+    err: str
+
+    @property
+    def out(self) -> str:
+        return self.raw.decode()
+
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def run() -> Run:
+    """Run a command in this process; `stdin` is what it reads there."""
+
+    def call(*args: str | Path, stdin: bytes = b"") -> Ran:
+        got = CliRunner().invoke(main, [str(arg) for arg in args], input=stdin)
+        if got.exception is not None and not isinstance(got.exception, SystemExit):
+            raise got.exception
+        return Ran(got.exit_code, got.stdout_bytes, got.stderr)
+
+    return call
+
+
+@pytest.fixture
+def encode(run: Run) -> Run:
+    """`ncodec encode` with the tiny model."""
+    return lambda *args, stdin=b"": run("encode", "-m", "tiny", *args, stdin=stdin)
+
+
+@pytest.fixture
+def make_ncx(encode: Run) -> Callable[..., Path]:
+    """Encode a tone into a file of that name."""
+
+    def make(name: str = "song.ncx", *options: str, **of_audio: Any) -> Path:
+        suffix = "flac" if of_audio.get("n_samples") != 0 else "wav"  # no FLAC of 0 samples
+        source = make_audio(f".source.{suffix}", **of_audio)
+        ran = encode(source, "-o", name, *options)
+        assert ran.code == 0, ran.err
+        source.unlink()
+        return Path(name)
+
+    return make

@@ -1,0 +1,116 @@
+"""docs/CLI.md and the commands say the same."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+from conftest import Run
+
+from ncodec.cli import errors
+from ncodec.cli.main import COMMANDS, main
+
+MakeNcx = Callable[..., Path]
+TEXT = (Path(__file__).parents[2] / "docs" / "CLI.md").read_text()
+SECTIONS = {
+    part.split("\n", 1)[0]: part.split("\n", 1)[1] for part in re.split(r"^## ", TEXT, flags=re.M)
+}
+
+
+def first_cells(section: str) -> list[str]:
+    """The first column of all tables, without their titles."""
+    rows = re.findall(r"^\| *(.*?) *\|", section, flags=re.M)
+    return [cell for cell in rows if cell.startswith("`") or cell.isdigit()]
+
+
+def command_of(name: str) -> click.Command:
+    command = main.get_command(click.Context(main), name)
+    assert command is not None
+    return command
+
+
+def test_every_command_has_a_section() -> None:
+    titles = [title for title in SECTIONS if title.startswith("ncodec ")]
+    assert [title.split()[1] for title in titles] == list(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_options_and_arguments(name: str) -> None:
+    (title,) = (title for title in SECTIONS if title.split()[:2] == ["ncodec", name])
+    params = command_of(name).params
+    arguments = [p for p in params if isinstance(p, click.Argument)]
+    assert title.split()[2:] == [p.make_metavar(click.Context(main)) for p in arguments]
+    documented = [tuple(re.findall(r"`(-.*?)`", cell)) for cell in first_cells(SECTIONS[title])]
+    assert documented == [tuple(p.opts) for p in params if isinstance(p, click.Option)]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_choices(name: str) -> None:
+    (section,) = (text for title, text in SECTIONS.items() if title.split()[:2] == ["ncodec", name])
+    for option in command_of(name).params:
+        if isinstance(option.type, click.Choice):
+            for choice in option.type.choices:
+                assert f"`{choice}`" in section, option.name
+
+
+def test_exit_codes() -> None:
+    ours = {code for name, code in vars(errors).items() if name.startswith("EXIT_")}
+    assert {int(cell) for cell in first_cells(TEXT) if cell.isdigit()} == ours
+
+
+def keys(value: object, place: str = "") -> set[str]:
+    """All places of a JSON value, as the tables write them."""
+    if isinstance(value, dict):
+        return {key for name, inner in value.items() for key in keys(inner, f"{place}.{name}")}
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return {key for inner in value for key in keys(inner, f"{place}[]")}
+    return set() if value == [] else {place.removeprefix(".")}
+
+
+def documented_keys(title: str) -> set[str]:
+    return {cell.strip("`") for cell in first_cells(SECTIONS[title])}
+
+
+def test_keys_of_inspect(run: Run, make_ncx: MakeNcx) -> None:
+    whole = make_ncx("song.ncx", n_samples=200_000, title="Hum").read_bytes()
+    Path("bad.ncx").write_bytes(whole[:-20])
+    found: set[str] = set()
+    for name in ("song.ncx", "bad.ncx"):
+        found |= keys(json.loads(run("inspect", "--json", "--packets", "--bytes", name).out))
+    extensions = {"extensions[].id", "extensions[].content"}  # none is in use yet
+    assert found | extensions == documented_keys("JSON of inspect, schema ncodec.inspect/1")
+
+
+def test_keys_of_models(run: Run) -> None:
+    found = keys(json.loads(run("models", "--json").out))
+    assert found == documented_keys("JSON of models, schema ncodec.models/1")
+
+
+def test_key_types(run: Run, make_ncx: MakeNcx) -> None:
+    make_ncx("song.ncx", title="Hum")
+    got = json.loads(run("inspect", "--json", "--packets", "--bytes", "song.ncx").out)
+    types = {"string": str, "integer": int, "number": (int, float), "boolean": bool}
+    for line in SECTIONS["JSON of inspect, schema ncodec.inspect/1"].splitlines():
+        if not line.startswith("| `"):
+            continue
+        name, kind = (cell.strip(" `") for cell in line.split("|")[1:3])
+        for value in values(got, name.split(".")):
+            allowed = [types[part] for part in kind.split(" or ") if part != "null"]
+            assert isinstance(value, allowed[0]) or (value is None and "null" in kind), name
+
+
+def values(value: object, path: list[str]) -> list[object]:
+    if not path:
+        return [value]
+    assert isinstance(value, dict)
+    inner = value[path[0].removesuffix("[]")]
+    many = inner if path[0].endswith("[]") else [inner]
+    return [found for one in many for found in values(one, path[1:])]
+
+
+def test_nothing_is_said_of_options_that_are_not_there() -> None:
+    known = {opt for name in COMMANDS for p in command_of(name).params for opt in p.opts}
+    known |= {"-h", "--help", "--version", "-"}
+    assert set(re.findall(r"`(--?[a-z][a-z-]*)`", TEXT)) <= known

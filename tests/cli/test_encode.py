@@ -1,0 +1,320 @@
+"""`ncodec encode`."""
+
+import re
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import Run
+from tones import make_audio, tone, wav_bytes
+
+from ncodec.formats.ncx import SIGNATURE, Header, Reader
+
+
+def header_of(path: str | Path) -> Header:
+    with Path(path).open("rb") as stream:
+        return Reader(stream).header
+
+
+def names() -> list[str]:
+    return sorted(path.name for path in Path().iterdir())
+
+
+def test_output_stands_beside_the_input(encode: Run) -> None:
+    Path("music").mkdir()
+    make_audio("music/song.wav")
+    assert encode("music/song.wav").code == 0
+    assert header_of("music/song.ncx").n_samples == 4000
+
+
+def test_summary_is_one_line_on_stderr(encode: Run) -> None:
+    make_audio("song.wav", 8000)
+    ran = encode("song.wav")
+    assert (ran.code, ran.raw) == (0, b"")
+    n_bytes = Path("song.ncx").stat().st_size
+    start = f"song.wav -> song.ncx: 0:01.0, {8 * n_bytes / 1000:.2f} kbps, "
+    start += f"{16000 / n_bytes:.1f}:1 to 16-bit PCM, "
+    assert re.fullmatch(re.escape(start) + r"[\d.e+]+x real time\n", ran.err)
+
+
+def test_quiet_says_nothing(encode: Run) -> None:
+    make_audio("song.wav")
+    ran = encode("-q", "song.wav")
+    assert (ran.code, ran.raw, ran.err) == (0, b"", "")
+
+
+def test_tags_go_into_the_header(encode: Run) -> None:
+    make_audio("song.flac", title="Hum", artist="Ünder")
+    encode("song.flac")
+    assert header_of("song.ncx").tags == (("TITLE", "Hum"), ("ARTIST", "Ünder"))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("one.wav", {"n_samples": 1}),
+        ("none.wav", {"n_samples": 0}),
+        ("stereo.wav", {"n_channels": 2}),
+        ("five.wav", {"n_channels": 5}),
+        ("eight-bit.wav", {"subtype": "PCM_U8"}),
+        ("high.wav", {"rate": 96000}),
+        ("odd.wav", {"rate": 11025, "n_samples": 3331}),
+        ("float.wav", {"subtype": "DOUBLE"}),
+        ("song.flac", {"subtype": "PCM_24"}),
+        ("song.ogg", {"rate": 44100, "n_samples": 5001}),
+        ("song.mp3", {"rate": 44100, "n_samples": 5001}),
+        ("song.aiff", {}),
+    ],
+)
+def test_every_kind_of_audio_comes_back_in_length(
+    encode: Run, run: Run, name: str, options: dict[str, int]
+) -> None:
+    source = make_audio(name, **options)
+    ran = encode(source, "-o", "coded.ncx")
+    assert ran.code == 0, ran.err
+    assert run("decode", "-q", "coded.ncx").err == ""
+    before, after = soundfile.info(str(source)), soundfile.info("coded.wav")
+    assert (after.frames, after.channels) == (before.frames, before.channels)
+    assert after.samplerate == before.samplerate
+
+
+def test_zero_samples_have_a_summary_too(encode: Run) -> None:
+    make_audio("none.wav", 0)
+    n_bytes = "{} bytes"
+    ran = encode("none.wav")
+    n_bytes = Path("none.ncx").stat().st_size
+    assert ran.err == f"none.wav -> none.ncx: no samples, {n_bytes} bytes\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "n_q"),
+    [([], 4), (["-b", "0.8"], 2), (["--bandwidth", "0.4"], 1), (["--n-q", "3"], 3)],
+)
+def test_bandwidth_chooses_codebooks(encode: Run, options: list[str], n_q: int) -> None:
+    make_audio("song.wav")
+    assert encode("song.wav", *options).code == 0
+    assert header_of("song.ncx").n_codebooks == n_q
+
+
+@pytest.mark.parametrize(("coder", "number"), [("packed", 0), ("adaptive", 1)])
+def test_entropy_coder(encode: Run, coder: str, number: int) -> None:
+    make_audio("song.wav")
+    encode("song.wav", "--entropy", coder)
+    assert header_of("song.ncx").entropy == number
+
+
+def test_several_inputs_go_into_a_folder(encode: Run) -> None:
+    make_audio("a.wav")
+    make_audio("b.flac")
+    assert encode("a.wav", "b.flac", "-o", "out").code == 0
+    assert encode("a.wav", "-o", "other/").code == 0
+    assert encode("b.flac", "-o", "other").code == 0
+    assert sorted(map(str, Path().glob("o*/*"))) == [
+        "other/a.ncx", "other/b.ncx", "out/a.ncx", "out/b.ncx",
+    ]  # fmt: skip
+
+
+def test_a_bad_input_does_not_stop_the_others(encode: Run) -> None:
+    make_audio("a.wav")
+    make_audio("c.wav")
+    Path("b.wav").write_bytes(b"not audio at all")
+    ran = encode("-q", "a.wav", "missing.wav", "b.wav", "c.wav")
+    assert ran.code == 1
+    assert ran.err.splitlines() == [
+        "ncodec: error: missing.wav: no such file",
+        "ncodec: error: b.wav: not an audio file that libsndfile reads: Format not recognised",
+    ]
+    assert names() == ["a.ncx", "a.wav", "b.wav", "c.ncx", "c.wav"]
+
+
+def truncated_wav() -> bytes:
+    return wav_bytes()[:-1000]
+
+
+def nan_wav() -> bytes:
+    samples = np.zeros(100, "<f4")
+    samples[7] = np.nan
+    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 3, 1, 8000, 32000, 4, 32)
+    body = form + struct.pack("<4sI", b"data", 400) + samples.tobytes()
+    return struct.pack("<4sI4s", b"RIFF", 4 + len(body), b"WAVE") + body
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "bad.wav: is empty"),
+        (b"hello\n", "bad.wav: not an audio file that libsndfile reads: Format not recognised"),
+        (
+            truncated_wav(),
+            "bad.wav: truncated: the header announces 4000 samples, 3500 are there",
+        ),
+        (nan_wav(), "bad.wav: sample 7 of channel 1 is nan"),
+        (
+            SIGNATURE + b"more",
+            "bad.wav: is an .ncx file, not audio; ncodec decode makes audio of it",
+        ),
+    ],
+    ids=["empty", "text", "truncated", "nan", "ncx"],
+)
+def test_bad_audio_is_one_line_and_leaves_nothing(encode: Run, content: bytes, said: str) -> None:
+    Path("bad.wav").write_bytes(content)
+    ran = encode("bad.wav")
+    assert (ran.code, ran.raw, ran.err) == (1, b"", f"ncodec: error: {said}\n")
+    assert names() == ["bad.wav"]
+
+
+def test_a_folder_is_refused(encode: Run) -> None:
+    Path("music").mkdir()
+    ran = encode("music")
+    assert (ran.code, ran.err) == (
+        1,
+        "ncodec: error: music: is a folder; give the files in it\n",
+    )
+
+
+def test_an_existing_output_stays_without_f(encode: Run) -> None:
+    make_audio("song.wav")
+    Path("song.ncx").write_bytes(b"precious")
+    ran = encode("song.wav")
+    assert (ran.code, ran.err) == (
+        1,
+        "ncodec: error: song.ncx: exists already; -f replaces it\n",
+    )
+    assert Path("song.ncx").read_bytes() == b"precious"
+    assert encode("-f", "song.wav").code == 0
+    assert header_of("song.ncx").n_samples == 4000
+
+
+@pytest.mark.parametrize("output", ["song.wav", "./song.wav", "link.wav"])
+def test_the_input_is_never_the_output(encode: Run, output: str) -> None:
+    source = make_audio("song.wav")
+    Path("link.wav").symlink_to("song.wav")
+    before = source.read_bytes()
+    ran = encode("-f", "song.wav", "-o", output)
+    assert (ran.code, ran.err) == (
+        1,
+        "ncodec: error: song.wav: input and output are the same file\n",
+    )
+    assert source.read_bytes() == before
+
+
+def test_two_inputs_never_have_one_output(encode: Run) -> None:
+    make_audio("song.wav", 1000)
+    make_audio("song.flac", 2000)
+    ran = encode("-q", "-f", "song.wav", "song.flac")
+    assert (ran.code, ran.err) == (
+        1,
+        "ncodec: error: song.flac: song.ncx is the output of song.wav already; use -o\n",
+    )
+    assert header_of("song.ncx").n_samples == 1000
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["-b", "6", "--n-q", "2"], "-b and --n-q exclude each other"),
+        (
+            ["-b", "0.5"],
+            "bandwidth 0.5 kbps: expected a multiple of 0.4 kbps from 0.4 to 1.6; the usual ones "
+            "are 0.4, 0.8, 1.6",
+        ),
+        (
+            ["-b", "0"],
+            "bandwidth 0 kbps: expected a multiple of 0.4 kbps from 0.4 to 1.6; the usual ones "
+            "are 0.4, 0.8, 1.6",
+        ),
+        (["-b", "nan"], "bandwidth nan kbps: expected a number"),
+        (["--n-q", "5"], "5 codebooks: model 'tiny' has 1 to 4"),
+        (["-o", "there/song.ncx"], "there: no such folder"),
+        (["-o", "-", "song.wav"], "standard output takes one input, several are given"),
+        (
+            ["-"],
+            "standard input has no name: give it alone, with a file's name for -o",
+        ),
+        (
+            ["-o", "song.wav", "song.wav"],
+            "song.wav: is not a folder, and several outputs need one",
+        ),
+        (
+            ["--entropy", "zip"],
+            "invalid value for '--entropy': 'zip' is not one of 'transformer', 'adaptive', "
+            "'packed'; see 'ncodec encode --help'",
+        ),
+    ],
+)
+def test_bad_command_lines_exit_with_2(encode: Run, options: list[str], said: str) -> None:
+    make_audio("song.wav")
+    ran = encode("song.wav", *options)
+    assert (ran.code, ran.raw, ran.err) == (2, b"", f"ncodec: error: {said}\n")
+    assert names() == ["song.wav"]
+
+
+def test_a_missing_model_is_named_with_those_there_are(run: Run) -> None:
+    make_audio("song.wav")
+    ran = run("encode", "-m", "nosuch", "song.wav")
+    assert ran.code == 1
+    assert ran.err.startswith("ncodec: error: model 'nosuch': not installed; installed: ")
+    assert "tiny" in ran.err
+
+
+def test_a_missing_entropy_coder_is_named(encode: Run) -> None:
+    make_audio("song.wav")
+    make_audio("tune.wav")
+    ran = encode("--entropy", "transformer", "song.wav", "tune.wav")
+    assert (ran.code, ran.err) == (
+        1,
+        "ncodec: error: entropy coder 'transformer' is not part of this installation\n",
+    )
+
+
+def test_one_broken_model_does_not_hide_the_others(encode: Run, cache: Path) -> None:
+    broken = cache / "models" / "broken.safetensors"
+    broken.write_bytes(b"\x01\0\0\0\0\0\0\0[")
+    make_audio("song.wav")
+    try:
+        assert encode("song.wav").code == 0
+    finally:
+        broken.unlink()
+
+
+def test_stdin_to_stdout(encode: Run) -> None:
+    ran = encode("-", stdin=wav_bytes(1234))
+    assert ran.code == 0
+    assert ran.err.startswith("standard input -> standard output: 0:00.2, ")
+    Path("song.ncx").write_bytes(ran.raw)
+    assert header_of("song.ncx").n_samples == 1234
+
+
+def test_stdout_has_the_bytes_of_the_file(encode: Run) -> None:
+    Path("song.wav").write_bytes(wav_bytes())
+    encode("song.wav")
+    assert encode("song.wav", "-o", "-").raw == Path("song.ncx").read_bytes()
+
+
+def test_a_wav_of_unknown_length_gets_it_in_the_trailer(encode: Run, run: Run) -> None:
+    endless = bytearray(wav_bytes(4000))
+    endless[4:8] = endless[40:44] = b"\xff\xff\xff\xff"
+    Path("song.ncx").write_bytes(encode("-", stdin=bytes(endless)).raw)
+    assert header_of("song.ncx").n_samples is None
+    run("decode", "song.ncx")
+    assert soundfile.info("song.wav").frames == 4000
+
+
+def test_codes_do_not_depend_on_company(encode: Run) -> None:
+    for number in range(3):
+        make_audio(f"{number}.wav", 3000 + number, 1 + number)
+    encode("0.wav", "1.wav", "2.wav", "-o", "together/")
+    for number in range(3):
+        encode(f"{number}.wav")
+        alone = Path(f"{number}.ncx").read_bytes()
+        assert alone == Path(f"together/{number}.ncx").read_bytes()
+
+
+def test_loud_and_silent_audio_are_coded(encode: Run, run: Run) -> None:
+    soundfile.write("loud.wav", 3 * tone(2000), 8000, "FLOAT")
+    soundfile.write("silent.wav", np.zeros(2000), 8000)
+    assert encode("loud.wav", "silent.wav").code == 0
+    assert run("decode", "silent.ncx", "-o", "back.wav").code == 0
+    assert not soundfile.read("back.wav")[0].any()
