@@ -116,16 +116,19 @@ class Crops:
             groups.append((clips, lengths / lengths.sum()))
         return groups
 
-    def batches(self, batch_size: int, seed: int, first: int = 0) -> Iterator[Tensor]:
+    def batches(
+        self, batch_size: int, seed: int, first: int = 0, worker: int = 0
+    ) -> Iterator[Tensor]:
         """Yield [B, T] float32 batches for ever, from number `first` on.
 
-        A batch depends on the seed and its number alone, so a run can be taken up anywhere.
+        A batch depends on the seed, its number and the worker alone, so a run can be taken up
+        anywhere.
         """
         groups = self._groups()
         shares = np.array([share for _, share in self.weights])
         shares = shares / shares.sum()
         for number in itertools.count(first):
-            rng = np.random.default_rng((seed, number))
+            rng = np.random.default_rng((seed, number, worker))
             crops = [self._crop(rng, groups, shares) for _ in range(batch_size)]
             yield torch.from_numpy(np.stack(crops))
 

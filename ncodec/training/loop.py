@@ -1,4 +1,4 @@
-"""The training loop: one process, resumable, stops cleanly at a time limit.
+"""The training loop: one process or several, resumable, stops cleanly at a time limit.
 
 Shapes: B batch, T samples, F frames, D latent.
 """
@@ -22,6 +22,7 @@ from tqdm import tqdm
 from ncodec.training.config import TrainConfig
 from ncodec.training.data import Crops, PackedCorpus, pack
 from ncodec.training.losses import reconstruction
+from ncodec.training.parallel import Workers
 from ncodec.training.quantiser import TrainedQuantiser
 
 
@@ -41,6 +42,7 @@ class Run:
 
         torch.manual_seed(config.seed)
         self.config, self.folder, self.device = config, folder, torch.device(device)
+        self.workers = Workers(self.device)
         kind = architecture(config.architecture)
         self.model = kind(kind.presets[config.preset]).to(self.device)
         self.quantiser = TrainedQuantiser(self.model.quantiser, config.quantiser.decay)
@@ -60,6 +62,14 @@ class Run:
         self.step = 0
         self.seconds = 0.0
         self.rng = random.Random(config.seed)
+        self._diverge()
+
+    def _diverge(self) -> None:
+        """Give every process but the first random numbers of its own."""
+        if not self.workers.is_first:
+            seed = (self.config.seed * 1009 + self.workers.rank) * 1_000_003 + self.step
+            torch.manual_seed(seed)
+            self.rng.seed(seed)
 
     def state(self) -> dict[str, Any]:
         """Return all that `load` needs to go on exactly as if never stopped."""
@@ -76,6 +86,8 @@ class Run:
 
     def save(self) -> None:
         """Write the checkpoint beside, then rename: a killed run keeps the one before."""
+        if not self.workers.is_first:
+            return
         beside = self.folder / ".checkpoint.tmp"
         torch.save(self.state(), beside)
         os.replace(beside, self.folder / "checkpoint.pt")  # noqa: PTH105
@@ -91,6 +103,7 @@ class Run:
         torch.set_rng_state(state["torch_rng"])
         version, internal, gauss = state["python_rng"]
         self.rng.setstate((version, tuple(internal), gauss))
+        self._diverge()
 
     @torch.no_grad()
     def start_codebooks(self, crops: Crops) -> None:
@@ -99,15 +112,19 @@ class Run:
             self.config.quantiser.fit_seconds
             / (self.config.data.seconds * self.config.optimiser.batch_size)
         )
-        latents = []
+        latents: list[Tensor] = []
 
         def keep(batch: Tensor) -> Tensor:
             latents.append(batch.reshape(-1, batch.shape[-1]))
             return batch
 
+        if not self.workers.is_first:
+            n_batches = 0
         for wav in islice(crops.batches(self.config.optimiser.batch_size, seed=0), n_batches):
             self.model.reconstruct(wav.to(self.device), keep)
-        self.quantiser.fit(torch.cat(latents))
+        if self.workers.is_first:
+            self.quantiser.fit(torch.cat(latents))
+        self.workers.share(self.quantiser.buffers())
 
     def _train_step(self, wav: Tensor) -> dict[str, Tensor]:
         config, settings = self.config, self.config.quantiser
@@ -115,8 +132,9 @@ class Run:
         n_q = torch.tensor(drawn, device=self.device)
         results = []
 
+        revive = self.step % settings.revive_every == settings.revive_every - 1
+
         def quantise(latents: Tensor) -> Tensor:
-            revive = self.step % settings.revive_every == settings.revive_every - 1
             results.append(self.quantiser(latents, n_q, revive=revive))
             return results[-1].latents
 
@@ -131,6 +149,8 @@ class Run:
             group["lr"] = group["peak"] * factor
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()
+        self.workers.average(p.grad for p in self.model.parameters() if p.grad is not None)
+        self.quantiser.synchronise(self.workers, revived=revive)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.optimiser.clip)
         self.optimiser.step()
         self._move_average()
@@ -148,10 +168,17 @@ class Run:
         config, start = self.config, time.monotonic()
         before = self.seconds
         sums: dict[str, float] = {}
-        batches = crops.batches(config.optimiser.batch_size, config.seed + 1, first=self.step)
-        bar = tqdm(total=config.optimiser.steps, initial=self.step, disable=None, unit="step")
+        batches = crops.batches(
+            config.optimiser.batch_size, config.seed + 1, self.step, self.workers.rank
+        )
+        bar = tqdm(
+            total=config.optimiser.steps, initial=self.step, unit="step",
+            disable=None if self.workers.is_first else True,
+        )  # fmt: skip
         self.model.train()
-        while self.step < config.optimiser.steps and time.monotonic() - start < time_limit_s:
+        while self.step < config.optimiser.steps and self.workers.agree(
+            time.monotonic() - start < time_limit_s
+        ):
             losses = self._train_step(next(batches).to(self.device))
             self.step += 1
             bar.update()
@@ -169,6 +196,8 @@ class Run:
         return self.step >= config.optimiser.steps
 
     def _log(self, means: dict[str, float]) -> None:
+        if not self.workers.is_first:
+            return
         row = {"step": self.step, "seconds": round(self.seconds, 1)}
         row |= {name: float(np.format_float_positional(v, 5)) for name, v in means.items()}
         path = self.folder / "log.csv"
@@ -180,6 +209,8 @@ class Run:
 
     def export(self) -> None:
         """Write the averaged weights as a model file."""
+        if not self.workers.is_first:
+            return
         from ncodec.weights import save_codec
 
         facts = {
@@ -199,9 +230,10 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     packed = Path(config.data.packed)
     run = Run(config, folder, device)
-    if not packed.with_suffix(".npy").exists():
+    if run.workers.is_first and not packed.with_suffix(".npy").exists():
         folders = [Path(name) for name in config.data.folders]
         pack(folders, run.model.config.sample_rate_hz, packed)
+    run.workers.agree(True)  # all wait until it is packed
     corpus = PackedCorpus(packed, config.data.validation)
     n_samples = round(config.data.seconds * run.model.config.sample_rate_hz)
     crops = Crops(

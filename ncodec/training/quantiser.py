@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ncodec.nn.rvq import ResidualVectorQuantiser
+from ncodec.training.parallel import Workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,17 @@ class TrainedQuantiser(nn.Module):
             self.quantiser.codebooks[q][dead] = residual[picks]
             self.sums[q][dead] = residual[picks]
             self.counts[q][dead] = 1.0
+
+    @torch.no_grad()
+    def synchronise(self, workers: Workers, *, revived: bool) -> None:
+        """Make codebooks and their statistics the same in all processes.
+
+        Statistics are sums, so their means are what one process with all the crops would have;
+        codes that were just put on random residuals are those of the first process.
+        """
+        if workers.count > 1:
+            (workers.share if revived else workers.average)([self.counts, self.sums])
+            self.quantiser.codebooks.copy_(self.sums / self.counts.clamp_min(1e-4)[..., None])
 
     def forward(self, latents: Tensor, n_q: Tensor, *, revive: bool = False) -> Quantised:
         """Quantise [B, F, D] latents with the first `n_q` [B] codebooks of each example."""

@@ -1,0 +1,5 @@
+"""`python -m ncodec` is the command `ncodec`."""
+
+from ncodec.cli.main import main
+
+main()
