@@ -30,7 +30,7 @@ def models(as_json: bool) -> None:
     from ncodec.weights import installed
 
     broken: list[ModelInvalid] = []
-    found = list(installed(broken.append).values())
+    found = installed(broken.append)
     if as_json:
         listing = {"schema": MODELS_SCHEMA, "models": [_as_json(model) for model in found]}
         click.echo(json.dumps(listing, indent=2))

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO
 
 from ncodec.cli.progress import clock
-from ncodec.errors import FormatError, ModelError
+from ncodec.errors import FormatError
 from ncodec.formats.ncx import ARCHITECTURES, ENTROPY_CODERS, Header, Span, annotate
 from ncodec.inspection import Inspection, PacketFacts
-from ncodec.weights import find
+from ncodec.weights import find_exact
 
 _SHOWN_BYTES = 12
 
@@ -120,13 +120,12 @@ def architecture_name(number: int) -> str:
 def model_state(header: Header) -> str:
     """Return whether the model that made a file is there: installed, other weights or missing."""
     try:
-        model = find(header.model_id)
-    except ModelError:
+        find_exact(header.model_id, header.model_fingerprint)
+    except ModelMismatch:
+        return "other weights"
+    except ModelMissing:
         return "missing"
-    if model.model_id != header.model_id:  # the default model of an architecture of that name
-        return "missing"
-    same = model.fingerprint == header.model_fingerprint
-    return "installed" if same else "other weights"
+    return "installed"
 
 
 def _or_unknown(number: int | None) -> str:

@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 from ncodec.audio import Resampler, resampled_length
 from ncodec.codes import Codes, CodesWriter, decode_packets, iterate_codes, join
 from ncodec.entropy import CODER_NUMBERS, open_coder
-from ncodec.errors import AudioError, InvalidField, ModelMissing, Truncated, UsageError
+from ncodec.errors import AudioError, InvalidField, ModelError, Truncated, UsageError
 from ncodec.formats.ncx import Header, Packet, Reader, Writer
 from ncodec.models.base import CodedChunk
-from ncodec.weights import ModelFile, check_fingerprint, find, load_codec
+from ncodec.weights import ModelFile, find, find_exact, load_codec
 
 PIECE_SECONDS = 10.0  # of audio in one pass of the network, and in one packet
 DEFAULT_MODEL = "spectral"
@@ -245,10 +245,9 @@ class Decoding:
         self.header = reader.header
         self._reader = reader
         try:
-            model = find(self.header.model_id)
-        except ModelMissing as error:
-            raise ModelMissing(f"{reader.name}: made with {error}") from None
-        check_fingerprint(model, self.header.model_fingerprint, reader.name)
+            model = find_exact(self.header.model_id, self.header.model_fingerprint)
+        except ModelError as error:
+            raise type(error)(f"{reader.name}: made with {error}") from None
         self._codec = load_codec(model)
         self._check_header()
         self.n_channels = self.header.n_channels

@@ -101,20 +101,24 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ncodec"
 
 
-def installed(on_invalid: Callable[[ModelInvalid], None]) -> dict[str, ModelFile]:
-    """Return all models that are there, by id: those of the package, then those of the cache.
+def _ignore(error: ModelInvalid) -> None:
+    """Leave a file that is not a model out of account."""
+
+
+def installed(on_invalid: Callable[[ModelInvalid], None] = _ignore) -> list[ModelFile]:
+    """Return all models that are there: those of the package, then those of the cache.
+
+    An id may come more than once, with other weights: files keep to those they were made with.
 
     on_invalid  called for each file that is not a model: one bad file must not hide the others
     """
-    found: dict[str, ModelFile] = {}
+    found: list[ModelFile] = []
     for folder in (SHIPPED, cache_folder() / "models"):
         for path in sorted(folder.glob("*.safetensors")):
             try:
-                model = describe(path)
+                found.append(describe(path))
             except ModelInvalid as error:
                 on_invalid(error)
-            else:
-                found.setdefault(model.model_id, model)
     return found
 
 
@@ -125,23 +129,28 @@ def find(name: str) -> ModelFile:
     """
     invalid: list[ModelInvalid] = []
     models = installed(invalid.append)
-    if name in models:
-        return models[name]
-    of_kind = [model for model in models.values() if model.architecture == name]
-    if of_kind:
-        return of_kind[0]
-    known = ", ".join(models) or "none"
+    for model in models:
+        if model.model_id == name:
+            return model
+    for model in models:
+        if model.architecture == name:
+            return model
+    known = ", ".join(dict.fromkeys(model.model_id for model in models)) or "none"
     faults = "".join(f"; {error}" for error in invalid)
     raise ModelMissing(f"model {name!r}: not installed; installed: {known}{faults}")
 
 
-def check_fingerprint(model: ModelFile, wanted: bytes, source: str) -> None:
-    """Raise ModelMismatch unless `model` is the very one that made `source`."""
-    if model.fingerprint != wanted:
-        raise ModelMismatch(
-            f"{source}: made with weights {wanted.hex()} of model {model.model_id!r}; "
-            f"installed: {model.fingerprint.hex()} ({model.path.name})"
-        )
+def find_exact(model_id: str, fingerprint: bytes) -> ModelFile:
+    """Return the very model that a file was made with. Raises ModelMissing, ModelMismatch."""
+    of_id = [model for model in installed() if model.model_id == model_id]
+    for model in of_id:
+        if model.fingerprint == fingerprint:
+            return model
+    if not of_id:
+        known = ", ".join(dict.fromkeys(model.model_id for model in installed())) or "none"
+        raise ModelMissing(f"model {model_id!r}: not installed; installed: {known}")
+    there = ", ".join(f"{model.fingerprint.hex()} ({model.path.name})" for model in of_id)
+    raise ModelMismatch(f"weights {fingerprint.hex()} of model {model_id!r}; installed: {there}")
 
 
 def load_codec(model: ModelFile) -> "Codec":

@@ -1,6 +1,7 @@
 """Model files: what they say of themselves, and which are refused."""
 
 import json
+import shutil
 import struct
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import torch
 
 from ncodec.errors import ModelInvalid, ModelMismatch, ModelMissing
 from ncodec.models.spectral import PRESETS, SpectralCodec
-from ncodec.weights import check_fingerprint, describe, find, installed, load_codec, save_codec
+from ncodec.weights import describe, find, find_exact, installed, load_codec, save_codec
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +21,7 @@ def _tiny_model(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_finds_by_id_and_by_architecture() -> None:
     assert find("tiny").model_id == "tiny"
     assert find("spectral").architecture == "spectral"
-    assert "tiny" in installed()
+    assert "tiny" in {model.model_id for model in installed()}
     with pytest.raises(ModelMissing, match="installed:.*tiny"):
         find("no-such-model")
 
@@ -43,11 +44,22 @@ def test_a_model_file_describes_itself(tmp_path: Path) -> None:
     assert again.read_bytes() == (tmp_path / "m.safetensors").read_bytes()
 
 
-def test_fingerprint_must_match() -> None:
-    model = find("tiny")
-    check_fingerprint(model, model.fingerprint, "song.ncx")
-    with pytest.raises(ModelMismatch, match=r"song.ncx: made with weights 00000000"):
-        check_fingerprint(model, bytes(4), "song.ncx")
+def test_the_very_weights_are_found_among_others_of_their_id(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "models").mkdir()
+    shutil.copy(cache / "models/tiny.safetensors", tmp_path / "models/old.safetensors")
+    old = find("tiny")
+    torch.manual_seed(9)
+    newer = tmp_path / "models/new.safetensors"
+    save_codec(newer, "tiny", SpectralCodec(PRESETS["spectral-tiny"]), {})
+    monkeypatch.setenv("NCODEC_CACHE", str(tmp_path))
+    assert find_exact("tiny", old.fingerprint).path.name == "old.safetensors"
+    assert find_exact("tiny", describe(newer).fingerprint).path.name == "new.safetensors"
+    with pytest.raises(ModelMismatch, match=r"weights 00000000 of model 'tiny'; installed: .*new"):
+        find_exact("tiny", bytes(4))
+    with pytest.raises(ModelMissing, match=r"'other': not installed; installed: .*tiny"):
+        find_exact("other", old.fingerprint)
 
 
 def header(text: str) -> bytes:

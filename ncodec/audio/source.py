@@ -58,7 +58,9 @@ class AudioSource:
             stack.callback(self._decoder.close)
             self.sample_rate_hz = self._decoder.sample_rate_hz
             self.n_channels = self._decoder.n_channels
-            self.n_samples = self._decoder.n_samples
+            self._announced = self._decoder.n_samples
+            is_mpeg = getattr(self._decoder, "format", "") == "MP3"  # whose count may be off
+            self.n_samples = None if is_mpeg else self._announced
             self.tags = self._decoder.tags
             if not 1 <= self.n_channels <= MAX_CHANNELS:
                 raise AudioError(
@@ -159,7 +161,7 @@ class AudioSource:
         self._finish(n_read)
 
     def _finish(self, n_read: int) -> None:
-        announced, problem = self.n_samples, self._decoder.problem
+        announced, problem = self._announced, self._decoder.problem
         self.n_samples = n_read
         slack = _MPEG_SLACK if getattr(self._decoder, "format", "") == "MP3" else 0
         if announced is not None and announced > n_read + slack:

@@ -34,7 +34,7 @@ After a block, every one of its codes s adds 1024 * mass(s) / frequency(s) to ea
 channel, with the masses that it was coded with; then a channel with W >= 65536 replaces each w by
 w / 2 + 1. Then the block is learnt frame by frame: n, long, short, and, for all frames but the
 first after a key packet's start, next(p) = s. The number of channels times codebook_size is at most
-2**24.
+2**21.
 """
 
 import numpy as np
@@ -51,7 +51,7 @@ _ROW_MASS = 1 << 21
 _WINDOWS = (2048, 32)  # long, short
 _FIRST_BLOCKS_END = 16
 _BLOCK = 4
-_MAX_PLACES = 1 << 24
+_MAX_PLACES = 1 << 21
 _MAX_CELLS = 1 << 15
 """Most table cells of a block laid out at once, so that they stay in the cache."""
 

@@ -104,8 +104,9 @@ def test_the_other_layers(layer: int, indices: tuple[int, int], mode: int) -> No
 def test_what_has_a_length_is_read_as_before() -> None:
     mp3 = mp3_bytes(loud_then_silent(2, 50_000), bitrate_mode="VARIABLE")
     with AudioSource(io.BytesIO(mp3)) as source:
-        assert source.n_samples == 50_000
+        assert source.n_samples is None  # the count may be off by a frame or two
         assert sum(block.shape[1] for block in source.blocks(999)) == 50_000
+        assert source.n_samples == 50_000
 
 
 def test_a_length_that_counts_only_the_first_of_joined_files_is_not_believed() -> None:

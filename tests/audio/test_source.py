@@ -69,7 +69,9 @@ def test_other_formats_read_the_same_from_path_stream_and_pipe(
         assert expected.shape == (2, length)
     for source in (path, on_disk(content), io.BytesIO(content), Pipe(content, most=5000)):
         with AudioSource(source) as opened:
-            assert opened.n_samples == expected.shape[1]
+            # an MP3 may count a frame more or less than it holds
+            known = None if container == "MP3" else expected.shape[1]
+            assert opened.n_samples == known
             wav = np.concatenate(list(opened.blocks(777)), axis=1)
         np.testing.assert_allclose(wav, expected, rtol=0, atol=1e-6 if container == "MP3" else 0)
 

@@ -6,24 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from click.testing import CliRunner
 from tones import make_audio
 
 from ncodec.cli.main import main
-from ncodec.models.spectral import PRESETS, SpectralCodec
-from ncodec.weights import save_codec
-
-
-@pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache with one model, `tiny`: of no quality, but its lengths and codes are exact."""
-    folder = tmp_path_factory.mktemp("cache")
-    (folder / "models").mkdir()
-    torch.manual_seed(5)
-    codec = SpectralCodec(PRESETS["spectral-tiny"])
-    save_codec(folder / "models" / "tiny.safetensors", "tiny", codec, {"licence": "CC0-1.0"})
-    return folder
 
 
 @pytest.fixture(autouse=True)

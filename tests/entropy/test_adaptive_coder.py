@@ -223,7 +223,7 @@ def test_codes_that_are_refused_leave_the_context_alone():
 
 
 def test_memory_for_the_tables_is_limited():
-    with pytest.raises(LimitExceeded, match="the limit is 16777216"):
+    with pytest.raises(LimitExceeded, match="the limit is 2097152"):
         open_coder("adaptive", n_streams=3, n_codebooks=128, codebook_size=65536)
 
 
