@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO
 
 from ncodec.cli.progress import clock
-from ncodec.errors import FormatError
+from ncodec.errors import FormatError, ModelMismatch, ModelMissing
 from ncodec.formats.ncx import ARCHITECTURES, ENTROPY_CODERS, Header, Span, annotate
 from ncodec.inspection import Inspection, PacketFacts
 from ncodec.weights import find_exact
