@@ -7,78 +7,30 @@ All networks run with one thread inside, in pieces whose size depends on nothing
 that the codes do not depend on the number of threads or on what else is being done.
 """
 
-import contextlib
 import io
 import math
 import os
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ncodec.audio import Resampler, resampled_length
+from ncodec.audio import ArraySource, Resampler, Source, resampled_length
 from ncodec.codes import Codes, CodesWriter, decode_packets, iterate_codes, join
 from ncodec.entropy import CODER_NUMBERS, open_coder
 from ncodec.errors import AudioError, InvalidField, ModelError, Truncated, UsageError
 from ncodec.formats.ncx import Header, Packet, Reader, Writer
 from ncodec.models.base import CodedChunk
+from ncodec.threads import one_thread
 from ncodec.weights import ModelFile, find, find_exact, load_codec
 
 PIECE_SECONDS = 10.0  # of audio in one pass of the network, and in one packet
 DEFAULT_MODEL = "spectral"
 DEFAULT_ENTROPY = "adaptive"
-
-
-class Source(Protocol):
-    """What is encoded: ncodec.audio.AudioSource, or an array."""
-
-    name: str
-    sample_rate_hz: int
-    tags: dict[str, str]
-
-    @property
-    def n_channels(self) -> int:
-        """C."""
-        ...
-
-    @property
-    def n_samples(self) -> int | None:
-        """T, or None if only reading will tell."""
-        ...
-
-    def blocks(self, n: int) -> Iterator[NDArray[np.float32]]:
-        """Yield [C, n] blocks, the last one shorter."""
-        ...
-
-
-@dataclass(slots=True)
-class ArraySource:
-    """An array [C, T] as a source."""
-
-    wav: NDArray[np.float32]
-    sample_rate_hz: int
-    tags: dict[str, str]
-    name: str = "array"
-
-    @property
-    def n_channels(self) -> int:
-        """C."""
-        return self.wav.shape[0]
-
-    @property
-    def n_samples(self) -> int | None:
-        """T."""
-        return self.wav.shape[1]
-
-    def blocks(self, n: int) -> Iterator[NDArray[np.float32]]:
-        """Yield [C, n] blocks, the last one shorter."""
-        for start in range(0, self.wav.shape[1], n):
-            yield self.wav[:, start : start + n]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,35 +46,6 @@ class Encoded:
     def seconds(self) -> float:
         """Length of the source."""
         return self.n_samples / self.sample_rate_hz
-
-
-class _OneThread(contextlib.AbstractContextManager[None]):
-    """Torch's operators run with one thread inside, in all of the caller's threads that enter.
-
-    The number of threads is in part a setting of the process, so it comes back when the last of
-    the callers that run side by side leaves.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._inside = 0
-        self._before = 1
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if self._inside == 0:
-                self._before = torch.get_num_threads()
-            self._inside += 1
-            torch.set_num_threads(1)
-
-    def __exit__(self, *exc_info: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if self._inside == 0:
-                torch.set_num_threads(self._before)
-
-
-one_thread = _OneThread()
 
 
 def pieces(

@@ -21,8 +21,9 @@ ALLOWED = {
     "ncodec.codes": ("ncodec.errors", "ncodec.entropy", "ncodec.formats"),
     "ncodec.codec": (
         "ncodec.errors", "ncodec.audio", "ncodec.codes", "ncodec.entropy", "ncodec.formats",
-        "ncodec.models", "ncodec.weights",
+        "ncodec.models", "ncodec.threads", "ncodec.weights",
     ),
+    "ncodec.threads": (),
     "ncodec.inspection": ("ncodec.errors", "ncodec.codes", "ncodec.entropy", "ncodec.formats"),
     "ncodec.training": (
         "ncodec.errors", "ncodec.audio", "ncodec.models", "ncodec.entropy", "ncodec.nn",

@@ -6,35 +6,7 @@ entropy model of their own.
 Shapes: B frames of a block, C channels (one for each codebook of each stream, stream by stream),
 K codebook size, P predictors.
 
-Normative. A division is of non-negative whole numbers and drops the remainder. Codes are coded with
-the range coder of `ncodec.entropy.rangecoder` frame by frame, in a frame stream by stream, in a
-stream codebook by codebook; each packet is a payload of its own. A key packet sets what a channel
-(one codebook of one stream) knows back to the start; a dependent packet goes on with it:
-
-- n, the number of frames learnt, 0 at first;
-- long(k), how often code k occurs among the last min(n, 2048) frames learnt;
-- short(k), the same among the last min(n, 32);
-- p, the code of the last frame;
-- next(k), the code that followed the latest k, at first k itself;
-- six weights: uniform 12288, long 2048, short, repeat, next and twin 1024 each at first.
-
-A packet is cut into blocks, of 1 frame while n < 16 and of 4 frames from then on, the last one
-being what is left. All of the above but p stands still in a block. With w for a weight and W for
-the sum of the channel's six, a code k has up to six masses, and its frequency is their sum:
-
-    uniform   max(1, w * 2**21 / (W * codebook_size))
-    long      w * 2**21 / (W * min(n, 2048)) * long(k)     if n > 0
-    short     w * 2**21 / (W * min(n, 32)) * short(k)      if n > 0
-    repeat    w * 2**21 / W        if n > 0 and k = p
-    next      w * 2**21 / W        if n > 0 and k = next(p)
-    twin      w * 2**21 / W        if there is a stream before this one, and k is the code of its
-                                   same codebook in the same frame
-
-After a block, every one of its codes s adds 1024 * mass(s) / frequency(s) to each weight of its
-channel, with the masses that it was coded with; then a channel with W >= 65536 replaces each w by
-w / 2 + 1. Then the block is learnt frame by frame: n, long, short, and, for all frames but the
-first after a key packet's start, next(p) = s. The number of channels times codebook_size is at most
-2**21.
+The model is that of formats/PAYLOADS.md, section 3: integers only.
 """
 
 import numpy as np

@@ -1,12 +1,4 @@
-"""The packed coder: plain bits, no model.
-
-Normative. Each code takes w = ceil(log2(codebook_size)) bits, most significant bit first. Codes
-follow each other frame by frame, in a frame stream by stream, in a stream codebook by codebook,
-without gaps; the first bit of the payload is the most significant bit of its first byte. The last
-byte is filled up with zero bits. A decoder MUST refuse a payload of another length than
-ceil(n_codes * w / 8) bytes, one whose filling bits are not zero, and a code that is not below
-codebook_size. Packets are independent, dependent ones too.
-"""
+"""The packed coder: plain bits, no model (formats/PAYLOADS.md, section 1)."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,33 +1,6 @@
 """The range coder over integer frequencies: the only module that touches constriction.
 
-Shapes: N symbols, K alphabet size.
-
-Normative. Every symbol s is coded with a row of K positive integer frequencies f whose sum T is at
-most 2**22. With C(s) = f(0) + ... + f(s - 1), the row stands for the cumulative 24-bit table
-
-    scale  = (2**24 - K) / T                        one division, rounded to binary32
-    cum(s) = floor(C(s) * scale) + s                one product, rounded to binary32
-    cum(K) = 2**24
-
-All its operands are exact in binary32, so every machine finds the same table. The coder holds two
-64-bit integers, low = 0 and range = 2**64 - 1 at the start. Coding s sets
-
-    unit  = range >> 24
-    low   = low + unit * cum(s)
-    range = unit * (cum(s + 1) - cum(s))
-
-and then, if range < 2**32, shifts both left by 32 bits. Only the lowest 64 bits of low count as
-low; those above them, with their carries, are the first bits of the payload. A payload is a binary
-fraction, most significant byte first, in the last [low, low + range); all of those decode alike.
-An encoder takes a short one and MUST leave out zero bytes at the end.
-
-A decoder reads zeros beyond the payload's end. With point for the 64 bits of the payload that
-correspond to low, the next symbol is the largest s with
-
-    cum(s) <= floor(((point - low) mod 2**64) / unit)
-
-It MUST refuse a quotient of 2**24 or more, a payload whose last byte is zero, and one of more bytes
-than 8 and 3 for each symbol.
+Shapes: N symbols, K alphabet size. The bytes are those of formats/PAYLOADS.md, section 2.
 """
 
 import constriction
