@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-import ncodec
 import numpy as np
 import pytest
+
+import ncodec
 from ncodec import audio
 from ncodec.codes import decode_packets
 from ncodec.formats.ncx import Reader
