@@ -53,7 +53,7 @@ class LossConfig:
     stft: float = 1.0
     heard: float = 1.0
     mel: float = 1.0
-    commitment: float = 1.0
+    commitment: float = 4.0
 
 
 @dataclass(frozen=True, slots=True)
