@@ -2,11 +2,13 @@
 
     python benchmarks/quality.py speech=clips/speech music=clips/music --seconds 10
 
-Each GROUP=PATH is a file or a folder of audio. Opus needs opusenc and opusdec. What is measured:
-true kbps (whole file over its duration), SI-SDR in dB (higher is better), mel distance (mean
-absolute difference of natural-log mel spectra at windows of 256 to 2048 samples, both signals
-levelled to the reference's RMS; lower is better) and STOI (0 to 1, for groups named speech*).
-All signals are compared at 24 kHz mono, after alignment to the sample.
+Each GROUP=PATH is a file or a folder of audio; with --held-out CONFIG, only the files of the folder
+that a training configuration names as validation. Opus needs opusenc and opusdec, PESQ the package
+pesq. What is measured: true kbps (whole file over its duration), SI-SDR in dB (higher is better),
+mel distance (mean absolute difference of natural-log mel spectra at windows of 256 to 2048 samples,
+both signals levelled to the reference's RMS; lower is better), and for groups named speech* STOI
+(0 to 1) and PESQ-wb at 16 kHz (1 to 4.6). All signals are compared at 24 kHz mono, after alignment
+to the sample.
 """
 
 import argparse
@@ -23,6 +25,8 @@ from pystoi import stoi
 
 import ncodec
 from ncodec import audio
+from ncodec.training.config import read_config
+from ncodec.training.data import is_validation
 from ncodec.training.losses import levelled, mel_distance
 
 RATE_HZ = 24000
@@ -79,12 +83,19 @@ def opus(wav: Wav, kbps: float) -> tuple[int, Wav]:
         return coded.stat().st_size, audio.read(back)[0][0]
 
 
-def clips(place: Path, seconds: float) -> Iterator[Wav]:
+def files(place: Path, held_out: Path | None, limit: int) -> list[Path]:
+    """Return at most `limit` files of a folder, evenly spread over their names."""
+    found = sorted(path for path in place.rglob("*") if path.is_file()) or [place]
+    if held_out is not None:
+        patterns = read_config(held_out).data.validation
+        found = [path for path in found if is_validation(f"{place.name}/{path.name}", patterns)]
+    step = max(1.0, len(found) / limit)
+    return [found[int(number * step)] for number in range(min(limit, len(found)))]
+
+
+def clips(paths: list[Path], seconds: float) -> Iterator[Wav]:
     """Yield the middle `seconds` of each file at RATE_HZ, mono; silence is left out."""
-    files = sorted(place.rglob("*")) if place.is_dir() else [place]
-    for path in files:
-        if not path.is_file():
-            continue
+    for path in paths:
         wav, rate = audio.read(path)
         mono = audio.resample(wav.mean(0, keepdims=True), rate, RATE_HZ)[0]
         n = min(len(mono), round(seconds * RATE_HZ))
@@ -93,37 +104,61 @@ def clips(place: Path, seconds: float) -> Iterator[Wav]:
             yield mono[start : start + n].astype(np.float32)
 
 
+def pesq_wb(reference: Wav, estimate: Wav) -> float:
+    """Return PESQ-wb (ITU-T P.862.2), NaN where its package is not installed."""
+    try:
+        from pesq import pesq
+    except ImportError:
+        return float("nan")
+    at_16k = [audio.resample(wav[None], RATE_HZ, 16000)[0] for wav in (reference, estimate)]
+    return float(pesq(16000, *at_16k, "wb"))
+
+
+def score(reference: Wav, decoded: Wav, *, speech: bool) -> tuple[float, ...]:
+    """Return SI-SDR, mel distance, STOI and PESQ-wb, the last two NaN unless it is speech."""
+    decoded = align(reference, decoded)
+    quality = si_sdr(reference, decoded), mel(reference, decoded)
+    if not speech:
+        return (*quality, float("nan"), float("nan"))
+    return (*quality, float(stoi(reference, decoded, RATE_HZ)), pesq_wb(reference, decoded))
+
+
 def main() -> None:
-    """Print a table a group."""
+    """Print a table of all groups."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("groups", nargs="+", metavar="GROUP=PATH")
     parser.add_argument("--model", default="spectral")
     parser.add_argument("--bandwidths", default="1.5,3,6,12")
-    parser.add_argument("--opus", default="6,8,12,16", help="kbps for Opus; empty for none")
+    parser.add_argument("--opus", default="6,8,12,16,24", help="kbps for Opus; empty for none")
+    parser.add_argument("--held-out", type=Path, metavar="CONFIG")
+    parser.add_argument("--limit", type=int, default=24, help="files of a group")
     parser.add_argument("--seconds", type=float, default=10.0)
     args = parser.parse_args()
     torch.set_num_threads(1)
     runs = [(args.model, ncodec_coder(args.model), float(b)) for b in args.bandwidths.split(",")]
     if args.opus and shutil.which("opusenc"):
         runs += [("Opus", opus, float(b)) for b in args.opus.split(",")]
-    print("| clips | codec | nominal kbps | true kbps | SI-SDR dB | mel distance | STOI |")
-    print("|---|---|---|---|---|---|---|")
+    print(
+        "| clips | codec | nominal kbps | true kbps | SI-SDR dB | mel distance | STOI | PESQ-wb |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
     for group in args.groups:
         name, _, place = group.partition("=")
-        references = list(clips(Path(place), args.seconds))
+        paths = files(Path(place), args.held_out, args.limit)
+        references = list(clips(paths, args.seconds))
         for codec, coder, kbps in runs:
             rows = []
             for reference in references:
                 n_bytes, decoded = coder(reference, kbps)
-                decoded = align(reference, decoded)
-                speech = name.startswith("speech")
-                rows.append((n_bytes * 8 * RATE_HZ / len(reference) / 1000,
-                             si_sdr(reference, decoded), mel(reference, decoded),
-                             stoi(reference, decoded, RATE_HZ) if speech else np.nan))  # fmt: skip
-            true, sdr, distance, intelligible = np.mean(rows, axis=0)
-            last = "" if np.isnan(intelligible) else f"{intelligible:.3f}"
-            print(f"| {name} ({len(references)}) | {codec} | {kbps:g} | {true:.2f} | {sdr:.2f} "
-                  f"| {distance:.3f} | {last} |", flush=True)  # fmt: skip
+                rate = n_bytes * 8 * RATE_HZ / len(reference) / 1000
+                rows.append((rate, *score(reference, decoded, speech=name.startswith("speech"))))
+            digits = (2, 2, 3, 3, 2)
+            means = [
+                "" if np.isnan(mean) else f"{mean:.{places}f}"
+                for mean, places in zip(np.mean(rows, axis=0), digits, strict=True)
+            ]
+            cells = (f"{name} ({len(references)})", codec, f"{kbps:g}", *means)
+            print(f"| {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":
