@@ -66,6 +66,9 @@ def plan_jobs(
     taken: dict[str, str] = {}
     jobs: list[Job] = []
     for source in sources:
+        if source != STDIO and not Path(source).name:  # such as / or nothing at all
+            jobs.append(Job(source, source, NcodecError(f"{source or repr(source)}: no file")))
+            continue
         if folder is not None:
             target = str(folder / Path(source).with_suffix(suffix).name)
         elif output is not None:
@@ -73,7 +76,7 @@ def plan_jobs(
         elif source == STDIO:
             target = STDIO
         else:
-            target = str(Path(source).with_suffix(suffix)) if Path(source).name else source
+            target = str(Path(source).with_suffix(suffix))
         problem = _source_problem(source)
         if target != STDIO and problem is None:
             problem = _target_problem(source, target, identities, taken, overwrite=overwrite)
@@ -88,6 +91,8 @@ def plan_jobs(
 def _folder(sources: Sequence[str], output: str | None) -> Path | None:
     if output is None or output == STDIO:
         return None
+    if not output:
+        raise UsageError("-o names nothing")
     path = Path(output)
     if len(sources) == 1 and not output.endswith(("/", os.sep)) and not path.is_dir():
         if not path.parent.is_dir():

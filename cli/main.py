@@ -55,6 +55,8 @@ class LazyGroup(click.Group):
             code = report_usage(error)
         except click.Abort:
             code = report(KeyboardInterrupt())
+        except OSError as error:  # of printing the help, say
+            code = report(error)
         sys.exit(code)
 
 

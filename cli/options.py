@@ -15,8 +15,9 @@ Decorator = Callable[[F], F]
 def inputs_argument() -> Decorator[Any]:
     """One input or more; `-` is standard input."""
     return click.argument(
-        "inputs", nargs=-1, required=True, metavar="INPUT...", type=click.Path(allow_dash=True)
-    )
+        "inputs", nargs=-1, required=True, metavar="INPUT...",
+        type=click.Path(allow_dash=True, readable=False),  # one bad input must not stop the others
+    )  # fmt: skip
 
 
 def output_option(made: str) -> Decorator[Any]:

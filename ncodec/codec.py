@@ -10,7 +10,7 @@ that the codes do not depend on the number of threads or on what else is being d
 import io
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,16 +19,27 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ncodec.audio import ArraySource, Resampler, Source, resampled_length
+from ncodec.audio import MAX_CHANNELS, ArraySource, Resampler, Source, resampled_length
 from ncodec.codes import Codes, CodesWriter, decode_packets, iterate_codes, join
 from ncodec.entropy import CODER_NUMBERS, open_coder
-from ncodec.errors import AudioError, InvalidField, ModelError, Truncated, UsageError
+from ncodec.errors import (
+    AudioError,
+    FormatError,
+    InvalidField,
+    LimitExceeded,
+    ModelError,
+    Truncated,
+    UsageError,
+)
 from ncodec.formats.ncx import Header, Packet, Reader, Writer
 from ncodec.models.base import CodedChunk
 from ncodec.threads import one_thread
 from ncodec.weights import ModelFile, find, find_exact, load_codec
 
 PIECE_SECONDS = 10.0  # of audio in one pass of the network, and in one packet
+MAX_PACKET_SECONDS = 40.0  # that are decoded at once: bounds the memory a file can ask for
+BLOCK_VALUES = 1 << 22  # most samples, of all channels, that are read at once
+TAG_BYTES = 60_000  # of a header's 65 536
 DEFAULT_MODEL = "spectral"
 DEFAULT_ENTROPY = "adaptive"
 
@@ -108,7 +119,8 @@ def encode_audio(
         entropy, n_streams=n_streams, n_codebooks=n_q, codebook_size=config.codebook_size
     )
     announced = source.n_samples
-    header = Header(
+    header = _header(
+        source.name,
         architecture=codec.number,
         model_id=model.model_id,
         model_fingerprint=model.fingerprint,
@@ -122,36 +134,57 @@ def encode_audio(
         bitrate_bps=round(n_q * config.codebook_bps * n_streams),
         source_sample_rate_hz=source.sample_rate_hz,
         n_samples=announced,
-        tags=tuple(source.tags.items()),
+        tags=fitting(source.tags),
     )
     writer = Writer(sink, header)
     packets = CodesWriter(writer)
     resampler = Resampler(source.sample_rate_hz, config.sample_rate_hz, source.n_channels)
-    n_samples = 0
+    n_samples, n_channels = 0, source.n_channels
 
     def resampled() -> Iterator[NDArray[np.float32]]:
         nonlocal n_samples
-        for block in source.blocks(max(1, round(PIECE_SECONDS * source.sample_rate_hz))):
+        n_block = min(round(PIECE_SECONDS * source.sample_rate_hz), BLOCK_VALUES // n_channels)
+        for block in source.blocks(max(1, n_block)):
             yield resampler.push(block)
             n_samples += block.shape[1]
             on_progress(block.shape[1])
         yield resampler.push(np.zeros((source.n_channels, 0), np.float32), last=True)
 
     n_piece = round(PIECE_SECONDS * config.frame_rate_hz) * config.samples_per_frame
-    with one_thread, torch.inference_mode():
-        state = codec.start_encoder(n_streams)
-        for piece, last in pieces(resampled(), source.n_channels, n_piece):
-            wav = torch.from_numpy(np.ascontiguousarray(piece))
-            wav = wav.reshape(n_streams, config.n_channels, -1)  # [C, T] -> [S, C / S, T]
+    state = codec.start_encoder(n_streams)
+    for piece, last in pieces(resampled(), source.n_channels, n_piece):
+        wav = torch.from_numpy(np.ascontiguousarray(piece))
+        wav = wav.reshape(n_streams, config.n_channels, -1)  # [C, T] -> [S, C / S, T]
+        with one_thread, torch.inference_mode():  # and nothing of the caller's
             chunk = codec.encode_chunk(wav, state, n_q, last=last)
-            if chunk.codes.shape[-1]:
-                packets.write(chunk.codes.numpy(), tuple(chunk.scales.flatten().tolist()))
+        if not chunk.scales.isfinite().all():
+            raise AudioError(f"{source.name}: its level is beyond what float32 holds")
+        if chunk.codes.shape[-1]:
+            packets.write(chunk.codes.numpy(), tuple(chunk.scales.flatten().tolist()))
     if announced not in (None, n_samples):
         raise AudioError(
             f"{source.name}: {announced} samples were announced, {n_samples} were read"
         )
     packets.finish(n_samples)
     return Encoded(n_samples, source.sample_rate_hz, writer.n_bytes, writer.payload_bytes)
+
+
+def fitting(tags: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Return the tags that a header has room for, in their order."""
+    kept, room = [], TAG_BYTES
+    for key, value in tags.items():
+        n_bytes = len(f"{key}={value}".encode()) + 3
+        if n_bytes <= room:
+            kept.append((key, value))
+            room -= n_bytes
+    return tuple(kept)
+
+
+def _header(name: str, **fields: Any) -> Header:
+    try:
+        return Header(**fields)
+    except FormatError as error:
+        raise AudioError(f"{name}: cannot be described by a .ncx file: {error}") from None
 
 
 class Decoding:
@@ -214,29 +247,43 @@ class Decoding:
         header, codec = self.header, self._codec
         resampler = Resampler(header.sample_rate_hz, self.sample_rate_hz, header.n_channels)
         n_frames = n_decoded = n_given = 0
+        state = codec.start_decoder(header.n_streams)
+        for packet, codes in decode_packets(self._reader, self._frame_limit()):
+            n_frames += packet.n_frames
+            wav = self._run(CodedChunk(torch.from_numpy(codes), self._scales(packet)), state)
+            n_decoded += wav.shape[1]
+            wav = resampler.push(wav)
+            n_given += wav.shape[1]
+            yield wav
+        n_source = self._n_source()
+        self._check_length(n_source, n_frames)
+        nothing = torch.zeros(header.n_streams, header.n_codebooks, 0, dtype=torch.int64)
+        chunk = CodedChunk(nothing, torch.zeros(header.n_streams, 0))
+        left = (self._at(header.sample_rate_hz, n_source) or 0) - n_decoded
+        wav = resampler.push(self._run(chunk, state, last=True)[:, :left], last=True)
+        self.n_samples = self._at(self.sample_rate_hz, n_source) or 0
+        wav = wav[:, : self.n_samples - n_given]
+        yield np.pad(wav, ((0, 0), (0, self.n_samples - n_given - wav.shape[1])))
+
+    def _run(self, chunk: CodedChunk, state: Any, *, last: bool = False) -> NDArray[np.float32]:
+        """Return the audio [C, T] of a chunk; nothing of the caller's runs in these settings."""
         with one_thread, torch.inference_mode():
-            state = codec.start_decoder(header.n_streams)
-            for packet, codes in decode_packets(self._reader):
-                n_frames += packet.n_frames
-                chunk = CodedChunk(torch.from_numpy(codes), self._scales(packet))
-                wav = codec.decode_chunk(chunk, state).reshape(header.n_channels, -1).numpy()
-                n_decoded += wav.shape[1]
-                wav = resampler.push(wav)
-                n_given += wav.shape[1]
-                yield wav
-            n_source = self._n_source()
-            self._check_length(n_source, n_frames)
-            nothing = torch.zeros(header.n_streams, header.n_codebooks, 0, dtype=torch.int64)
-            chunk = CodedChunk(nothing, torch.zeros(header.n_streams, 0))
-            wav = codec.decode_chunk(chunk, state, last=True).reshape(header.n_channels, -1)
-            left = (self._at(header.sample_rate_hz, n_source) or 0) - n_decoded
-            wav = resampler.push(wav.numpy()[:, :left], last=True)
-            self.n_samples = self._at(self.sample_rate_hz, n_source) or 0
-            wav = wav[:, : self.n_samples - n_given]
-            yield np.pad(wav, ((0, 0), (0, self.n_samples - n_given - wav.shape[1])))
+            wav = self._codec.decode_chunk(chunk, state, last=last)
+            return wav.reshape(self.n_channels, -1).numpy()
+
+    def _frame_limit(self) -> int | None:
+        """Return how many frames the file may hold, None if only its trailer will tell."""
+        n_codec = self._at(self.header.sample_rate_hz, self.header.n_samples)
+        return None if n_codec is None else self._codec.n_frames(n_codec)
 
     def _scales(self, packet: Packet) -> torch.Tensor:
         """Return the scales [S, N] of a packet. Raises InvalidField for another number of them."""
+        limit = round(MAX_PACKET_SECONDS * self.header.frame_rate_hz)
+        if packet.n_frames > limit:
+            raise LimitExceeded(
+                f"{self._reader.name}: packet {packet.number} at byte {packet.offset}: "
+                f"{packet.n_frames} frames, at most {limit} are decoded at once"
+            )
         wanted = self.header.n_streams * self._codec.n_scales(packet.n_frames)
         if len(packet.scales) != wanted:
             raise InvalidField(
@@ -263,6 +310,24 @@ class Decoding:
             )
 
 
+def _as_audio(wav: Any) -> NDArray[np.float32]:
+    """Return an array or tensor as float32 [C, T]. Raises AudioError."""
+    if isinstance(wav, torch.Tensor):
+        wav = wav.detach().cpu()
+        wav = wav.float().numpy() if wav.is_floating_point() else wav.numpy()
+    array = np.asarray(wav)
+    if array.dtype.kind != "f":
+        raise AudioError(f"array: type {array.dtype}, expected floating point from -1 to 1")
+    array = np.atleast_2d(array)
+    if array.ndim != 2 or not 1 <= array.shape[0] <= MAX_CHANNELS:
+        raise AudioError(
+            f"array: shape {array.shape}, expected [channels, samples] with at most {MAX_CHANNELS}"
+        )
+    if not np.isfinite(array).all():
+        raise AudioError("array: holds values that are not finite")
+    return array.astype(np.float32)
+
+
 def encode(
     wav: Any,
     sample_rate_hz: int,
@@ -281,11 +346,9 @@ def encode(
     Raises AudioError for other shapes and for values that are not finite, UsageError for a
     bandwidth that the model does not have, ModelMissing.
     """
-    array = np.atleast_2d(np.asarray(wav, dtype=np.float32))
-    if array.ndim != 2:
-        raise AudioError(f"array: shape {array.shape}, expected [channels, samples]")
-    if not np.isfinite(array).all():
-        raise AudioError("array: holds values that are not finite")
+    array = _as_audio(wav)
+    if not isinstance(sample_rate_hz, int) or sample_rate_hz < 1:
+        raise UsageError(f"sample rate {sample_rate_hz!r}: expected a positive whole number of Hz")
     found = find(model)
     sink = io.BytesIO()
     source = ArraySource(array, sample_rate_hz, tags or {})

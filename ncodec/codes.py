@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ncodec.entropy import EntropyCoder, open_coder
-from ncodec.errors import DigestMismatch, LimitExceeded, PayloadError
+from ncodec.errors import DigestMismatch, InvalidField, LimitExceeded, PayloadError
 from ncodec.formats.ncx import CodesDigest, Header, Packet, Reader, Writer
 
 Codes = NDArray[np.int64]  # [S, Q, F]
@@ -48,13 +48,24 @@ class CodesWriter:
         self.writer.finish(self._digest.digest(), n_samples)
 
 
-def decode_packets(reader: Reader) -> Iterator[tuple[Packet, Codes]]:
+def decode_packets(reader: Reader, max_frames: int | None = None) -> Iterator[tuple[Packet, Codes]]:
     """Yield each packet and its codes.
 
-    Raises LimitExceeded or PayloadError, and behind the last packet DigestMismatch.
+    Raises LimitExceeded or PayloadError, InvalidField before a packet that makes more than
+    `max_frames` frames of all, and behind the last packet DigestMismatch.
     """
-    coder, digest = coder_for(reader.header), CodesDigest()
+    try:
+        coder = coder_for(reader.header)
+    except LimitExceeded as error:
+        raise LimitExceeded(f"{reader.name}: {error}") from None
+    digest, n_frames = CodesDigest(), 0
     for packet in reader:
+        n_frames += packet.n_frames
+        if max_frames is not None and n_frames > max_frames:
+            raise InvalidField(
+                f"{reader.name}: packet {packet.number} at byte {packet.offset}: {n_frames} frames "
+                f"so far, but {reader.header.n_samples} samples need {max_frames} frames"
+            )
         try:
             codes = coder.decode(packet.payload, packet.n_frames, dependent=packet.dependent)
         except (LimitExceeded, PayloadError) as error:

@@ -188,7 +188,7 @@ class _CodesCheck:
         self._coder: EntropyCoder | None = None
         try:
             self._coder = coder_for(header)
-        except ModelError as error:
+        except (ModelError, LimitExceeded) as error:
             self.unchecked_because = str(error)
 
     def add(self, packet: Packet) -> None:

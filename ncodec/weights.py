@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 SHIPPED = Path(__file__).parent / "weights"
 HEADER_LIMIT = 1 << 20
 FINGERPRINT_BYTES = 4
+_ABOUT = {"model_id": str, "architecture": str, "config": dict, "facts": dict}
+_SIZES = ("sample_rate_hz", "n_channels", "samples_per_frame", "n_codebooks", "codebook_size")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,14 @@ def describe(path: Path) -> ModelFile:
         counts = [
             functools.reduce(lambda a, b: a * b, entry["shape"], 1) for entry in header.values()
         ]
+        for name, kind in _ABOUT.items():
+            if not isinstance(about[name], kind):
+                raise TypeError(f"{name} is {about[name]!r}")
+        sizes = (about["config"][name] for name in _SIZES)
+        if not all(isinstance(size, int) and size > 0 for size in sizes):
+            raise ValueError(f"config needs positive {', '.join(_SIZES)}")
+        if not isinstance(about["config"]["bandwidths_kbps"], list):
+            raise TypeError("config needs a list of bandwidths_kbps")
         stat = path.stat()
         return ModelFile(
             path=path,
@@ -98,7 +108,17 @@ def cache_folder() -> Path:
     """
     if chosen := os.environ.get("NCODEC_CACHE"):
         return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ncodec"
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return Path(base) / "ncodec"
+    return Path("~/.cache/ncodec").expanduser() if _has_home() else Path("/nonexistent")
+
+
+def _has_home() -> bool:
+    try:
+        Path.home()
+    except RuntimeError:  # a user without an entry, as containers have them
+        return False
+    return True
 
 
 def _ignore(error: ModelInvalid) -> None:
@@ -114,11 +134,18 @@ def installed(on_invalid: Callable[[ModelInvalid], None] = _ignore) -> list[Mode
     """
     found: list[ModelFile] = []
     for folder in (SHIPPED, cache_folder() / "models"):
-        for path in sorted(folder.glob("*.safetensors")):
+        try:
+            paths = sorted(folder.glob("*.safetensors"))
+        except OSError as error:
+            on_invalid(ModelInvalid(f"{folder}: cannot be read: {error.strerror}"))
+            continue
+        for path in paths:
             try:
                 found.append(describe(path))
             except ModelInvalid as error:
                 on_invalid(error)
+            except OSError as error:
+                on_invalid(ModelInvalid(f"{path}: cannot be read: {error.strerror}"))
     return found
 
 
@@ -172,12 +199,14 @@ def _load(path: Path, sha256: str) -> "Codec":
     kind = architecture(about.architecture)
     try:
         codec = kind(kind.config_class.from_dict(dict(about.config)))
-    except ModelInvalid as error:
-        raise ModelInvalid(f"{path}: {error}") from None
+    except (ModelInvalid, TypeError, ValueError, RuntimeError) as error:
+        raise ModelInvalid(f"{path}: {str(error).splitlines()[0]}") from None
     try:
         codec.load_state_dict({name: tensor.float() for name, tensor in load(blob).items()})
     except (RuntimeError, SafetensorError) as error:
-        raise ModelInvalid(f"{path}: weights do not fit the architecture: {error}") from None
+        raise ModelInvalid(
+            f"{path}: weights do not fit the architecture: {str(error)[:200]}"
+        ) from None
     return codec.eval().requires_grad_(False)
 
 

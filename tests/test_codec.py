@@ -16,6 +16,7 @@ from ncodec.audio import Resampler
 from ncodec.errors import (
     AudioError,
     InvalidField,
+    LimitExceeded,
     ModelMismatch,
     ModelMissing,
     Truncated,
@@ -240,3 +241,50 @@ def test_overhead_of_a_ten_second_clip() -> None:
     blob = encode(noise(1, 80_000), entropy="packed", n_q=4)
     payload = sum(len(packet.payload) for packet in Reader(io.BytesIO(blob)))
     assert len(blob) - payload < 75
+
+
+def test_frames_beyond_the_length_are_refused_before_they_are_decoded() -> None:
+    reader = Reader(io.BytesIO(encode(noise(1, 900))))
+    list(reader)
+    for n_samples, error in ((100, InvalidField), (10**9, LimitExceeded)):
+        sink = io.BytesIO()
+        writer = Writer(sink, replace(reader.header, n_samples=n_samples))
+        writer.write_packet(65535, b"", scales=(1.0,))
+        writer.finish(b"none")
+        with pytest.raises(error, match="packet 0 at byte .*: 65535 frames"):
+            ncodec.decode(sink.getvalue())
+
+
+def test_the_callers_settings_are_its_own_while_a_file_is_decoded() -> None:
+    blob = encode(noise(1, 200_000))
+    blocks = [main_path.Decoding(Reader(io.BytesIO(blob))).blocks() for _ in range(2)]
+    for some in blocks:
+        next(some)
+    assert not torch.is_inference_mode_enabled()
+    for some in blocks:
+        list(some)
+    assert not torch.is_inference_mode_enabled()
+
+
+@pytest.mark.parametrize(
+    "wav", [np.zeros(100, np.int16), np.zeros(100, complex), "wav", np.zeros((100, 2))]
+)
+def test_refuses_what_is_not_audio(wav: object) -> None:
+    with pytest.raises(AudioError, match="array: "):
+        ncodec.encode(wav, RATE_HZ, model="tiny")
+
+
+def test_takes_tensors_of_any_floating_type_that_need_gradients() -> None:
+    wav = torch.zeros(1, 100, dtype=torch.bfloat16, requires_grad=True)
+    assert ncodec.decode(ncodec.encode(wav, RATE_HZ, model="tiny"))[0].shape == (1, 100)
+
+
+def test_refuses_a_sample_rate_that_is_no_whole_number() -> None:
+    with pytest.raises(UsageError, match=r"48000\.0"):
+        encode(noise(1, 100), 48000.0)  # type: ignore[arg-type]
+
+
+def test_tags_that_do_not_fit_are_left_out() -> None:
+    tags = {"TITLE": "Short", "COMMENT": "x" * 70_000, "ARTIST": "Also short"}
+    header = Reader(io.BytesIO(encode(noise(1, 100), tags=tags))).header
+    assert header.tags == (("TITLE", "Short"), ("ARTIST", "Also short"))

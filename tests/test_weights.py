@@ -100,3 +100,24 @@ def test_refuses_unknown_config_keys(tmp_path: Path, cache: Path) -> None:
     path.write_bytes(blob.replace(b'\\"width\\"', b'\\"wodth\\"'))
     with pytest.raises(ModelInvalid, match="wodth"):
         load_codec(describe(path))
+
+
+def test_what_is_no_model_hides_nothing(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    good = (cache / "models/tiny.safetensors").read_bytes()
+    (folder / "good.safetensors").write_bytes(good)
+    (folder / "folder.safetensors").mkdir()
+    (folder / "dangling.safetensors").symlink_to(tmp_path / "nowhere")
+    (folder / "zero.safetensors").write_bytes(
+        good.replace(b'\\"samples_per_frame\\": 80', b'\\"samples_per_frame\\": 00').replace(
+            b'\\"n_channels\\": 1', b'\\"n_channels\\": 0'
+        )
+    )
+    monkeypatch.setenv("NCODEC_CACHE", str(tmp_path))
+    bad: list[ModelInvalid] = []
+    assert "tiny" in {model.model_id for model in installed(bad.append)}
+    assert len(bad) == 3
+    assert find("tiny").path.parent == folder

@@ -75,6 +75,8 @@ class TrainConfig:
 
 
 def _build(kind: type, values: dict[str, Any], place: str) -> Any:
+    if not isinstance(values, dict):
+        raise UsageError(f"{place}: expected a table, found {values!r}")
     known = {field.name: field.type for field in fields(kind)}
     unknown = values.keys() - known.keys()
     if unknown:
@@ -101,7 +103,7 @@ def read_config(path: Path) -> TrainConfig:
     """Read a run's settings. Raises UsageError for bad TOML, unknown or missing keys."""
     try:
         values = tomllib.loads(path.read_text())
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:  # not there, not TOML, not UTF-8
         raise UsageError(f"{path}: {error}") from None
     for section in ("quantiser", "optimiser", "loss"):
         values.setdefault(section, {})

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from ncodec.errors import UsageError
 from ncodec.training.config import TrainConfig
 from ncodec.training.data import Crops, PackedCorpus, pack
 from ncodec.training.losses import reconstruction
@@ -44,6 +45,9 @@ class Run:
         self.config, self.folder, self.device = config, folder, torch.device(device)
         self.workers = Workers(self.device)
         kind = architecture(config.architecture)
+        if config.preset not in kind.presets:
+            known = ", ".join(kind.presets)
+            raise UsageError(f"preset {config.preset!r} of {kind.name} is unknown; known: {known}")
         self.model = kind(kind.presets[config.preset]).to(self.device)
         self.quantiser = TrainedQuantiser(self.model.quantiser, config.quantiser.decay)
         self.quantiser.to(self.device)

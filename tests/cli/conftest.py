@@ -1,12 +1,12 @@
 """A tiny untrained model, and the commands as functions."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from ran import Ran, Run
 from tones import make_audio
 
 from ncodec.cli.main import main
@@ -19,22 +19,6 @@ def _in_an_empty_folder(
     """Every test starts in an empty folder, and sees the tiny model; subprocesses too."""
     monkeypatch.setenv("NCODEC_CACHE", str(cache))
     monkeypatch.chdir(tmp_path_factory.mktemp("here"))
-
-
-@dataclass(frozen=True)
-class Ran:
-    """What a command came to."""
-
-    code: int
-    raw: bytes  # standard output
-    err: str
-
-    @property
-    def out(self) -> str:
-        return self.raw.decode()
-
-
-Run = Callable[..., Ran]
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import Run
+from ran import Run
 from tones import make_audio, tone
 
 from ncodec.audio import AudioSink

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 import pytest
-from conftest import Run
+from ran import Run
 
 from ncodec.cli import errors
 from ncodec.cli.main import COMMANDS, main

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from conftest import Run
+from ran import Run
 from tones import make_audio, tone, wav_bytes
 
 from ncodec.formats.ncx import SIGNATURE, Header, Reader

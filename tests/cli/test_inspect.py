@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Run
+from ran import Run
 
 from ncodec.entropy import open_coder
 from ncodec.formats.ncx import CodesDigest, Header, Writer, annotate

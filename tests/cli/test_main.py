@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import click
 import pytest
-from conftest import Run
+from ran import Run
 
 import ncodec
 from ncodec.cli import errors, inputs

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import Run
+from ran import Run
 
 
 def test_the_table_has_a_row_per_model(run: Run, cache: Path) -> None:

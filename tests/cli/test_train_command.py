@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Run
+from ran import Run
 
 from ncodec.training import loop
 

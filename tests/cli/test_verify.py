@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Run
+from ran import Run
 
 MakeNcx = Callable[..., Path]
 GOLDEN = Path(__file__).parent.parent / "golden"
