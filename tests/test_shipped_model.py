@@ -1,5 +1,6 @@
 """The model that comes with the package, on the samples that come with the repository."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,16 @@ def test_sample_files_decode(path: Path) -> None:
     assert back_rate == rate
     assert wav.shape == source.shape
     assert si_sdr_db(source, wav) > -6
+
+
+@pytest.mark.parametrize("entropy", ["packed", "adaptive"])
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_overhead_of_ten_seconds_at_the_lowest_bandwidth(path: Path, entropy: str) -> None:
+    wav, rate = audio.read(path)
+    wav = np.tile(wav[:1], 4)[:, : 10 * rate]
+    blob = ncodec.encode(wav, rate, bandwidth_kbps=1.5, entropy=entropy)
+    payload = sum(len(packet.payload) for packet in Reader(io.BytesIO(blob)))
+    assert len(blob) - payload < 0.04 * len(blob)
 
 
 def test_silence_and_quiet_noise_stay_what_they_are() -> None:

@@ -55,6 +55,8 @@ class Header:
             self.entropy_model_id or self.entropy_fingerprint
         ):
             raise InvalidField("only the transformer coder has an entropy model")
+        if not self.model_id:
+            raise InvalidField("model_id is empty")
         if self.n_samples is not None and self.n_samples < 0:
             raise InvalidField(f"n_samples is {self.n_samples}, expected 0 or more")
         check_tags(self.tags)
@@ -99,9 +101,10 @@ class Header:
 
     def pack(self) -> bytes:
         """Return the file's first bytes, from the signature to the header's CRC."""
+        same = self.model_id == fields.ARCHITECTURES.get(self.architecture)
         parts = [
             pack_number(fields.ARCHITECTURE, self.architecture),
-            pack_text(fields.MODEL_ID, self.model_id),
+            pack_text(fields.MODEL_ID, "" if same else self.model_id),
             pack_bytes(fields.MODEL_FINGERPRINT, self.model_fingerprint),
             pack_number(fields.ENTROPY, self.entropy),
         ]
@@ -147,7 +150,7 @@ class Header:
         cursor.end = cursor.at + length
         cursor.verify(fields.HEADER_CRC, cursor.end)
         architecture = cursor.number(fields.ARCHITECTURE)
-        model_id = cursor.text(fields.MODEL_ID)
+        model_id = cls._parse_model_id(cursor, fields.ARCHITECTURES.get(architecture))
         model_fingerprint = cursor.raw(fields.MODEL_FINGERPRINT, fields.FINGERPRINT_BYTES)
         entropy = cursor.number(fields.ENTROPY)
         entropy_model_id, entropy_fingerprint = "", b""
@@ -193,3 +196,13 @@ class Header:
             )
         except FormatError as error:
             raise cursor.error(type(error), str(error), 0) from None
+
+    @staticmethod
+    def _parse_model_id(cursor: Cursor, usual: str | None) -> str:
+        """Read the id, or take the `usual` one of the architecture for none."""
+        model_id = cursor.text(fields.MODEL_ID)
+        if model_id == usual:
+            raise cursor.error(InvalidField, "model_id must be empty for the architecture's name")
+        if not model_id and usual is None:
+            raise cursor.error(InvalidField, "model_id is empty for an architecture without a name")
+        return model_id or usual or ""

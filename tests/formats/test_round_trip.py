@@ -249,3 +249,12 @@ def test_codes_digest_is_incremental() -> None:
     digest.update(b"ab")
     digest.update(memoryview(b"c"))
     assert digest.digest().hex() == "ba7816bf"
+
+
+def test_a_model_named_after_its_architecture_costs_nothing() -> None:
+    named = replace(HEADER, architecture=1, model_id="spectral")
+    other = replace(HEADER, architecture=1, model_id="spectral2")
+    assert len(other.pack()) - len(named.pack()) == len("spectral2")
+    assert Reader(io.BytesIO(named.pack())).header == named
+    with pytest.raises(InvalidField, match="model_id is empty"):
+        replace(HEADER, model_id="")
