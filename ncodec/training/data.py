@@ -17,9 +17,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ncodec.errors import AudioError, UsageError
+from ncodec.models.spectral import LEVEL
 
 SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".w64", ".caf"})
-LEVEL = 0.1  # RMS of the chunk around a crop, as in ncodec.models.spectral
 CHUNK_SECONDS = 10.0  # that the level is taken over
 SILENCE = 1e-5  # RMS below which a crop is left at its level
 

@@ -7,7 +7,7 @@ same weights. gloo between processors, nccl between GPUs.
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import torch
 import torch.distributed as dist
@@ -29,26 +29,24 @@ class Workers:
         """Whether this process writes the files."""
         return self.rank == 0
 
-    @torch.no_grad()
     def average(self, tensors: Iterable[Tensor]) -> None:
         """Replace tensors by their means over all processes."""
-        if self.count == 1:
-            return
-        kept = list(tensors)
-        flat = torch.cat([tensor.flatten() for tensor in kept])
-        dist.all_reduce(flat)
-        flat /= self.count
-        self._spread(flat, kept)
+        self._together(tensors, lambda flat: (dist.all_reduce(flat), flat.div_(self.count)))
 
-    @torch.no_grad()
     def share(self, tensors: Iterable[Tensor]) -> None:
         """Replace tensors by those of the first process."""
+        self._together(tensors, lambda flat: dist.broadcast(flat, 0))
+
+    @torch.no_grad()
+    def _together(self, tensors: Iterable[Tensor], exchange: Callable[[Tensor], object]) -> None:
+        """Exchange all tensors as one: a message each would cost more than their bytes."""
         if self.count == 1:
             return
         kept = list(tensors)
         flat = torch.cat([tensor.flatten() for tensor in kept])
-        dist.broadcast(flat, 0)
-        self._spread(flat, kept)
+        exchange(flat)
+        for tensor, part in zip(kept, flat.split([t.numel() for t in kept]), strict=True):
+            tensor.copy_(part.view_as(tensor))
 
     def agree(self, flag: bool) -> bool:
         """Return what the first process says."""
@@ -57,8 +55,3 @@ class Workers:
         said = torch.tensor([int(flag)], device=self.device)
         dist.broadcast(said, 0)
         return bool(said.item())
-
-    @staticmethod
-    def _spread(flat: Tensor, tensors: Sequence[Tensor]) -> None:
-        for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
-            tensor.copy_(part.view_as(tensor))
