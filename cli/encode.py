@@ -46,15 +46,14 @@ if TYPE_CHECKING:
 @click.option(
     "--entropy",
     type=click.Choice(("transformer", "adaptive", "packed")),
-    default="adaptive",
-    show_default=True,
-    help="Entropy coder.",
+    help="Entropy coder; by default transformer for a model that has an entropy model, else "
+    "adaptive.",
 )
 @force_option()
 @quiet_option()
 def encode(
     inputs: tuple[str, ...], output: str | None, model: str, bandwidth_kbps: float | None,
-    n_q: int | None, entropy: str, force: bool, quiet: bool,
+    n_q: int | None, entropy: str | None, force: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Compress audio files into .ncx files.
 
@@ -78,12 +77,14 @@ def encode(
     def start() -> Callable[[Job], None]:
         from ncodec.audio import AudioSource
         from ncodec.codec import choose_n_q, encode_audio
-        from ncodec.entropy import open_coder
+        from ncodec.entropy_models import choose_entropy
         from ncodec.weights import find
 
         found = find(model)
         n_codebooks = choose_n_q(found, bandwidth_kbps, n_q)
-        open_coder(entropy, n_streams=1, n_codebooks=1, codebook_size=2)  # whether it is there
+        coder = choose_entropy(found, entropy)
+        fallback = entropy is None and coder.model is None
+        said = f"{coder.name}: {found.model_id} has no entropy model" if fallback else ""
 
         def encode_one(job: Job) -> None:
             refuse_ncx(job.source)
@@ -94,18 +95,18 @@ def encode(
                 total = None if n_samples is None else n_samples / rate
                 with progress_bar(source.name, total, quiet=quiet) as advance:
                     done = encode_audio(
-                        source, sink, model=found, n_q=n_codebooks, entropy=entropy,
+                        source, sink, model=found, n_q=n_codebooks, entropy=coder,
                         on_progress=lambda n: advance(n / rate),
                     )  # fmt: skip
             elapsed_s = time.perf_counter() - started
-            say(f"{job.title}: {_summary(done, source.n_channels, elapsed_s)}", quiet=quiet)
+            say(f"{job.title}: {_summary(done, source.n_channels, elapsed_s, said)}", quiet=quiet)
 
         return encode_one
 
     run_jobs(jobs, start)
 
 
-def _summary(done: "Encoded", n_channels: int, elapsed_s: float) -> str:
+def _summary(done: "Encoded", n_channels: int, elapsed_s: float, said: str) -> str:
     if done.n_samples == 0:
         return f"no samples, {done.n_bytes} bytes"
     parts = (
@@ -113,5 +114,6 @@ def _summary(done: "Encoded", n_channels: int, elapsed_s: float) -> str:
         f"{8 * done.n_bytes / done.seconds / 1000:.2f} kbps",
         f"{2 * done.n_samples * n_channels / done.n_bytes:.1f}:1 to 16-bit PCM",
         speed(done.seconds, elapsed_s),
+        said,
     )
-    return ", ".join(parts)
+    return ", ".join(part for part in parts if part)

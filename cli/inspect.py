@@ -14,13 +14,16 @@ from ncodec.cli.options import INSPECT_SCHEMA, json_option
 @click.command()
 @click.argument("file", type=click.Path(allow_dash=True))
 @json_option(INSPECT_SCHEMA)
+@click.option("--codes", is_flag=True, help="Decode the codes also if that takes a transformer.")
 @click.option("--packets", is_flag=True, help="List the packets too.")
 @click.option("--bytes", "show_bytes", is_flag=True, help="Name every byte of the file too.")
-def inspect(file: str, as_json: bool, packets: bool, show_bytes: bool) -> None:
+def inspect(file: str, as_json: bool, codes: bool, packets: bool, show_bytes: bool) -> None:
     """Show what is in an .ncx file, and whether it is whole.
 
     Bits per code: what plain packing takes, what was spent, and the entropy of order 0, which is
     what an ideal code that knows how often each code occurs in this file would need on average.
+    That, and the digest of the codes, take decoding them, which for the transformer coder is only
+    done with --codes.
 
     A damaged file is read past its damage; then the exit code is 1.
 
@@ -36,7 +39,7 @@ def inspect(file: str, as_json: bool, packets: bool, show_bytes: bool) -> None:
     name = source_name(file)
     with open_ncx(file) as opened:
         stream: BinaryIO = opened if file != STDIO and opened.seekable() else _copy(opened)
-        facts = inspection.inspect(stream, name)
+        facts = inspection.inspect(stream, name, decode=codes or None)
         if as_json:
             values = report_json.as_json(name, facts)
             if packets:

@@ -12,7 +12,7 @@ from ncodec.cli.errors import is_expected, report, report_usage
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-COMMANDS = ("encode", "decode", "inspect", "verify", "models", "train")
+COMMANDS = ("encode", "decode", "inspect", "verify", "models", "train", "train-entropy")
 
 
 class LazyGroup(click.Group):
@@ -26,7 +26,8 @@ class LazyGroup(click.Group):
         """Import the command of that name."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"ncodec.cli.{cmd_name}"), cmd_name)
+        name = cmd_name.replace("-", "_")
+        command: click.Command = getattr(import_module(f"ncodec.cli.{name}"), name)
         return command
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -1,9 +1,12 @@
 """Arguments and options that several commands share."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+
+from ncodec.errors import NcodecError, UsageError
 
 INSPECT_SCHEMA = "ncodec.inspect/1"
 MODELS_SCHEMA = "ncodec.models/1"
@@ -46,3 +49,47 @@ def json_option(schema: str) -> Decorator[Any]:
     return click.option(
         "--json", "as_json", is_flag=True, help=f"Print one JSON object, schema {schema}."
     )
+
+
+def resume_option() -> Decorator[Any]:
+    """Go on with a training run."""
+    return click.option("--resume", is_flag=True, help="Go on from the checkpoint in the folder.")
+
+
+def time_limit_option() -> Decorator[Any]:
+    """Stop training early."""
+    return click.option(
+        "--time-limit", type=click.FloatRange(min=0, min_open=True), metavar="MIN",
+        help="Stop after so many minutes; --resume goes on.",
+    )  # fmt: skip
+
+
+def device_option() -> Decorator[Any]:
+    """Where to train."""
+    return click.option("--device", default="cpu", show_default=True, help="A device of torch.")
+
+
+def threads_option() -> Decorator[Any]:
+    """How many threads to train with."""
+    return click.option(
+        "--threads", type=click.IntRange(min=1), metavar="N",
+        help="CPU threads; by default torch's choice.",
+    )  # fmt: skip
+
+
+def prepare_torch(device: str, threads: int | None) -> None:
+    """Do what --device and --threads say. Raises UsageError for a device that is not there."""
+    import torch
+
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # what torch says of a device it lacks
+        raise UsageError(f"--device {device}: {str(error).splitlines()[0]}") from None
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+
+def check_run_folder(folder: Path, *, resume: bool) -> None:
+    """Raise NcodecError where training would overwrite an earlier run."""
+    if not resume and (folder / "checkpoint.pt").exists():
+        raise NcodecError(f"{folder}: holds a run already; --resume goes on with it")

@@ -5,8 +5,15 @@ from pathlib import Path
 
 import click
 
+from ncodec.cli.options import (
+    check_run_folder,
+    device_option,
+    prepare_torch,
+    resume_option,
+    threads_option,
+    time_limit_option,
+)
 from ncodec.cli.progress import say
-from ncodec.errors import NcodecError, UsageError
 
 
 @click.command()
@@ -19,20 +26,10 @@ from ncodec.errors import NcodecError, UsageError
     type=click.Path(path_type=Path),
     help="Folder of the run; by default runs/ and the name of CONFIG.",
 )
-@click.option("--resume", is_flag=True, help="Go on from the checkpoint in the folder.")
-@click.option(
-    "--time-limit",
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="MIN",
-    help="Stop after so many minutes; --resume goes on.",
-)
-@click.option("--device", default="cpu", show_default=True, help="A device of torch.")
-@click.option(
-    "--threads",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="CPU threads; by default torch's choice.",
-)
+@resume_option()
+@time_limit_option()
+@device_option()
+@threads_option()
 def train(
     config: Path, folder: Path | None, resume: bool, time_limit: float | None, device: str,
     threads: int | None,
@@ -52,18 +49,10 @@ def train(
 
     settings = read_config(config)
     folder = folder or Path("runs") / config.stem
-    if not resume and (folder / "checkpoint.pt").exists():
-        raise NcodecError(f"{folder}: holds a run already; --resume goes on with it")
-    import torch
-
+    check_run_folder(folder, resume=resume)
     from ncodec.training.loop import train as run
 
-    try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:  # what torch says of a device it lacks
-        raise UsageError(f"--device {device}: {str(error).splitlines()[0]}") from None
-    if threads is not None:
-        torch.set_num_threads(threads)
+    prepare_torch(device, threads)
     limit_s = math.inf if time_limit is None else 60 * time_limit
     finished = run(settings, folder, resume=resume, time_limit_s=limit_s, device=device)
     how = "finished" if finished else "stopped at the time limit; --resume goes on"

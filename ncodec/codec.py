@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ncodec.audio import MAX_CHANNELS, ArraySource, Resampler, Source, resampled_length
 from ncodec.codes import Codes, CodesWriter, decode_packets, iterate_codes, join
-from ncodec.entropy import CODER_NUMBERS, open_coder
+from ncodec.entropy_models import Entropy, choose_entropy
 from ncodec.errors import (
     AudioError,
     FormatError,
@@ -41,7 +41,6 @@ MAX_PACKET_SECONDS = 40.0  # that are decoded at once: bounds the memory a file 
 BLOCK_VALUES = 1 << 22  # most samples, of all channels, that are read at once
 TAG_BYTES = 60_000  # of a header's 65 536
 DEFAULT_MODEL = "spectral"
-DEFAULT_ENTROPY = "adaptive"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,15 +96,16 @@ def encode_audio(
     *,
     model: ModelFile,
     n_q: int,
-    entropy: str = DEFAULT_ENTROPY,
+    entropy: Entropy | None = None,
     on_progress: Callable[[int], None] = lambda n_samples: None,
 ) -> Encoded:
     """Encode all of `source` into the writable stream `sink`.
 
+    entropy      the coder; `choose_entropy` says which by default
     on_progress  called with the number of source samples that were just taken
 
     Raises AudioError if the source changes its length while it is read, or has a number of
-    channels that the codec cannot split into streams, ModelMissing without that entropy coder.
+    channels that the codec cannot split into streams.
     """
     codec = load_codec(model)
     config = codec.config
@@ -115,9 +115,6 @@ def encode_audio(
             f"{source.name}: {source.n_channels} channels; model {model.model_id!r} codes "
             f"{config.n_channels} at a time"
         )
-    open_coder(  # before the header asks what the coder's model is: it may not be there at all
-        entropy, n_streams=n_streams, n_codebooks=n_q, codebook_size=config.codebook_size
-    )
     announced = source.n_samples
     header = _header(
         source.name,
@@ -130,7 +127,7 @@ def encode_audio(
         codebook_size=config.codebook_size,
         n_codebooks=n_q,
         samples_per_frame=config.samples_per_frame,
-        entropy=CODER_NUMBERS[entropy],
+        **(entropy or choose_entropy(model, None)).header_fields(),
         bitrate_bps=round(n_q * config.codebook_bps * n_streams),
         source_sample_rate_hz=source.sample_rate_hz,
         n_samples=announced,
@@ -335,13 +332,14 @@ def encode(
     model: str = DEFAULT_MODEL,
     bandwidth_kbps: float | None = None,
     n_q: int | None = None,
-    entropy: str = DEFAULT_ENTROPY,
+    entropy: str | None = None,
     tags: dict[str, str] | None = None,
 ) -> bytes:
     """Return `wav` as the bytes of a .ncx file.
 
     wav             [C, T] or [T] float in [-1, 1], array or tensor
     bandwidth_kbps  nominal, of each stream; the model's default if neither it nor `n_q` is given
+    entropy         "transformer", "adaptive" or "packed"; see `choose_entropy` for none
 
     Raises AudioError for other shapes and for values that are not finite, UsageError for a
     bandwidth that the model does not have, ModelMissing.
@@ -353,8 +351,9 @@ def encode(
     sink = io.BytesIO()
     source = ArraySource(array, sample_rate_hz, tags or {})
     encode_audio(
-        source, sink, model=found, n_q=choose_n_q(found, bandwidth_kbps, n_q), entropy=entropy
-    )
+        source, sink, model=found, n_q=choose_n_q(found, bandwidth_kbps, n_q),
+        entropy=choose_entropy(found, entropy),
+    )  # fmt: skip
     return sink.getvalue()
 
 

@@ -1,28 +1,47 @@
-"""Packets <-> codes, with the entropy coder that the header names. Needs no torch.
+"""Packets <-> codes, with the entropy coder that the header names. The transformer needs torch.
 
 Shapes: S streams, Q codebooks, F frames.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ncodec.entropy import EntropyCoder, open_coder
-from ncodec.errors import DigestMismatch, InvalidField, LimitExceeded, PayloadError
+from ncodec.entropy import CODER_NUMBERS, MAX_CODES, EntropyCoder, open_coder
+from ncodec.entropy_models import find_exact, load_network
+from ncodec.errors import (
+    DigestMismatch,
+    FormatError,
+    InvalidField,
+    LimitExceeded,
+    ModelError,
+    PayloadError,
+    UsageError,
+)
 from ncodec.formats.ncx import CodesDigest, Header, Packet, Reader, Writer
 
 Codes = NDArray[np.int64]  # [S, Q, F]
 
 
 def coder_for(header: Header) -> EntropyCoder:
-    """Return a fresh entropy coder, for one direction, as `header` asks for."""
-    return open_coder(
-        header.entropy,
-        n_streams=header.n_streams,
-        n_codebooks=header.n_codebooks,
-        codebook_size=header.codebook_size,
-    )
+    """Return a fresh entropy coder, for one direction, as `header` asks for.
+
+    Raises ModelMissing or ModelMismatch without the very entropy model that it names.
+    """
+    network = None
+    if header.entropy == CODER_NUMBERS["transformer"]:
+        network = load_network(find_exact(header.entropy_model_id, header.entropy_fingerprint))
+    try:
+        return open_coder(
+            header.entropy,
+            n_streams=header.n_streams,
+            n_codebooks=header.n_codebooks,
+            codebook_size=header.codebook_size,
+            network=network,
+        )
+    except UsageError as error:  # sizes that the model does not have
+        raise InvalidField(f"header: {error}") from None
 
 
 def digest_bytes(codes: Codes) -> bytes:
@@ -52,13 +71,34 @@ def decode_packets(reader: Reader, max_frames: int | None = None) -> Iterator[tu
     """Yield each packet and its codes.
 
     Raises LimitExceeded or PayloadError, InvalidField before a packet that makes more than
-    `max_frames` frames of all, and behind the last packet DigestMismatch.
+    `max_frames` frames of all, and behind the last packet DigestMismatch. A model that is not there
+    is named with the file.
     """
     try:
         coder = coder_for(reader.header)
-    except LimitExceeded as error:
-        raise LimitExceeded(f"{reader.name}: {error}") from None
-    digest, n_frames = CodesDigest(), 0
+    except FormatError as error:
+        raise type(error)(f"{reader.name}: {error}") from None
+    except ModelError as error:
+        raise type(error)(f"{reader.name}: made with {error}") from None
+    digest = CodesDigest()
+    for group in packet_groups(_within(reader, max_frames), reader.header, coder.packets_at_once):
+        for packet, codes in zip(group, decode_group(coder, group), strict=True):
+            if isinstance(codes, FormatError):
+                place = f"{reader.name}: packet {packet.number} at byte {packet.offset}"
+                raise type(codes)(f"{place}: {codes}")
+            digest.update(digest_bytes(codes))
+            yield packet, codes
+    trailer = reader.trailer
+    if trailer is not None and trailer.codes_digest != digest.digest():
+        raise DigestMismatch(
+            f"{reader.name}: the decoded codes have digest {digest.digest().hex()}, "
+            f"the trailer says {trailer.codes_digest.hex()}"
+        )
+
+
+def _within(reader: Reader, max_frames: int | None) -> Iterator[Packet]:
+    """Yield the packets. Raises InvalidField before one beyond `max_frames` frames of all."""
+    n_frames = 0
     for packet in reader:
         n_frames += packet.n_frames
         if max_frames is not None and n_frames > max_frames:
@@ -66,19 +106,55 @@ def decode_packets(reader: Reader, max_frames: int | None = None) -> Iterator[tu
                 f"{reader.name}: packet {packet.number} at byte {packet.offset}: {n_frames} frames "
                 f"so far, but {reader.header.n_samples} samples need {max_frames} frames"
             )
-        try:
-            codes = coder.decode(packet.payload, packet.n_frames, dependent=packet.dependent)
-        except (LimitExceeded, PayloadError) as error:
-            place = f"{reader.name}: packet {packet.number} at byte {packet.offset}"
-            raise type(error)(f"{place}: {error}") from None
-        digest.update(digest_bytes(codes))
-        yield packet, codes
-    trailer = reader.trailer
-    if trailer is not None and trailer.codes_digest != digest.digest():
-        raise DigestMismatch(
-            f"{reader.name}: the decoded codes have digest {digest.digest().hex()}, "
-            f"the trailer says {trailer.codes_digest.hex()}"
-        )
+        yield packet
+
+
+def packet_groups(
+    packets: Iterable[Packet], header: Header, at_once: int
+) -> Iterator[list[Packet]]:
+    """Yield the packets in groups of at most `at_once` that can be decoded side by side.
+
+    A group is of key packets that no dependent one follows, with MAX_CODES codes and bytes at
+    most, or it is one packet. The packets of a live stream, whose length the header does not know,
+    come one by one: none waits for a later one. What `packets` raises comes after all groups.
+    """
+    if header.n_samples is None:
+        at_once = 1
+    group: list[Packet] = []
+    size = 0  # codes and bytes of the group: bounds the memory for it
+    try:
+        for packet in packets:
+            if packet.dependent:
+                yield from (some for some in (group[:-1], group[-1:], [packet]) if some)
+                group, size = [], 0
+                continue
+            more = packet.n_frames * header.codes_per_frame + len(packet.payload)
+            if group and (len(group) >= at_once or size + more > MAX_CODES):
+                yield group
+                group, size = [], 0
+            group.append(packet)
+            size += more
+            if at_once == 1:
+                yield group
+                group, size = [], 0
+    except FormatError:
+        if group:
+            yield group
+        raise
+    if group:
+        yield group
+
+
+def decode_group(coder: EntropyCoder, group: Sequence[Packet]) -> list[Codes | FormatError]:
+    """Return the codes of packets that `packet_groups` put together, or why there are none."""
+    try:
+        if len(group) > 1:
+            payloads = [packet.payload for packet in group]
+            return [*coder.decode_many(payloads, [packet.n_frames for packet in group])]
+        (packet,) = group
+        return [coder.decode(packet.payload, packet.n_frames, dependent=packet.dependent)]
+    except (LimitExceeded, PayloadError) as error:
+        return [error] * len(group)
 
 
 def iterate_codes(reader: Reader) -> Iterator[Codes]:

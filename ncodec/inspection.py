@@ -3,15 +3,16 @@
 Shapes: S streams, Q codebooks, F frames, K codes of a codebook.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ncodec.codes import Codes, coder_for, digest_bytes
-from ncodec.errors import LimitExceeded, ModelError, PayloadError
+from ncodec.codes import Codes, coder_for, decode_group, digest_bytes, packet_groups
+from ncodec.entropy import CODER_NUMBERS
+from ncodec.errors import FormatError, ModelError
 from ncodec.formats.ncx import CodesDigest, Damage, Header, Packet, Reader, Trailer
 from ncodec.formats.ncx.source import Seekable
 
@@ -178,7 +179,7 @@ def _entropy_bits(counts: NDArray[np.int64]) -> float:
 class _CodesCheck:
     """Decodes the entropy code as far as it goes, for the digest and the statistics."""
 
-    def __init__(self, header: Header, name: str) -> None:
+    def __init__(self, header: Header, name: str, *, decode: bool | None) -> None:
         self._header, self._name = header, name
         self._digest = CodesDigest()
         self._next = 0
@@ -186,28 +187,37 @@ class _CodesCheck:
         self.damage: list[Damage] = []
         self.unchecked_because: str | None = None
         self._coder: EntropyCoder | None = None
+        if decode is None:
+            decode = header.entropy != CODER_NUMBERS["transformer"]
+        if not decode:
+            self.unchecked_because = "the codes were not decoded"
+            return
         try:
             self._coder = coder_for(header)
-        except (ModelError, LimitExceeded) as error:
+        except (ModelError, FormatError) as error:
             self.unchecked_because = str(error)
 
-    def add(self, packet: Packet) -> None:
-        """Take the next packet that was read."""
+    @property
+    def packets_at_once(self) -> int:
+        """How many packets are worth giving at once."""
+        return self._coder.packets_at_once if self._coder else 1
+
+    def add(self, group: Sequence[Packet]) -> None:
+        """Take the next packets that were read, as `packet_groups` makes them."""
         if self._coder is None:
             return
-        if packet.number != self._next:  # what a dependent packet needs is lost
+        if group[0].number != self._next:  # what a dependent packet needs is lost
             self._coder = coder_for(self._header)
-        self._next = packet.number + 1
-        try:
-            codes = self._coder.decode(packet.payload, packet.n_frames, dependent=packet.dependent)
-        except (LimitExceeded, PayloadError) as error:
-            place = f"{self._name}: packet {packet.number} at byte {packet.offset}"
-            lost = range(packet.number, packet.number + 1)
-            placed = type(error)(f"{place}: {error}")
-            self.damage.append(Damage(packet.offset, packet.n_bytes, placed, lost))
-            return
-        self._digest.update(digest_bytes(codes))
-        self.counts.add(codes)
+        self._next = group[-1].number + 1
+        for packet, codes in zip(group, decode_group(self._coder, group), strict=True):
+            if isinstance(codes, FormatError):
+                place = f"{self._name}: packet {packet.number} at byte {packet.offset}"
+                lost = range(packet.number, packet.number + 1)
+                placed = type(codes)(f"{place}: {codes}")
+                self.damage.append(Damage(packet.offset, packet.n_bytes, placed, lost))
+            else:
+                self._digest.update(digest_bytes(codes))
+                self.counts.add(codes)
 
     def digest_state(self, trailer: Trailer | None, *, is_damaged: bool) -> DigestState:
         """Compare the digest, if all the codes it covers were decoded."""
@@ -219,8 +229,11 @@ class _CodesCheck:
         return "ok" if trailer.codes_digest == self._digest.digest() else "mismatch"
 
 
-def inspect(stream: Seekable, name: str) -> Inspection:
+def inspect(stream: Seekable, name: str, *, decode: bool | None = None) -> Inspection:
     """Read all of a file, past any damage behind its header.
+
+    decode  whether the codes are decoded, for their digest and statistics; by default they are
+            unless that takes a transformer, and so torch
 
     Raises the FormatError of a damaged header: without it nothing is known.
     """
@@ -228,16 +241,17 @@ def inspect(stream: Seekable, name: str) -> Inspection:
     stream.seek(0)
     damage: list[Damage] = []
     reader = Reader(stream, name, on_damage=damage.append)
-    check = _CodesCheck(reader.header, name)
+    check = _CodesCheck(reader.header, name, decode=decode)
     read: list[PacketFacts] = []
-    for packet in reader:
-        check.add(packet)
-        read.append(
+    for group in packet_groups(reader, reader.header, check.packets_at_once):
+        check.add(group)
+        read += [
             PacketFacts(
                 packet.number, packet.offset, packet.n_bytes, len(packet.payload),
                 packet.n_frames, packet.dependent, len(packet.scales), None,
             )
-        )  # fmt: skip
+            for packet in group
+        ]  # fmt: skip
     trailer = reader.trailer
     damage += check.damage
     digest = check.digest_state(trailer, is_damaged=bool(damage))

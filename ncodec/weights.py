@@ -8,10 +8,10 @@ import hashlib
 import json
 import os
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ncodec.errors import ModelInvalid, ModelMismatch, ModelMissing
 
@@ -26,13 +26,11 @@ _SIZES = ("sample_rate_hz", "n_channels", "samples_per_frame", "n_codebooks", "c
 
 
 @dataclass(frozen=True, slots=True)
-class ModelFile:
-    """What a model file says of itself."""
+class StoredModel:
+    """What a model file of any kind says of itself."""
 
     path: Path
     model_id: str
-    architecture: str
-    config: Mapping[str, Any]
     facts: Mapping[str, Any]  # licence, steps, hours and the like
     n_parameters: int
     stamp: tuple[int, int]  # size and time of change when it was described
@@ -46,6 +44,14 @@ class ModelFile:
     def fingerprint(self) -> bytes:
         """First bytes of the digest, as they stand in the header of a .ncx file."""
         return bytes.fromhex(self.sha256)[:FINGERPRINT_BYTES]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile(StoredModel):
+    """What the file of a codec says of itself."""
+
+    architecture: str
+    config: Mapping[str, Any]
 
 
 def _read_header(path: Path) -> dict[str, Any]:
@@ -70,35 +76,49 @@ def _sha256(path: Path, _stamp: tuple[int, int]) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def describe(path: Path) -> ModelFile:
-    """Read what a model file says of itself. Raises ModelInvalid."""
+def read_about(
+    path: Path, key: str, kinds: Mapping[str, type]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what the metadata of a model file hold under `key`, and the facts of `StoredModel`.
+
+    kinds  of the entries that must be there
+
+    Raises ModelInvalid.
+    """
     header = _read_header(path)
     try:
-        metadata = header.pop("__metadata__", {})
-        about = json.loads(metadata["ncodec"])
+        about = json.loads(header.pop("__metadata__", {})[key])
         counts = [
             functools.reduce(lambda a, b: a * b, entry["shape"], 1) for entry in header.values()
         ]
-        for name, kind in _ABOUT.items():
+        for name, kind in kinds.items():
             if not isinstance(about[name], kind):
                 raise TypeError(f"{name} is {about[name]!r}")
+        stat = path.stat()
+        stored = {
+            "path": path,
+            "model_id": about["model_id"],
+            "facts": about["facts"],
+            "n_parameters": sum(counts),
+            "stamp": (stat.st_size, stat.st_mtime_ns),
+        }
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ModelInvalid(f"{path}: not a model file of ncodec: {error}") from None
+    return about, stored
+
+
+def describe(path: Path) -> ModelFile:
+    """Read what the file of a codec says of itself. Raises ModelInvalid."""
+    about, stored = read_about(path, "ncodec", _ABOUT)
+    try:
         sizes = (about["config"][name] for name in _SIZES)
         if not all(isinstance(size, int) and size > 0 for size in sizes):
             raise ValueError(f"config needs positive {', '.join(_SIZES)}")
         if not isinstance(about["config"]["bandwidths_kbps"], list):
             raise TypeError("config needs a list of bandwidths_kbps")
-        stat = path.stat()
-        return ModelFile(
-            path=path,
-            model_id=about["model_id"],
-            architecture=about["architecture"],
-            config=about["config"],
-            facts=about["facts"],
-            n_parameters=sum(counts),
-            stamp=(stat.st_size, stat.st_mtime_ns),
-        )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ModelInvalid(f"{path}: not a model file of ncodec: {error}") from None
+    return ModelFile(**stored, architecture=about["architecture"], config=about["config"])
 
 
 def cache_folder() -> Path:
@@ -121,6 +141,9 @@ def _has_home() -> bool:
     return True
 
 
+Stored = TypeVar("Stored", bound=StoredModel)
+
+
 def _ignore(error: ModelInvalid) -> None:
     """Leave a file that is not a model out of account."""
 
@@ -132,8 +155,18 @@ def installed(on_invalid: Callable[[ModelInvalid], None] = _ignore) -> list[Mode
 
     on_invalid  called for each file that is not a model: one bad file must not hide the others
     """
-    found: list[ModelFile] = []
-    for folder in (SHIPPED, cache_folder() / "models"):
+    return described(".", describe, on_invalid)
+
+
+def described(
+    inside: str, describe: Callable[[Path], Stored], on_invalid: Callable[[ModelInvalid], None]
+) -> list[Stored]:
+    """Return what `describe` says of all model files in a folder of the package and of the cache.
+
+    inside  the folder's path within those of the models
+    """
+    found: list[Stored] = []
+    for folder in (SHIPPED / inside, cache_folder() / "models" / inside):
         try:
             paths = sorted(folder.glob("*.safetensors"))
         except OSError as error:
@@ -147,6 +180,22 @@ def installed(on_invalid: Callable[[ModelInvalid], None] = _ignore) -> list[Mode
             except OSError as error:
                 on_invalid(ModelInvalid(f"{path}: cannot be read: {error.strerror}"))
     return found
+
+
+def exact(kind: str, model_id: str, fingerprint: bytes, models: Sequence[Stored]) -> Stored:
+    """Return the very model that a file was made with. Raises ModelMissing, ModelMismatch.
+
+    kind  what the models are, for the message
+    """
+    of_id = [model for model in models if model.model_id == model_id]
+    for model in of_id:
+        if model.fingerprint == fingerprint:
+            return model
+    if not of_id:
+        known = ", ".join(dict.fromkeys(model.model_id for model in models)) or "none"
+        raise ModelMissing(f"{kind} {model_id!r}: not installed; installed: {known}")
+    there = ", ".join(f"{model.fingerprint.hex()} ({model.path.name})" for model in of_id)
+    raise ModelMismatch(f"weights {fingerprint.hex()} of {kind} {model_id!r}; installed: {there}")
 
 
 def find(name: str) -> ModelFile:
@@ -168,21 +217,21 @@ def find(name: str) -> ModelFile:
 
 
 def find_exact(model_id: str, fingerprint: bytes) -> ModelFile:
-    """Return the very model that a file was made with. Raises ModelMissing, ModelMismatch."""
-    of_id = [model for model in installed() if model.model_id == model_id]
-    for model in of_id:
-        if model.fingerprint == fingerprint:
-            return model
-    if not of_id:
-        known = ", ".join(dict.fromkeys(model.model_id for model in installed())) or "none"
-        raise ModelMissing(f"model {model_id!r}: not installed; installed: {known}")
-    there = ", ".join(f"{model.fingerprint.hex()} ({model.path.name})" for model in of_id)
-    raise ModelMismatch(f"weights {fingerprint.hex()} of model {model_id!r}; installed: {there}")
+    """Return the very codec that a file was made with. Raises ModelMissing, ModelMismatch."""
+    return exact("model", model_id, fingerprint, installed())
 
 
 def load_codec(model: ModelFile) -> "Codec":
     """Return the codec of a model file, ready to run in float32. Raises ModelInvalid."""
     return _load(model.path, model.sha256)
+
+
+def read_unchanged(path: Path, sha256: str) -> bytes:
+    """Return the content of a model file. Raises ModelInvalid if it is not what it was."""
+    blob = path.read_bytes()
+    if hashlib.sha256(blob).hexdigest() != sha256:
+        raise ModelInvalid(f"{path}: changed while it was read")
+    return blob
 
 
 @functools.lru_cache(maxsize=2)
@@ -192,9 +241,7 @@ def _load(path: Path, sha256: str) -> "Codec":
 
     from ncodec.registry import architecture
 
-    blob = path.read_bytes()
-    if hashlib.sha256(blob).hexdigest() != sha256:
-        raise ModelInvalid(f"{path}: changed while it was read")
+    blob = read_unchanged(path, sha256)
     about = describe(path)
     kind = architecture(about.architecture)
     try:
@@ -225,7 +272,11 @@ def save_codec(path: Path, model_id: str, codec: "Codec", facts: Mapping[str, An
         name: tensor.detach().cpu().to(torch.float16).contiguous()
         for name, tensor in codec.state_dict().items()
     }
-    blob = save(tensors, {"ncodec": json.dumps(about, sort_keys=True)})
+    write_model(path, save(tensors, {"ncodec": json.dumps(about, sort_keys=True)}))
+
+
+def write_model(path: Path, blob: bytes) -> None:
+    """Write a model file beside, then rename."""
     beside = path.with_name(f".{path.name}.tmp")
     beside.write_bytes(blob)
     beside.replace(path)

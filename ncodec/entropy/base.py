@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ncodec.errors import LimitExceeded, UsageError
+from ncodec.errors import LimitExceeded, PayloadError, UsageError
 
 MIN_CODEBOOK_SIZE = 2
 MAX_CODEBOOK_SIZE = 1 << 16
@@ -66,12 +66,25 @@ class EntropyCoder(ABC):
         """Return the payloads of key packets, as `encode` would one by one."""
         return [self.encode(codes) for codes in packets]
 
+    @property
+    def packets_at_once(self) -> int:
+        """How many key packets `decode_many` takes side by side; more are no faster."""
+        return 1
+
     def decode_many(
         self, payloads: Sequence[bytes], n_frames: Sequence[int]
-    ) -> list[NDArray[np.int64]]:
-        """Return the codes of key packets, as `decode` would one by one."""
-        pairs = zip(payloads, n_frames, strict=True)
-        return [self.decode(payload, count) for payload, count in pairs]
+    ) -> list[NDArray[np.int64] | PayloadError]:
+        """Return the codes of key packets, as `decode` would one by one, or the error of one.
+
+        Leaves no context for a dependent packet.
+        """
+        results: list[NDArray[np.int64] | PayloadError] = []
+        for payload, count in zip(payloads, n_frames, strict=True):
+            try:
+                results.append(self.decode(payload, count))
+            except PayloadError as error:
+                results.append(error)
+        return results
 
     def _check_codes(self, codes: NDArray[np.integer]) -> NDArray[np.integer]:
         """Return `codes` in coding order, [F, S, Q], after checking type, shape and range."""

@@ -101,6 +101,10 @@ class RangeDecoder:
         table = _table(frequencies)
         if not table.size:
             return np.empty(0, np.int32)
+        return self._decode(table)
+
+    def _decode(self, table: NDArray[np.float32]) -> NDArray[np.int32]:
+        """Return the next symbols, given what `_table` made."""
         try:
             symbols = self._decoder.decode(_CATEGORICAL, table)
         except AssertionError as error:
@@ -117,3 +121,22 @@ class RangeDecoder:
                 f"range-coded payload: {self._n_bytes} bytes are too many"
                 f" for {self._n_symbols} symbols"
             )
+
+
+def decode_each(
+    decoders: list[RangeDecoder | PayloadError], frequencies: NDArray[np.integer]
+) -> NDArray[np.int64]:
+    """Return the next symbol of each of the first N decoders, given a row [N, K] for each.
+
+    One for which no symbol fits is replaced in `decoders` by the error, and gives 0 from then on.
+    """
+    table = _table(frequencies)
+    symbols = np.zeros(len(table), np.int64)
+    for i in range(len(table)):
+        decoder = decoders[i]
+        if isinstance(decoder, RangeDecoder):
+            try:
+                symbols[i] = decoder._decode(table[i : i + 1])[0]
+            except PayloadError as error:
+                decoders[i] = error
+    return symbols

@@ -1,5 +1,6 @@
 """`ncodec encode`."""
 
+import hashlib
 import re
 import struct
 from pathlib import Path
@@ -36,7 +37,8 @@ def test_summary_is_one_line_on_stderr(encode: Run) -> None:
     n_bytes = Path("song.ncx").stat().st_size
     start = f"song.wav -> song.ncx: 0:01.0, {8 * n_bytes / 1000:.2f} kbps, "
     start += f"{16000 / n_bytes:.1f}:1 to 16-bit PCM, "
-    assert re.fullmatch(re.escape(start) + r"[\d.e+]+x real time\n", ran.err)
+    end = r"[\d.e+]+x real time, adaptive: tiny has no entropy model\n"
+    assert re.fullmatch(re.escape(start) + end, ran.err)
 
 
 def test_quiet_says_nothing(encode: Run) -> None:
@@ -259,14 +261,17 @@ def test_a_missing_model_is_named_with_those_there_are(run: Run) -> None:
     assert "tiny" in ran.err
 
 
-def test_a_missing_entropy_coder_is_named(encode: Run) -> None:
+def test_a_missing_entropy_model_is_named(encode: Run, cache: Path) -> None:
     make_audio("song.wav")
     make_audio("tune.wav")
     ran = encode("--entropy", "transformer", "song.wav", "tune.wav")
+    tiny = hashlib.sha256((cache / "models" / "tiny.safetensors").read_bytes()).hexdigest()[:8]
     assert (ran.code, ran.err) == (
         1,
-        "ncodec: error: entropy coder 'transformer' is not part of this installation\n",
+        f"ncodec: error: entropy coder 'transformer': no entropy model for weights {tiny} of model "
+        "'tiny' is installed; `ncodec train-entropy` makes one\n",
     )
+    assert not list(Path().glob("*.ncx"))
 
 
 def test_one_broken_model_does_not_hide_the_others(encode: Run, cache: Path) -> None:

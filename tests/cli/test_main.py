@@ -57,7 +57,7 @@ def test_bad_command_lines_are_one_line(run: Run, args: list[str], said: str) ->
 
 
 def raising(error: BaseException) -> Callable[..., NoReturn]:
-    def fail(*_: object) -> NoReturn:
+    def fail(*_: object, **__: object) -> NoReturn:
         raise error
 
     return fail

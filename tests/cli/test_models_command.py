@@ -15,11 +15,12 @@ def test_the_table_has_a_row_per_model(run: Run, cache: Path) -> None:
     title, *rows = ran.out.splitlines()
     assert title.split() == [
         "MODEL", "ARCHITECTURE", "PARAMETERS", "RATE", "BANDWIDTHS", "LICENCE", "DIGEST", "SOURCE",
+        "ENTROPY",
     ]  # fmt: skip
     digest = hashlib.sha256((cache / "models" / "tiny.safetensors").read_bytes()).hexdigest()
     (tiny,) = (row for row in rows if row.startswith("tiny "))
     assert re.search(r"  8 kHz mono +0.4/0.8/1.6 kbps +CC0-1.0  ", tiny)
-    assert tiny.endswith(f"  {digest[:16]}  cache")
+    assert tiny.endswith(f"  {digest[:16]}  cache    adaptive")
 
 
 def test_json(run: Run, cache: Path) -> None:
@@ -41,6 +42,7 @@ def test_json(run: Run, cache: Path) -> None:
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "source": "cache",
         "path": str(path),
+        "entropy_model": None,
     }
 
 

@@ -59,10 +59,9 @@ def test_limits_are_checked_before_memory_is_taken(name):
         open_coder(name, **SHAPE).encode(too_many)
 
 
-def test_a_coder_without_its_class_says_so(monkeypatch):
-    monkeypatch.delitem(sys.modules["ncodec.entropy.registry"]._CODERS, "adaptive")
-    with pytest.raises(ModelMissing, match="'adaptive' is not part of this installation"):
-        open_coder("adaptive", **SHAPE)
+def test_the_transformer_needs_a_model():
+    with pytest.raises(ModelMissing, match="needs an entropy model"):
+        open_coder("transformer", **SHAPE)
 
 
 def test_importing_the_door_needs_neither_torch_nor_constriction():

@@ -1,0 +1,344 @@
+"""The integer transformer: from codes to frequencies of the next, exact on every machine.
+
+    codes of the frame before -> sum of vectors -> [norm, attention; norm, MLP] x L -> norm -> h
+    h + vectors of the codes q' < q of this frame -> norm -> head of codebook q -> logits of code q
+
+One step is one frame. Attention reaches back `window` frames a layer, so the context is bounded by
+n_layers * (window - 1) frames, and a key packet starts from none. All numbers are whole; see
+`arithmetic` for why that gives the same frequencies everywhere, and formats/PAYLOADS.md, section 4,
+for the definition.
+
+Vaswani et al., "Attention is all you need", NeurIPS 2017; squared ReLU after So et al., "Primer",
+NeurIPS 2021; norm by the mean magnitude after Hoffer et al., "Norm matters", NeurIPS 2018; integers
+after Balle, Johnston and Minnen, "Integer networks for data compression with latent-variable
+models", ICLR 2019.
+
+Shapes: B rows (streams of packets), F frames, Q codebooks, K codes, D width, H heads, W window.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ncodec.entropy.arithmetic import (
+    EXACT,
+    LIMIT,
+    ROOT_LIMIT,
+    SQUARE_SHIFT,
+    STREAM_LIMIT,
+    WEIGHT_BITS,
+    Arithmetic,
+    Exact,
+    norm_scales,
+)
+from ncodec.errors import ModelInvalid
+
+# Units, as powers of two: what a whole number n stands for is n * 2**-UNIT.
+STREAM_UNIT = 8  # residual stream
+ACTIVATION_UNIT = 4  # normalised rows, queries, keys, values, and the vectors of codes
+ROOT_UNIT = 9  # hidden units before the square
+SQUARE_UNIT = 2 * ROOT_UNIT - SQUARE_SHIFT
+VECTOR_GAIN = 1 << (STREAM_UNIT - ACTIVATION_UNIT)
+MASKED = -(1 << 22)  # added to the score of a key out of reach
+MAX_SHIFT = 20
+
+
+@dataclass(frozen=True, slots=True)
+class EntropyConfig:
+    """Sizes of an entropy model."""
+
+    n_codebooks: int
+    codebook_size: int
+    width: int = 192
+    n_layers: int = 4
+    n_heads: int = 6
+    window: int = 64  # frames that a layer sees, the present one among them
+    hidden: int = 576  # units of a layer's MLP
+    head_hidden: int = 160  # units of a codebook's head
+
+    @property
+    def context_frames(self) -> int:
+        """Frames before the present one that its frequencies depend on."""
+        return self.n_layers * (self.window - 1) + 1
+
+
+def layout(config: EntropyConfig) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of all tensors of a model, by name.
+
+    Matrices [..., out, in] and vectors are 8-bit; a matrix has a shift for each row, `heads.out`
+    one for each codebook. The others are whole numbers of 32 bits.
+    """
+    q, k, d, r = config.n_codebooks, config.codebook_size, config.width, config.head_hidden
+    shapes: dict[str, tuple[int, ...]] = {"vectors": (q, k, d), "start": (q, d)}
+    for number in range(config.n_layers):
+        shapes |= {
+            f"layers.{number}.attend": (3 * d, d),
+            f"layers.{number}.distance": (config.n_heads, config.window),
+            f"layers.{number}.gather": (d, d),
+            f"layers.{number}.up": (config.hidden, d),
+            f"layers.{number}.down": (d, config.hidden),
+        }
+    shapes |= {"frame": (d, d), "heads.up": (q, r, d), "heads.out": (q, k, r), "heads.bias": (q, k)}
+    shifts = {f"{name}.shift": shape[:-1] for name, shape in shapes.items() if is_matrix(name)}
+    return shapes | shifts | {"heads.out.shift": (q,)}
+
+
+def is_matrix(name: str) -> bool:
+    """Tell whether a tensor multiplies activations, and so has shifts."""
+    return name not in ("vectors", "start", "heads.bias") and not name.endswith(
+        ("distance", "shift")
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """A matrix of whole numbers, and what its products are scaled by: powers of two."""
+
+    weight: Tensor  # [..., out, in]
+    scale: Tensor  # [..., out]
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer of the trunk."""
+
+    attend: Linear
+    distance: Tensor  # [H, W]: added to the score of a key so many frames back
+    gather: Linear
+    up: Linear
+    down: Linear
+
+
+@dataclass(slots=True)
+class State:
+    """What a stream's past leaves: keys and values of the last frames, in rings of W slots."""
+
+    keys: list[Tensor]  # of a layer, [B, H, W, D / H]; frame number n is in slot n % W
+    values: list[Tensor]
+    before: Tensor  # [B, D]: sum of the vectors of the last frame
+    n_frames: int = 0
+
+
+@dataclass(slots=True)
+class Network:
+    """All tensors in float32, whole numbers, ready for any of the three ways to run."""
+
+    config: EntropyConfig
+    vectors: Tensor  # [Q, K, D], in units of the stream
+    start: Tensor  # [Q, D]: for a model run with so many codebooks less one
+    layers: list[Layer]
+    frame: Linear
+    head_up: Linear  # [Q, R, D]
+    head_out: Tensor  # [Q, K, R]
+    head_bias: Tensor  # [Q, K]
+    head_shift: list[int]  # units of the logits of a codebook
+    arithmetic: Arithmetic = field(default_factory=Exact)
+    scales: Tensor = field(init=False)  # of the norm
+    reach: list[Tensor] = field(init=False)  # of a layer, [H, W, 2 W]: distance or MASKED
+    rolled: list[Tensor] = field(init=False)  # of a layer, [W, H, 1, W]: distance, by slots
+
+    def __post_init__(self) -> None:
+        window, device = self.config.window, self.vectors.device
+        self.scales = norm_scales(self.config.width).to(device)
+        frame, other = torch.arange(window), torch.arange(2 * window)
+        back = frame[:, None] + window - other  # [W, 2 W]
+        inside = ((back >= 0) & (back < window)).to(device)
+        back = back.clamp(0, window - 1).to(device)
+        slots = ((frame[:, None] - frame) % window).to(device)  # [slot of now, slot]: frames back
+        self.reach, self.rolled = [], []
+        for layer in self.layers:
+            self.reach.append(torch.where(inside, layer.distance[:, back], MASKED))
+            self.rolled.append(layer.distance[:, slots].transpose(0, 1)[:, :, None])
+
+    def begin(self, n_rows: int) -> State:
+        """Return the state before a key packet's first frame."""
+        c, like = self.config, self.vectors
+        shape = (n_rows, c.n_heads, c.window, c.width // c.n_heads)
+        keys, values = ([like.new_zeros(shape) for _ in self.layers] for _ in range(2))
+        return State(keys, values, like.new_zeros(n_rows, c.width))
+
+    def advance(self, inputs: Tensor, state: State) -> Tensor:
+        """Map [B, F, D] sums of vectors, each of the frame before, to h [B, F, D].
+
+        Leaves `state` as it is after these frames, but for `before`.
+        """
+        stream = inputs
+        for number, layer in enumerate(self.layers):
+            stream = self._layer(stream, layer, number, state)
+        state.n_frames += inputs.shape[1]
+        normed = self.arithmetic.norm(stream, self.scales)
+        total = F.linear(normed, self.frame.weight)
+        return self.arithmetic.rounded(total, self.frame.scale, -STREAM_LIMIT, STREAM_LIMIT)
+
+    def inputs(self, sums: Tensor, n_q: int) -> Tensor:
+        """Return what the trunk takes, of sums of vectors [..., D] over `n_q` codebooks."""
+        return (sums + self.start[n_q - 1]).clamp(-STREAM_LIMIT, STREAM_LIMIT)
+
+    def _layer(self, stream: Tensor, layer: Layer, number: int, state: State) -> Tensor:
+        arithmetic, (n_rows, n_frames, _) = self.arithmetic, stream.shape
+        normed = arithmetic.norm(stream, self.scales)
+        total = F.linear(normed, layer.attend.weight)
+        total = arithmetic.rounded(total, layer.attend.scale, -LIMIT, LIMIT)
+        parts = total.view(n_rows, n_frames, 3, self.config.n_heads, -1).permute(2, 0, 3, 1, 4)
+        attend = self._step if n_frames == 1 else self._banded
+        mixed = attend(parts[0], parts[1], parts[2], number, state)  # [B, H, F, D / H]
+        mixed = mixed.transpose(1, 2).reshape(n_rows, n_frames, -1)
+        stream = self._add(stream, mixed, layer.gather)
+        normed = arithmetic.norm(stream, self.scales)
+        return self._add(stream, self._squared(F.linear(normed, layer.up.weight), layer.up.scale),
+                         layer.down)  # fmt: skip
+
+    def _add(self, stream: Tensor, inner: Tensor, linear: Linear) -> Tensor:
+        total = F.linear(inner, linear.weight)
+        total = self.arithmetic.rounded(total, linear.scale, -2 * STREAM_LIMIT, 2 * STREAM_LIMIT)
+        return (stream + total).clamp(-STREAM_LIMIT, STREAM_LIMIT)
+
+    def _squared(self, total: Tensor, scale: Tensor) -> Tensor:
+        """Return the squared ReLU of a product, as 7-bit numbers."""
+        root = self.arithmetic.rounded(total, scale, 0, ROOT_LIMIT)
+        return self.arithmetic.rounded(root * root, 2.0**-SQUARE_SHIFT, 0, LIMIT)
+
+    def _mix(self, query: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
+        scores = query @ keys.transpose(-1, -2) + bias
+        weights = self.arithmetic.weights(scores)
+        return self.arithmetic.divided(weights @ values, weights.sum(-1, keepdim=True))
+
+    def _step(self, query: Tensor, key: Tensor, value: Tensor, n: int, state: State) -> Tensor:
+        """Attend from one frame [B, H, 1, D / H]; its key and value go into the rings."""
+        window = self.config.window
+        slot = state.n_frames % window
+        state.keys[n][:, :, slot : slot + 1] = key
+        state.values[n][:, :, slot : slot + 1] = value
+        bias, seen = self.rolled[n][slot], window
+        if state.n_frames < window:  # the other slots hold nothing yet
+            seen = slot + 1
+        keys, values = state.keys[n][:, :, :seen], state.values[n][:, :, :seen]
+        return self._mix(query, keys, values, bias[..., :seen])
+
+    def _banded(self, query: Tensor, key: Tensor, value: Tensor, n: int, state: State) -> Tensor:
+        """Attend from many frames [B, H, F, D / H]: blocks of W queries, to 2 W keys each."""
+        window, n_frames = self.config.window, query.shape[2]
+        first = state.n_frames
+        shifted = -(first % window)
+        keys = torch.cat([state.keys[n].roll(shifted, 2), key], 2)
+        values = torch.cat([state.values[n].roll(shifted, 2), value], 2)
+        last = (first + n_frames) % window
+        state.keys[n] = keys[:, :, -window:].detach().roll(last, 2)
+        state.values[n] = values[:, :, -window:].detach().roll(last, 2)
+        filling = (0, 0, 0, -n_frames % window)
+        blocks = F.pad(query, filling).unflatten(2, (-1, window))  # [B, H, blocks, W, D / H]
+        keys, values = (
+            F.pad(part, filling).unfold(2, 2 * window, window).transpose(-1, -2)
+            for part in (keys, values)
+        )  # [B, H, blocks, 2 W, D / H]
+        bias = self.reach[n][:, None].expand(-1, blocks.shape[2], -1, -1)
+        if first < window:  # the ring's oldest slots hold nothing
+            bias = bias.clone()
+            bias[:, 0, :, : window - first] = MASKED
+        return self._mix(blocks, keys, values, bias).flatten(2, 3)[:, :, :n_frames]
+
+    def logits(self, hidden: Tensor, q: int) -> Tensor:
+        """Return the logits [N, K] of codebook q, in units of 2**-head_shift[q] octaves.
+
+        hidden  [N, D]: h, and the vectors of the codebooks before q
+        """
+        return F.linear(self.inner(hidden, q), self.head_out[q], self.head_bias[q])
+
+    def inner(self, hidden: Tensor, q: int) -> Tensor:
+        """Return the units [N, R] of the head of codebook q."""
+        limited = hidden.clamp(-STREAM_LIMIT, STREAM_LIMIT)
+        normed = self.arithmetic.norm(limited, self.scales)
+        return self._squared(F.linear(normed, self.head_up.weight[q]), self.head_up.scale[q])
+
+
+def build(
+    config: EntropyConfig, tensors: Mapping[str, Tensor], arithmetic: Arithmetic | None = None
+) -> Network:
+    """Return the network of whole-number tensors as `layout` names them, [float32].
+
+    The caller has checked them, or made them for training.
+    """
+
+    def linear(name: str, unit_in: int, unit_out: int) -> Linear:
+        return Linear(tensors[name], 2.0 ** (unit_out - unit_in - tensors[f"{name}.shift"]))
+
+    layers = [
+        Layer(
+            attend=linear(f"layers.{n}.attend", ACTIVATION_UNIT, ACTIVATION_UNIT),
+            distance=tensors[f"layers.{n}.distance"],
+            gather=linear(f"layers.{n}.gather", ACTIVATION_UNIT, STREAM_UNIT),
+            up=linear(f"layers.{n}.up", ACTIVATION_UNIT, ROOT_UNIT),
+            down=linear(f"layers.{n}.down", SQUARE_UNIT, STREAM_UNIT),
+        )
+        for n in range(config.n_layers)
+    ]
+    return Network(
+        config=config,
+        vectors=tensors["vectors"] * VECTOR_GAIN,
+        start=tensors["start"],
+        layers=layers,
+        frame=linear("frame", ACTIVATION_UNIT, STREAM_UNIT),
+        head_up=linear("heads.up", ACTIVATION_UNIT, ROOT_UNIT),
+        head_out=tensors["heads.out"],
+        head_bias=tensors["heads.bias"],
+        head_shift=[SQUARE_UNIT + int(shift) for shift in tensors["heads.out.shift"]],
+        arithmetic=arithmetic or Exact(),
+    )
+
+
+def check(config: EntropyConfig, tensors: Mapping[str, Tensor]) -> None:
+    """Raise ModelInvalid unless every sum that the model can form is exact in float32."""
+    c = config
+    _check_sizes(c)
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    for name in sorted(layout(c).keys() ^ shapes.keys()):
+        raise ModelInvalid(f"tensor {name}: unknown or missing")
+    for name, shape in layout(c).items():
+        tensor = tensors[name]
+        eight_bit = name == "vectors" or is_matrix(name) or name.endswith(".shift")
+        kind = torch.int8 if eight_bit else torch.int32
+        if shapes[name] != shape or tensor.dtype != kind:
+            raise ModelInvalid(
+                f"tensor {name}: {tensor.dtype} {list(shapes[name])}, expected {kind} {list(shape)}"
+            )
+        whole = tensor.to(torch.int64)
+        if name.endswith(".shift"):
+            fault = whole.min() < 0 or whole.max() > MAX_SHIFT
+            _expect(not fault, f"{name} reaches from {whole.min()} to {whole.max()}")
+        elif eight_bit:
+            _expect(whole.abs().max() <= LIMIT, f"{name} holds {whole.min()}")
+        if is_matrix(name):
+            most = int(whole.abs().sum(-1).max()) * LIMIT
+            if name == "heads.out":
+                most += int(tensors["heads.bias"].to(torch.int64).abs().max())
+            _expect(most < EXACT, f"{name}: a sum can reach {most}")
+        if name == "start":
+            _expect(whole.abs().max() <= STREAM_LIMIT, f"{name} holds {whole.abs().max()}")
+        if name.endswith("distance"):
+            most = LIMIT**2 * (c.width // c.n_heads) + int(whole.abs().max()) - MASKED
+            _expect(most < EXACT, f"{name}: a score can reach {most}")
+
+
+def _check_sizes(c: EntropyConfig) -> None:
+    values: dict[str, Any] = {name: getattr(c, name) for name in c.__dataclass_fields__}
+    for name, value in values.items():
+        _expect(isinstance(value, int) and 1 <= value <= EXACT, f"{name} is {value!r}")
+    _expect(c.width % c.n_heads == 0, f"{c.width} units cannot be shared by {c.n_heads} heads")
+    for name, most in (("codebook_size", 4096), ("window", 256), ("n_codebooks", 128)):
+        _expect(values[name] <= most, f"{name} is {values[name]}, at most {most} is possible")
+    sums = {
+        "norm": c.width * STREAM_LIMIT,
+        "attention": (c.window * LIMIT) << WEIGHT_BITS,
+        "vectors": c.n_codebooks * LIMIT * VECTOR_GAIN + STREAM_LIMIT,
+    }
+    for name, most in sums.items():
+        _expect(most < EXACT, f"{name}: a sum can reach {most}")
+
+
+def _expect(holds: bool | Tensor, fault: str) -> None:
+    if not holds:
+        raise ModelInvalid(f"entropy model: {fault}; sums must stay below {EXACT}")

@@ -1,0 +1,220 @@
+"""The transformer coder: range coding with the frequencies of the integer transformer.
+
+A packet is encoded in one parallel pass over its frames. Decoding goes frame by frame, and takes
+many key packets side by side. Both see the same frequencies; formats/PAYLOADS.md, section 4.
+
+Shapes: P packets, S streams, B = P S rows, Q codebooks, F frames, K codes, D width.
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ncodec.entropy.arithmetic import frequencies
+from ncodec.entropy.base import EntropyCoder
+from ncodec.entropy.network import Network, State
+from ncodec.entropy.rangecoder import RangeDecoder, RangeEncoder, decode_each
+from ncodec.entropy.twin import ROOM_BITS, Twins
+from ncodec.errors import PayloadError, UsageError
+from ncodec.threads import one_thread
+
+MAX_ROWS = 64
+"""Most rows of the network that are decoded side by side; bounds the memory for their context."""
+
+_SEGMENT_ROWS = 2048  # rows times frames of the trunk in one pass
+_HEAD_ROWS = 128  # of logits at once, so that they stay in the cache
+_NO_CODES = np.zeros((1, 1, 0), np.int64)
+
+
+@contextlib.contextmanager
+def _undisturbed(device: torch.device) -> Iterator[None]:
+    """Keep out what the caller may have set: gradients, autocast, a number of threads."""
+    with one_thread, torch.inference_mode(), torch.autocast(device.type, enabled=False):
+        yield
+
+
+class TransformerCoder(EntropyCoder):
+    """Frequencies from a trained integer transformer."""
+
+    number = 2
+    name = "transformer"
+
+    def __init__(
+        self, *, n_streams: int, n_codebooks: int, codebook_size: int, network: Network
+    ) -> None:
+        super().__init__(n_streams=n_streams, n_codebooks=n_codebooks, codebook_size=codebook_size)
+        sizes = network.config
+        if codebook_size != sizes.codebook_size or n_codebooks > sizes.n_codebooks:
+            raise UsageError(
+                f"entropy coder {self.name}: {n_codebooks} codebooks of {codebook_size} codes; its "
+                f"model has {sizes.n_codebooks} of {sizes.codebook_size}"
+            )
+        self._network = network
+        self._device = network.vectors.device
+        self._context: tuple[State, Twins] | None = None
+
+    @property
+    def packets_at_once(self) -> int:
+        """See EntropyCoder."""
+        return max(1, MAX_ROWS // self.n_streams)
+
+    def _begin(self, n_packets: int) -> tuple[State, Twins]:
+        twins = Twins(n_packets, self.n_streams, self.n_codebooks)
+        return self._network.begin(n_packets * self.n_streams), twins
+
+    def encode(self, codes: NDArray[np.integer], *, dependent: bool = False) -> bytes:
+        """Return the payload of one packet; see `EntropyCoder.encode`."""
+        ordered = self._check_codes(codes).astype(np.int64)  # [F, S, Q]
+        encoder = RangeEncoder()
+        with _undisturbed(self._device):
+            if not dependent:
+                self._context = self._begin(1)
+            if self._context is None:
+                raise UsageError("transformer coder: a dependent packet needs a packet before it")
+            window = self._network.config.window
+            n_segment = max(1, _SEGMENT_ROWS // self.n_streams // window) * window
+            for start in range(0, len(ordered), n_segment):
+                self._encode_segment(ordered[start : start + n_segment], encoder, *self._context)
+        return encoder.finish()
+
+    def _encode_segment(
+        self, ordered: NDArray[np.int64], encoder: RangeEncoder, state: State, twins: Twins
+    ) -> None:
+        network = self._network
+        codes = torch.from_numpy(ordered).to(self._device)
+        sums = sum(network.vectors[q][codes[..., q]] for q in range(self.n_codebooks))
+        assert isinstance(sums, Tensor)  # noqa: S101  (not the 0 that sum starts from)
+        sums = sums.transpose(0, 1)  # [F, S, D] -> [S, F, D]
+        before = torch.cat([state.before[:, None], sums[:, :-1]], 1)
+        state.before = sums[:, -1]
+        inputs = network.inputs(before, self.n_codebooks)
+        hidden = network.advance(inputs, state).transpose(0, 1)  # [F, S, D]
+        n_at_once = max(1, _HEAD_ROWS // self.n_streams)
+        for start in range(0, len(ordered), n_at_once):
+            frames = slice(start, start + n_at_once)
+            table = self._tables(hidden[frames], codes[frames])  # [F, S, Q, K]
+            if self.n_streams > 1:
+                _bet(twins, table, ordered[frames])
+            encoder.encode(ordered[frames].reshape(-1), table.reshape(-1, self.codebook_size))
+
+    def _tables(self, hidden: Tensor, codes: Tensor) -> NDArray[np.int32]:
+        """Return the frequencies [F, S, Q, K] of known codes [F, S, Q]; `hidden` is [F, S, D]."""
+        network = self._network
+        hidden, rows = hidden.flatten(0, 1), codes.flatten(0, 1)
+        shape = (len(rows), self.n_codebooks, self.codebook_size)
+        table = torch.empty(shape, dtype=torch.int32, device=self._device)
+        for q in range(self.n_codebooks):
+            logits = network.logits(hidden, q)
+            table[:, q] = frequencies(logits, network.head_shift[q], ROOM_BITS)
+            hidden = hidden + network.vectors[q][rows[:, q]]
+        return table.view(*codes.shape, self.codebook_size).cpu().numpy()
+
+    def decode(
+        self, payload: bytes, n_frames: int, *, dependent: bool = False
+    ) -> NDArray[np.int64]:
+        """Return the codes of one packet; see `EntropyCoder.decode`."""
+        self._check_n_frames(n_frames)
+        with _undisturbed(self._device):
+            context = self._context if dependent else self._begin(1)
+            self._context = None  # no context is left if this packet fails
+            if context is None:
+                raise PayloadError(
+                    "transformer payload: the packet before this one was not decoded"
+                )
+            (codes,) = self._decode([payload], [n_frames], *context)
+            if isinstance(codes, PayloadError):
+                raise codes
+            self._context = context
+        return codes
+
+    def decode_many(
+        self, payloads: Sequence[bytes], n_frames: Sequence[int]
+    ) -> list[NDArray[np.int64] | PayloadError]:
+        """Return the codes of key packets, side by side; see `EntropyCoder.decode_many`."""
+        for count in n_frames:
+            self._check_n_frames(count)
+        pairs = list(zip(payloads, n_frames, strict=True))
+        order = sorted(range(len(pairs)), key=lambda i: -pairs[i][1])  # the longest come first
+        results: list[NDArray[np.int64] | PayloadError] = [_NO_CODES] * len(pairs)
+        with _undisturbed(self._device):
+            for first in range(0, len(order), self.packets_at_once):
+                chosen = order[first : first + self.packets_at_once]
+                some_payloads, some_frames = zip(*(pairs[i] for i in chosen), strict=True)
+                found = self._decode(some_payloads, some_frames, *self._begin(len(chosen)))
+                for i, codes in zip(chosen, found, strict=True):
+                    results[i] = codes
+        return results
+
+    def _decode(
+        self, payloads: Sequence[bytes], n_frames: Sequence[int], state: State, twins: Twins
+    ) -> list[NDArray[np.int64] | PayloadError]:
+        """Return the codes of packets in order of falling length, or why there are none."""
+        results: list[NDArray[np.int64] | PayloadError] = []
+        decoders: list[RangeDecoder | PayloadError] = []
+        for payload, count in zip(payloads, n_frames, strict=True):
+            results.append(np.zeros((self.n_streams, self.n_codebooks, count), np.int64))
+            try:
+                decoders.append(RangeDecoder(payload))
+            except PayloadError as error:
+                decoders.append(error)
+        shape = (len(payloads), self.n_streams, self.n_codebooks)
+        frame = np.zeros(shape, np.int64)  # [P, S, Q]
+        for number in range(n_frames[0] if n_frames else 0):
+            n_active = sum(count > number for count in n_frames)
+            if n_active < len(frame):
+                frame = frame[:n_active]
+                _keep(state, n_active * self.n_streams)
+            self._decode_frame(decoders, frame, state, twins)
+            for codes, decoded in zip(results, frame, strict=False):
+                codes[..., number] = decoded  # pyright: ignore[reportIndexIssue]
+        for i, decoder in enumerate(decoders):
+            try:
+                if isinstance(decoder, PayloadError):
+                    raise decoder
+                decoder.finish()
+            except PayloadError as error:
+                results[i] = error
+        return results
+
+    def _decode_frame(
+        self, decoders: list[RangeDecoder | PayloadError], frame: NDArray[np.int64], state: State,
+        twins: Twins,
+    ) -> None:  # fmt: skip
+        """Fill `frame` [P, S, Q], of the first P decoders."""
+        network, n_packets = self._network, len(frame)
+        inputs = network.inputs(state.before, self.n_codebooks)
+        hidden = network.advance(inputs[:, None], state)[:, 0].view(n_packets, self.n_streams, -1)
+        sums = torch.zeros_like(hidden)
+        for stream in range(self.n_streams):
+            for q in range(self.n_codebooks):
+                logits = network.logits(hidden[:, stream] + sums[:, stream], q)
+                table = frequencies(logits, network.head_shift[q], ROOM_BITS).cpu().numpy()
+                if stream == 0:
+                    codes = decode_each(decoders, table)
+                else:
+                    place, twin = (slice(n_packets), stream, q), frame[:, stream - 1, q]
+                    bets = twins.bet(place, table, twin)
+                    codes = decode_each(decoders, table)
+                    twins.learn(place, table, bets, twin, codes)
+                frame[:, stream, q] = codes
+                sums[:, stream] += network.vectors[q][torch.from_numpy(codes).to(self._device)]
+        state.before = sums.flatten(0, 1)
+
+
+def _bet(twins: Twins, table: NDArray[np.int32], codes: NDArray[np.int64]) -> None:
+    """Mix the bets on twins into frequencies [F, S, Q, K] of one packet's codes [F, S, Q]."""
+    place = (0, slice(1, None))
+    for rows, frame in zip(table[:, 1:], codes, strict=True):
+        bets = twins.bet(place, rows, frame[:-1])
+        twins.learn(place, rows, bets, frame[:-1], frame[1:])
+
+
+def _keep(state: State, n_rows: int) -> None:
+    """Forget all rows but the first."""
+    state.before = state.before[:n_rows]
+    state.keys = [keys[:n_rows] for keys in state.keys]
+    state.values = [values[:n_rows] for values in state.values]

@@ -1,0 +1,227 @@
+"""An entropy model in training: the integer transformer, with rounding that lets gradients by.
+
+The network is the one that codes (ncodec.entropy.network), in the same units; only its arithmetic
+is another. Matrices are kept in floating point, and rounded anew in every step to 8 bits and a
+power of two for each row, so the model learns with the very rounding that it will run with.
+
+Bengio, Leonard and Courville, "Estimating or propagating gradients through stochastic neurons",
+2013; Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-
+only inference", CVPR 2018.
+
+Shapes: B rows, F frames, Q codebooks, K codes, D width, N = B F.
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ncodec.entropy.arithmetic import LIMIT, OCTAVES, SCORE_BITS, STREAM_LIMIT, WEIGHT_BITS
+from ncodec.entropy.network import (
+    ACTIVATION_UNIT,
+    MAX_SHIFT,
+    SQUARE_UNIT,
+    STREAM_UNIT,
+    EntropyConfig,
+    Network,
+    build,
+    is_matrix,
+    layout,
+)
+
+BIAS_LIMIT = 1 << 21
+ROWS_AT_ONCE = 256  # of logits: they stay in the cache from their product to their gradient
+# Units of what is neither a matrix nor rounded to 8 bits.
+UNITS = {"vectors": ACTIVATION_UNIT, "start": STREAM_UNIT, "distance": SCORE_BITS}
+
+
+class _Limited(torch.autograd.Function):
+    """x * scale, rounded if `whole`, limited; its gradient is that of x * scale in the limits."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, scale: Tensor | float, low: float, high: float, whole: bool
+    ) -> Tensor:
+        y = x.float() * scale
+        if whole:
+            y.round_()
+        y.clamp_(low, high)
+        ctx.save_for_backward((y > low) & (y < high))
+        ctx.scale = scale
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (inside,) = ctx.saved_tensors
+        return grads[0] * inside * ctx.scale, None, None, None, None
+
+
+def limited(x: Tensor, scale: Tensor | float, low: float, high: float, *, whole: bool) -> Tensor:
+    """Return `x * scale`, rounded if `whole`, limited, with the gradient of what is inside."""
+    return _Limited.apply(x, scale, low, high, whole)  # pyright: ignore[reportReturnType]
+
+
+class Trainable:
+    """The arithmetic of training. With `exact` off nothing is rounded, to see what that costs."""
+
+    def __init__(self, *, exact: bool = True) -> None:
+        self.exact = exact
+
+    def rounded(self, total: Tensor, scale: Tensor | float, low: int, high: int) -> Tensor:
+        """See Arithmetic."""
+        return limited(total, scale, low, high, whole=self.exact)
+
+    def norm(self, stream: Tensor, scales: Tensor) -> Tensor:
+        """See Arithmetic: the table's factor is within 0.4 % of this one."""
+        mean = stream.abs().mean(-1, keepdim=True).clamp_min(1 / stream.shape[-1])
+        target = 2.0 ** round(math.log2(stream.shape[-1] * 64 / 3)) / stream.shape[-1]
+        return limited(stream * (target / mean), 1.0, -LIMIT, LIMIT, whole=self.exact)
+
+    def weights(self, scores: Tensor) -> Tensor:
+        """See Arithmetic."""
+        scores = scores.float()
+        below = (scores.amax(-1, keepdim=True).detach() - scores).clamp_max(OCTAVES << SCORE_BITS)
+        weights = torch.exp2(below * -(2.0**-SCORE_BITS))
+        return limited(weights, 1 << WEIGHT_BITS, -1, 1 << 9, whole=self.exact)
+
+    def divided(self, total: Tensor, by: Tensor) -> Tensor:
+        """See Arithmetic."""
+        return limited(total.float() / by, 1.0, -LIMIT - 1, LIMIT + 1, whole=self.exact)
+
+
+class _HeadLoss(torch.autograd.Function):
+    """Sum of the code lengths of one codebook's codes, in bits, and its gradients in one go.
+
+    logits = inner @ weight.T * unit + bias, in octaves; a few rows at a time.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, inner: Tensor, weight: Tensor, bias: Tensor, unit: float, codes: Tensor
+    ) -> Tensor:
+        kind = torch.bfloat16 if torch.is_autocast_enabled(inner.device.type) else inner.dtype
+        with torch.autocast(inner.device.type, enabled=False):
+            inner, weight = inner.to(kind), weight.to(kind)
+            d_inner, d_weight = torch.empty_like(inner), torch.zeros_like(weight, dtype=bias.dtype)
+            d_bias, bits = torch.zeros_like(bias), bias.new_zeros(())
+            for first in range(0, len(inner), ROWS_AT_ONCE):
+                rows = slice(first, first + ROWS_AT_ONCE)
+                logits = (inner[rows] @ weight.T).float().mul_(unit * math.log(2))
+                logits += bias * math.log(2)
+                logits -= logits.logsumexp(1, keepdim=True)
+                chosen = codes[rows, None]
+                bits -= logits.gather(1, chosen).sum()
+                slope = logits.exp_().scatter_add_(
+                    1, chosen, torch.full_like(chosen, -1, dtype=logits.dtype)
+                )
+                d_bias += slope.sum(0)
+                slope = slope.to(kind)
+                d_inner[rows] = slope @ weight
+                d_weight += slope.T @ inner[rows]
+        ctx.save_for_backward(d_inner, d_weight.mul_(unit), d_bias)
+        ctx.unit = unit
+        return bits / math.log(2)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        d_inner, d_weight, d_bias = ctx.saved_tensors
+        (grad,) = grads  # bits have the slope of nats in octaves: the two logarithms cancel
+        return d_inner.float() * (grad * ctx.unit), d_weight * grad, d_bias * grad, None, None
+
+
+class EntropyTrainer(nn.Module):
+    """The parameters of an entropy model, in real units, and its loss."""
+
+    def __init__(self, config: EntropyConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.names: dict[str, str] = {}  # of a tensor -> of its parameter, which has no dots
+        for name, shape in layout(config).items():
+            if not name.endswith(".shift"):
+                self.names[name] = name.replace(".", "_")
+                self.register_parameter(self.names[name], nn.Parameter(self._first(name, shape)))
+
+    def _first(self, name: str, shape: tuple[int, ...]) -> Tensor:
+        if name == "vectors":
+            return torch.randn(shape)
+        if not is_matrix(name):
+            return torch.zeros(shape)
+        gain = 0.6
+        if name.endswith(("gather", "down")):
+            gain = 0.6 / math.sqrt(2 * self.config.n_layers)
+        return torch.randn(shape) * (gain / math.sqrt(shape[-1]))
+
+    def parameter(self, name: str) -> Tensor:
+        """Return the parameter that stands for a tensor."""
+        return getattr(self, self.names[name])
+
+    @torch.no_grad()
+    def start_from(self, codebooks: Tensor, counts: Tensor) -> None:
+        """Start where codes with neighbouring vectors in the codec are alike, and often as counted.
+
+        codebooks  [Q, K, L], of the codec
+        counts     [Q, K], how often each code occurs
+        """
+        spread = codebooks.float().flatten(0, 1).std(0).norm()  # one scale: the first are larger
+        relative = codebooks.float() / spread
+        own = relative / relative.pow(2).mean((1, 2), keepdim=True).sqrt()
+        n_codebooks, _, n_latent = codebooks.shape
+        mix = torch.randn(n_codebooks, n_latent, self.config.width) / math.sqrt(n_latent)
+        self.parameter("vectors").copy_(own @ mix)
+        mix = torch.randn(n_codebooks, n_latent, self.config.head_hidden) / math.sqrt(n_latent)
+        self.parameter("heads.out").copy_(0.1 * (own @ mix))
+        shares = (counts + 0.5) / (counts + 0.5).sum(1, keepdim=True)
+        self.parameter("heads.bias").copy_(shares.log2())
+
+    def whole(self, *, exact: bool = True) -> dict[str, Tensor]:
+        """Return all tensors in whole numbers, as `layout` names them; real ones if not `exact`."""
+        found: dict[str, Tensor] = {}
+        for name in self.names:
+            real = self.parameter(name)
+            if is_matrix(name):
+                dims = (1, 2) if name == "heads.out" else (-1,)
+                most = real.detach().abs().amax(dims, keepdim=True).clamp_min(1e-6)
+                shift = (LIMIT / most).log2().floor().clamp(0, MAX_SHIFT)
+                found[name] = limited(real, 2.0**shift, -LIMIT - 1, LIMIT + 1, whole=exact)
+                found[f"{name}.shift"] = shift.flatten() if name == "heads.out" else shift[..., 0]
+            elif name != "heads.bias":
+                unit = UNITS[name.rsplit(".", 1)[-1]]
+                limit = LIMIT if name == "vectors" else STREAM_LIMIT
+                found[name] = limited(real, 2.0**unit, -limit, limit, whole=exact)
+        units = 2.0 ** (SQUARE_UNIT + found["heads.out.shift"])[:, None]
+        bias = self.parameter("heads.bias")
+        found["heads.bias"] = limited(bias, units, -BIAS_LIMIT, BIAS_LIMIT, whole=exact)
+        return found
+
+    @torch.no_grad()
+    def integers(self) -> dict[str, Tensor]:
+        """Return all tensors as a model file holds them."""
+        found = {}
+        for name, tensor in self.whole().items():
+            eight_bit = name == "vectors" or is_matrix(name) or name.endswith(".shift")
+            found[name] = tensor.cpu().to(torch.int8 if eight_bit else torch.int32)
+        return found
+
+    def network(self, *, exact: bool = True) -> Network:
+        """Return the network of the parameters as they are now."""
+        return build(self.config, self.whole(exact=exact), Trainable(exact=exact))
+
+    def bits(self, codes: Tensor, n_q: int, *, exact: bool = True) -> Tensor:
+        """Return the sum of the code lengths of [B, Q, F] codes by codebook, [n_q] bits.
+
+        Every row is coded as a key packet of `n_q` codebooks.
+        """
+        network, (n_rows, _, _) = self.network(exact=exact), codes.shape
+        vectors = [network.vectors[q][codes[:, q]] for q in range(n_q)]  # [B, F, D] each
+        sums = torch.stack(vectors).sum(0)
+        before = torch.nn.functional.pad(sums[:, :-1], (0, 0, 1, 0))
+        hidden = network.advance(network.inputs(before, n_q), network.begin(n_rows)).flatten(0, 1)
+        found = []
+        for q in range(n_q):
+            inner = network.inner(hidden, q)
+            unit = 2.0 ** -network.head_shift[q]
+            found.append(_HeadLoss.apply(inner, network.head_out[q], network.head_bias[q] * unit,
+                                         unit, codes[:, q].flatten()))  # fmt: skip
+            hidden = hidden + vectors[q].flatten(0, 1)
+        return torch.stack(found)

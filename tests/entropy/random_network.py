@@ -1,0 +1,38 @@
+"""Entropy models with random weights, legal to the last corner."""
+
+import numpy as np
+import torch
+
+from ncodec.entropy.network import EntropyConfig, Network, build, check, is_matrix, layout
+
+TINY = EntropyConfig(
+    n_codebooks=4, codebook_size=16, width=24, n_layers=2, n_heads=3, window=5, hidden=40,
+    head_hidden=12,
+)  # fmt: skip
+
+
+def random_tensors(
+    config: EntropyConfig, seed: int, *, wild: bool = False
+) -> dict[str, torch.Tensor]:
+    """Return tensors as a model file holds them; `wild` ones run into every limit."""
+    rng = np.random.RandomState(seed % 2**32)  # its numbers are frozen: golden files need them
+    tensors = {}
+    for name, shape in layout(config).items():
+        eight_bit = name == "vectors" or is_matrix(name)
+        limit, spread = (127, 30) if eight_bit else (32767, 300) if name == "start" else (
+            1 << 21, 2000)  # fmt: skip
+        if name.endswith(".shift"):
+            drawn = rng.randint(0, 21, shape) if wild else rng.randint(5, 9, shape)
+        elif wild:
+            drawn = rng.randint(-limit, limit + 1, shape)
+        else:
+            drawn = rng.normal(0, spread, shape).clip(-limit, limit)
+        kind = np.int8 if eight_bit or name.endswith(".shift") else np.int32
+        tensors[name] = torch.from_numpy(np.asarray(drawn).astype(kind))
+    check(config, tensors)
+    return tensors
+
+
+def random_network(config: EntropyConfig, seed: int, *, wild: bool = False) -> Network:
+    tensors = random_tensors(config, seed, wild=wild)
+    return build(config, {name: tensor.float() for name, tensor in tensors.items()})

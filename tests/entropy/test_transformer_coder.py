@@ -1,0 +1,191 @@
+"""The transformer coder: payloads, contexts, damage, and an independent decoder."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from random_network import TINY, random_network, random_tensors
+from reference_transformer import ReferenceTransformerDecoder
+
+from ncodec.entropy.network import Network, build
+from ncodec.entropy.transformer import MAX_ROWS, TransformerCoder
+from ncodec.errors import LimitExceeded, PayloadError, UsageError
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "transformer"
+
+
+def open_coder(n_streams: int = 1, n_codebooks: int = 4, network: Network | None = None):
+    return TransformerCoder(
+        n_streams=n_streams, n_codebooks=n_codebooks, codebook_size=TINY.codebook_size,
+        network=network or random_network(TINY, 1),
+    )  # fmt: skip
+
+
+def random_codes(seed: int, *shape: int) -> np.ndarray:
+    return np.random.RandomState(seed % 2**32).randint(0, TINY.codebook_size, shape)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    wild=st.booleans(),
+    n_streams=st.integers(1, 3),
+    n_codebooks=st.integers(1, 4),
+    lengths=st.lists(st.integers(1, 30), min_size=1, max_size=4),
+)
+def test_round_trip_with_dependent_packets(
+    seed: int, wild: bool, n_streams: int, n_codebooks: int, lengths: list[int]
+) -> None:
+    network = random_network(TINY, seed, wild=wild)
+    encoder, decoder = (open_coder(n_streams, n_codebooks, network) for _ in range(2))
+    for number, length in enumerate(lengths):
+        codes = random_codes(seed + number, n_streams, n_codebooks, length)
+        payload = encoder.encode(codes, dependent=number > 0)
+        assert np.array_equal(decoder.decode(payload, length, dependent=number > 0), codes)
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    wild=st.booleans(),
+    n_streams=st.integers(1, 3),
+    n_codebooks=st.integers(1, 4),
+    same=st.booleans(),
+)
+def test_the_written_text_decodes_it(
+    reference_range_decoder: type, seed: int, wild: bool, n_streams: int, n_codebooks: int,
+    same: bool,
+) -> None:  # fmt: skip
+    """A decoder in NumPy int64, written from the specification alone, finds the same codes."""
+    tensors = random_tensors(TINY, seed, wild=wild)
+    network = build(TINY, {name: tensor.float() for name, tensor in tensors.items()})
+    encoder = open_coder(n_streams, n_codebooks, network)
+    reference = reference_decoder(reference_range_decoder, tensors, n_streams, n_codebooks)
+    for number, length in enumerate((9, 1, 7)):
+        codes = random_codes(seed + number, n_streams, n_codebooks, length)
+        if same:
+            codes[1:] = codes[:1]
+        payload = encoder.encode(codes, dependent=number > 0)
+        assert np.array_equal(reference.decode(payload, length, dependent=number > 0), codes)
+
+
+def reference_decoder(
+    range_decoder: type, tensors: dict[str, torch.Tensor], n_streams: int, n_codebooks: int
+) -> ReferenceTransformerDecoder:
+    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    return ReferenceTransformerDecoder(
+        range_decoder, arrays, TINY.n_heads, TINY.window, n_streams, n_codebooks
+    )
+
+
+@pytest.mark.parametrize("n_streams", [1, 2])
+@pytest.mark.parametrize("kind", ["random", "repeated"])
+def test_golden_payloads(
+    reference_range_decoder: type, check_golden: Callable[[Path, bytes], None], n_streams: int,
+    kind: str,
+) -> None:  # fmt: skip
+    """Model and codes follow from small numbers, so that the golden file is the payload alone."""
+    codes = random_codes(7, n_streams, 4, 40)
+    if kind == "repeated":
+        codes[:, :, 4:] = codes[:, :, :1]
+    tensors = random_tensors(TINY, 20)
+    network = build(TINY, {name: tensor.float() for name, tensor in tensors.items()})
+    path = GOLDEN / f"{kind}_{n_streams}.payload"
+    check_golden(path, open_coder(n_streams, 4, network).encode(codes))
+    reference = reference_decoder(reference_range_decoder, tensors, n_streams, 4)
+    assert np.array_equal(reference.decode(path.read_bytes(), 40), codes)
+
+
+def test_decodes_many_packets_in_any_order_and_number() -> None:
+    lengths = [1, 30, 7, 7, 0, 30, 12] * 10
+    assert len(lengths) > MAX_ROWS
+    packets = [random_codes(number, 1, 4, length) for number, length in enumerate(lengths)]
+    payloads = [open_coder().encode(codes) for codes in packets]
+    for order in (1, -1):
+        decoded = open_coder().decode_many(payloads[::order], lengths[::order])
+        for codes, found in zip(packets[::order], decoded, strict=True):
+            assert np.array_equal(codes, found)
+
+
+def test_strided_codes_of_any_type_give_the_same_payload() -> None:
+    codes = random_codes(3, 2, 4, 20)
+    payload = open_coder(2).encode(codes)
+    wide = np.repeat(np.repeat(codes, 2, axis=1), 3, axis=2)[:, ::2, ::3]
+    turned = codes[..., ::-1][..., ::-1]
+    for same in (wide, np.asfortranarray(codes), codes.astype(np.uint8), turned):
+        assert open_coder(2).encode(same) == payload
+
+
+def test_a_damaged_payload_among_many_harms_no_other() -> None:
+    packets = [random_codes(number, 2, 4, 20) for number in range(5)]
+    payloads = [open_coder(2).encode(codes) for codes in packets]
+    payloads[1] += b"\0"
+    payloads[3] = bytes(600 * [1])
+    found = open_coder(2).decode_many(payloads, [20] * 5)
+    assert [isinstance(codes, PayloadError) for codes in found] == [False, True, False, True, False]
+    for number in (0, 2, 4):
+        assert np.array_equal(found[number], packets[number])
+
+
+def test_a_dependent_packet_needs_the_one_before() -> None:
+    codes = random_codes(5, 1, 4, 6)
+    with pytest.raises(UsageError, match="needs a packet before"):
+        open_coder().encode(codes, dependent=True)
+    decoder = open_coder()
+    with pytest.raises(PayloadError, match="was not decoded"):
+        decoder.decode(b"", 1, dependent=True)
+    with pytest.raises(PayloadError):
+        decoder.decode(b"\0", 1)
+    with pytest.raises(PayloadError, match="was not decoded"):
+        decoder.decode(b"", 1, dependent=True)
+
+
+@settings(deadline=None, max_examples=60)
+@given(payload=st.binary(max_size=60), n_streams=st.integers(1, 2))
+def test_any_bytes_decode_or_raise_payload_error(payload: bytes, n_streams: int) -> None:
+    try:
+        codes = open_coder(n_streams).decode(payload, 12)
+    except PayloadError:
+        return
+    assert codes.shape == (n_streams, 4, 12)
+    assert 0 <= codes.min() <= codes.max() < TINY.codebook_size
+
+
+def test_a_repeated_stream_costs_next_to_nothing() -> None:
+    one = random_codes(6, 1, 4, 400)
+    alone = len(open_coder(1).encode(one))
+    both = len(open_coder(2).encode(np.concatenate([one, one])))
+    assert both - alone < 0.03 * alone
+    other = random_codes(8, 1, 4, 400)
+    different = len(open_coder(2).encode(np.concatenate([one, other])))
+    assert different - alone < 1.01 * len(open_coder(1).encode(other))
+
+
+def test_serves_fewer_codebooks_than_its_own_but_not_more() -> None:
+    with pytest.raises(UsageError, match="5 codebooks of 16 codes; its model has 4 of 16"):
+        open_coder(1, 5)
+    network = random_network(TINY, 1)
+    with pytest.raises(UsageError, match="4 codebooks of 32 codes"):
+        TransformerCoder(n_streams=1, n_codebooks=4, codebook_size=32, network=network)
+
+
+def test_limits_come_before_memory() -> None:
+    with pytest.raises(LimitExceeded):
+        open_coder().decode(b"", 1 << 40)
+    with pytest.raises(LimitExceeded):
+        open_coder().decode_many([b""], [1 << 40])
+
+
+def test_callers_settings_are_left_alone() -> None:
+    threads = torch.get_num_threads()
+    codes = random_codes(9, 1, 4, 10)
+    payload = open_coder().encode(codes)
+    assert torch.is_grad_enabled()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert open_coder().encode(codes) == payload
+        assert np.array_equal(open_coder().decode(payload, 10), codes)
+    assert torch.get_num_threads() == threads
