@@ -55,15 +55,26 @@ def describe_change(old: bytes, new: bytes) -> str:
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache with one model, `tiny`: of no quality, but its lengths and codes are exact."""
+    """A cache with two models: of no quality, but their lengths and codes are exact.
+
+    `tiny` has no entropy model, `modelled` has one.
+    """
     import torch
+    from random_network import TINY, random_tensors
 
+    from ncodec.entropy_models import save_network
     from ncodec.models.spectral import PRESETS, SpectralCodec
-    from ncodec.weights import save_codec
+    from ncodec.weights import describe, save_codec
 
-    folder = tmp_path_factory.mktemp("cache")
-    (folder / "models").mkdir()
+    models = tmp_path_factory.mktemp("cache") / "models"
+    models.mkdir()
     torch.manual_seed(5)
-    codec = SpectralCodec(PRESETS["spectral-tiny"])
-    save_codec(folder / "models" / "tiny.safetensors", "tiny", codec, {"licence": "CC0-1.0"})
-    return folder
+    facts = {"licence": "CC0-1.0"}
+    for name in ("tiny", "modelled"):
+        codec = SpectralCodec(PRESETS["spectral-tiny"])
+        save_codec(models / f"{name}.safetensors", name, codec, facts)
+    save_network(
+        models / "entropy" / "modelled.safetensors", "modelled",
+        describe(models / "modelled.safetensors"), TINY, random_tensors(TINY, 3), facts,
+    )  # fmt: skip
+    return models.parent

@@ -39,10 +39,9 @@ from ncodec.errors import ModelInvalid
 
 # Units, as powers of two: what a whole number n stands for is n * 2**-UNIT.
 STREAM_UNIT = 8  # residual stream
-ACTIVATION_UNIT = 4  # normalised rows, queries, keys, values, and the vectors of codes
+ACTIVATION_UNIT = 4  # normalised rows, queries, keys, values
 ROOT_UNIT = 9  # hidden units before the square
 SQUARE_UNIT = 2 * ROOT_UNIT - SQUARE_SHIFT
-VECTOR_GAIN = 1 << (STREAM_UNIT - ACTIVATION_UNIT)
 MASKED = -(1 << 22)  # added to the score of a key out of reach
 MAX_SHIFT = 20
 
@@ -69,8 +68,8 @@ class EntropyConfig:
 def layout(config: EntropyConfig) -> dict[str, tuple[int, ...]]:
     """Return the shapes of all tensors of a model, by name.
 
-    Matrices [..., out, in] and vectors are 8-bit; a matrix has a shift for each row, `heads.out`
-    one for each codebook. The others are whole numbers of 32 bits.
+    Matrices [..., out, in] and vectors are 8-bit; a matrix has a shift for each row, `heads.out` and
+    `vectors` have one for each codebook. The others are whole numbers of 32 bits.
     """
     q, k, d, r = config.n_codebooks, config.codebook_size, config.width, config.head_hidden
     shapes: dict[str, tuple[int, ...]] = {"vectors": (q, k, d), "start": (q, d)}
@@ -84,7 +83,7 @@ def layout(config: EntropyConfig) -> dict[str, tuple[int, ...]]:
         }
     shapes |= {"frame": (d, d), "heads.up": (q, r, d), "heads.out": (q, k, r), "heads.bias": (q, k)}
     shifts = {f"{name}.shift": shape[:-1] for name, shape in shapes.items() if is_matrix(name)}
-    return shapes | shifts | {"heads.out.shift": (q,)}
+    return shapes | shifts | {"heads.out.shift": (q,), "vectors.shift": (q,)}
 
 
 def is_matrix(name: str) -> bool:
@@ -278,7 +277,7 @@ def build(
     ]
     return Network(
         config=config,
-        vectors=tensors["vectors"] * VECTOR_GAIN,
+        vectors=tensors["vectors"] * 2.0 ** (STREAM_UNIT - tensors["vectors.shift"])[:, None, None],
         start=tensors["start"],
         layers=layers,
         frame=linear("frame", ACTIVATION_UNIT, STREAM_UNIT),
@@ -307,7 +306,8 @@ def check(config: EntropyConfig, tensors: Mapping[str, Tensor]) -> None:
             )
         whole = tensor.to(torch.int64)
         if name.endswith(".shift"):
-            fault = whole.min() < 0 or whole.max() > MAX_SHIFT
+            limit = STREAM_UNIT if name == "vectors.shift" else MAX_SHIFT
+            fault = whole.min() < 0 or whole.max() > limit
             _expect(not fault, f"{name} reaches from {whole.min()} to {whole.max()}")
         elif eight_bit:
             _expect(whole.abs().max() <= LIMIT, f"{name} holds {whole.min()}")
@@ -333,7 +333,7 @@ def _check_sizes(c: EntropyConfig) -> None:
     sums = {
         "norm": c.width * STREAM_LIMIT,
         "attention": (c.window * LIMIT) << WEIGHT_BITS,
-        "vectors": c.n_codebooks * LIMIT * VECTOR_GAIN + STREAM_LIMIT,
+        "vectors": (c.n_codebooks * LIMIT << STREAM_UNIT) + STREAM_LIMIT,
     }
     for name, most in sums.items():
         _expect(most < EXACT, f"{name}: a sum can reach {most}")

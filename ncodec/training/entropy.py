@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from ncodec.entropy.arithmetic import LIMIT, OCTAVES, SCORE_BITS, STREAM_LIMIT, WEIGHT_BITS
 from ncodec.entropy.network import (
-    ACTIVATION_UNIT,
     MAX_SHIFT,
     SQUARE_UNIT,
     STREAM_UNIT,
@@ -33,7 +32,7 @@ from ncodec.entropy.network import (
 BIAS_LIMIT = 1 << 21
 ROWS_AT_ONCE = 256  # of logits: they stay in the cache from their product to their gradient
 # Units of what is neither a matrix nor rounded to 8 bits.
-UNITS = {"vectors": ACTIVATION_UNIT, "start": STREAM_UNIT, "distance": SCORE_BITS}
+UNITS = {"start": STREAM_UNIT, "distance": SCORE_BITS}
 
 
 class _Limited(torch.autograd.Function):
@@ -145,6 +144,8 @@ class EntropyTrainer(nn.Module):
     def _first(self, name: str, shape: tuple[int, ...]) -> Tensor:
         if name == "vectors":
             return torch.randn(shape)
+        if name == "start":
+            return 0.3 * torch.randn(shape)
         if not is_matrix(name):
             return torch.zeros(shape)
         gain = 0.6
@@ -158,18 +159,22 @@ class EntropyTrainer(nn.Module):
 
     @torch.no_grad()
     def start_from(self, codebooks: Tensor, counts: Tensor) -> None:
-        """Start where codes with neighbouring vectors in the codec are alike, and often as counted.
+        """Start with what the codec knows of its codes, and as often as counted.
+
+        All codebooks' vectors are turned the same way, so that their sum is the quantised latent:
+        what a frame's first codes leave over is a difference, whatever their number.
 
         codebooks  [Q, K, L], of the codec
         counts     [Q, K], how often each code occurs
         """
-        spread = codebooks.float().flatten(0, 1).std(0).norm()  # one scale: the first are larger
-        relative = codebooks.float() / spread
-        own = relative / relative.pow(2).mean((1, 2), keepdim=True).sqrt()
-        n_codebooks, _, n_latent = codebooks.shape
-        mix = torch.randn(n_codebooks, n_latent, self.config.width) / math.sqrt(n_latent)
-        self.parameter("vectors").copy_(own @ mix)
-        mix = torch.randn(n_codebooks, n_latent, self.config.head_hidden) / math.sqrt(n_latent)
+        codebooks = codebooks.float()
+        n_latent, width = codebooks.shape[2], self.config.width
+        turn = torch.linalg.qr(torch.randn(max(n_latent, width), min(n_latent, width)))[0]
+        turn = turn.T if n_latent <= width else turn  # [L, D]
+        level = codebooks.square().sum((0, 2)).mean().sqrt() / math.sqrt(width)
+        self.parameter("vectors").copy_(codebooks @ turn / level)
+        own = codebooks / codebooks.square().mean((1, 2), keepdim=True).sqrt()
+        mix = torch.randn(len(own), n_latent, self.config.head_hidden) / math.sqrt(n_latent)
         self.parameter("heads.out").copy_(0.1 * (own @ mix))
         shares = (counts + 0.5) / (counts + 0.5).sum(1, keepdim=True)
         self.parameter("heads.bias").copy_(shares.log2())
@@ -179,16 +184,16 @@ class EntropyTrainer(nn.Module):
         found: dict[str, Tensor] = {}
         for name in self.names:
             real = self.parameter(name)
-            if is_matrix(name):
-                dims = (1, 2) if name == "heads.out" else (-1,)
-                most = real.detach().abs().amax(dims, keepdim=True).clamp_min(1e-6)
-                shift = (LIMIT / most).log2().floor().clamp(0, MAX_SHIFT)
+            if is_matrix(name) or name == "vectors":
+                by_codebook = name in ("heads.out", "vectors")
+                most = real.detach().abs().amax((1, 2) if by_codebook else -1, keepdim=True)
+                shift = (LIMIT / most.clamp_min(1e-6)).log2().floor()
+                shift = shift.clamp(0, STREAM_UNIT if name == "vectors" else MAX_SHIFT)
                 found[name] = limited(real, 2.0**shift, -LIMIT - 1, LIMIT + 1, whole=exact)
-                found[f"{name}.shift"] = shift.flatten() if name == "heads.out" else shift[..., 0]
+                found[f"{name}.shift"] = shift.flatten() if by_codebook else shift[..., 0]
             elif name != "heads.bias":
                 unit = UNITS[name.rsplit(".", 1)[-1]]
-                limit = LIMIT if name == "vectors" else STREAM_LIMIT
-                found[name] = limited(real, 2.0**unit, -limit, limit, whole=exact)
+                found[name] = limited(real, 2.0**unit, -STREAM_LIMIT, STREAM_LIMIT, whole=exact)
         units = 2.0 ** (SQUARE_UNIT + found["heads.out.shift"])[:, None]
         bias = self.parameter("heads.bias")
         found["heads.bias"] = limited(bias, units, -BIAS_LIMIT, BIAS_LIMIT, whole=exact)

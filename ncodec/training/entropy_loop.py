@@ -173,12 +173,13 @@ class EntropyRun:
 
 def train_entropy(
     codec_file: ModelFile, data: Sequence[Path], folder: Path, settings: EntropySettings, *,
-    validation: Sequence[str] = (), licence: str = "", resume: bool = False,
-    time_limit_s: float = math.inf, device: str = "cpu",
+    sizes: EntropyConfig | None = None, validation: Sequence[str] = (), licence: str = "",
+    resume: bool = False, time_limit_s: float = math.inf, device: str = "cpu",
 ) -> bool:  # fmt: skip
     """Train an entropy model for the codes of a codec in `folder`.
 
     data        folders and files of audio; coded on the first run, into codes.npy in `folder`
+    sizes       of the network; by default those of EntropyConfig
     validation  path patterns, never trained on
 
     Returns whether it came to its last step. The folder then holds the model file, named after the
@@ -188,7 +189,8 @@ def train_entropy(
     codec, packed = load_codec(codec_file), folder / "codes"
     if not packed.with_suffix(".json").exists():
         pack_codes(codec, data, validation, packed)
-    run = EntropyRun(codec, CodesCorpus(packed, validation), settings, folder, device=device)
+    corpus = CodesCorpus(packed, validation)
+    run = EntropyRun(codec, corpus, settings, folder, sizes, device)
     if resume and (folder / "checkpoint.pt").exists():
         run.load()
     finished = run.train(time_limit_s)

@@ -125,6 +125,6 @@ class ReferenceTransformerDecoder:
                         twin = codes[stream - 1, q, frame]
                         code = self.decode_with_twin(coder, f, stream, q, twin)
                     codes[stream, q, frame] = code
-                    z = z + 16 * self.t["vectors"][q, code]
+                    z = z + (self.t["vectors"][q, code] << (8 - self.t["vectors.shift"][q]))
                 self.z[stream] = z
         return codes

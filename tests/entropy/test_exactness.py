@@ -210,6 +210,7 @@ def test_frequencies_never_see_their_own_code_or_later_ones() -> None:
     network = random_network(TINY, 9)
     codes = random_codes(9, TINY, 1, 12)
     expected = whole(network, codes, 4)
+    seen = []
     for frame in range(12):
         for q in range(4):
             changed = codes.clone()
@@ -218,7 +219,8 @@ def test_frequencies_never_see_their_own_code_or_later_ones() -> None:
             assert torch.equal(found[:, :frame], expected[:, :frame])
             assert torch.equal(found[:, frame, : q + 1], expected[:, frame, : q + 1])
             if q < 3:
-                assert not torch.equal(found[:, frame, q + 1], expected[:, frame, q + 1])
+                seen.append(not torch.equal(found[:, frame, q + 1], expected[:, frame, q + 1]))
+    assert sum(seen) > 0.9 * len(seen)  # by the next code of the frame, nearly always
 
 
 @settings(deadline=None, max_examples=80)
@@ -282,6 +284,7 @@ def floating(name: str) -> Callable[[dict[str, Tensor]], None]:
         (with_first("layers.0.up", -128), "layers.0.up holds -128"),
         (with_first("vectors", -128), "vectors holds -128"),
         (with_first("start", 40000), "start holds 40000"),
+        (with_first("vectors.shift", 9), "vectors.shift reaches from . to 9"),
         (with_first("heads.up.shift", 21), "heads.up.shift reaches from"),
         (with_first("heads.up.shift", -1), "heads.up.shift reaches from -1"),
         (without("frame"), "tensor frame: unknown or missing"),

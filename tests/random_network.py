@@ -22,7 +22,8 @@ def random_tensors(
         limit, spread = (127, 30) if eight_bit else (32767, 300) if name == "start" else (
             1 << 21, 2000)  # fmt: skip
         if name.endswith(".shift"):
-            drawn = rng.randint(0, 21, shape) if wild else rng.randint(5, 9, shape)
+            low, high = (0, 21) if wild else (5, 9)
+            drawn = rng.randint(low, 9 if name == "vectors.shift" else high, shape)
         elif wild:
             drawn = rng.randint(-limit, limit + 1, shape)
         else:
