@@ -1,5 +1,6 @@
 """Files coded with an entropy model: which one they need, and what damage does to them."""
 
+import contextlib
 import io
 import shutil
 from pathlib import Path
@@ -142,21 +143,19 @@ def test_a_damaged_packet_is_lost_alone(n_channels: int) -> None:
 
 def decode_tolerantly(reader: Reader):
     """Yield what is left of a damaged file; its digest cannot match."""
-    try:
+    with contextlib.suppress(DigestMismatch):
         yield from decode_packets(reader)
-    except DigestMismatch:
-        pass
 
 
 def test_what_stands_before_damage_is_decoded_first() -> None:
     blob = encoded()
     packets = list(Reader(io.BytesIO(blob)))
     damaged = blob[: packets[2].offset + 20]
-    found = []
+    found = iterate_codes(Reader(io.BytesIO(damaged)))
+    for expected in codes_of(blob)[:2]:
+        assert np.array_equal(next(found), expected)
     with pytest.raises(FormatError):
-        for codes in iterate_codes(Reader(io.BytesIO(damaged))):
-            found.append(codes)  # noqa: PERF402
-    assert len(found) == 2
+        next(found)
 
 
 def test_other_codes_behind_good_checksums_are_caught() -> None:
@@ -251,7 +250,8 @@ def test_a_broken_model_is_named(models: Path) -> None:
     path.write_bytes(blob[:-50])
     with pytest.raises(ModelInvalid, match="modelled.safetensors"):
         load_network(describe(path))
-    path.write_bytes(blob.replace(b'\\"codec_fingerprint\\": \\"', b'\\"codec_fingerprint\\": \\"x'))
+    start = b'\\"codec_fingerprint\\": \\"'
+    path.write_bytes(blob.replace(start, start + b"x"))
     with pytest.raises(ModelInvalid, match="modelled.safetensors"):
         describe(path)
     assert find_for(find("modelled")) is None

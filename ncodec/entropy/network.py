@@ -68,8 +68,8 @@ class EntropyConfig:
 def layout(config: EntropyConfig) -> dict[str, tuple[int, ...]]:
     """Return the shapes of all tensors of a model, by name.
 
-    Matrices [..., out, in] and vectors are 8-bit; a matrix has a shift for each row, `heads.out` and
-    `vectors` have one for each codebook. The others are whole numbers of 32 bits.
+    Matrices [..., out, in] and vectors are 8-bit; a matrix has a shift for each row, `heads.out`
+    and `vectors` have one for each codebook. The others are whole numbers of 32 bits.
     """
     q, k, d, r = config.n_codebooks, config.codebook_size, config.width, config.head_hidden
     shapes: dict[str, tuple[int, ...]] = {"vectors": (q, k, d), "start": (q, d)}
