@@ -81,6 +81,7 @@ def _load(path: Path, sha256: str, device: str) -> "Network":
     from safetensors import SafetensorError
     from safetensors.torch import load
 
+    from ncodec.entropy.arithmetic import small_products_pay
     from ncodec.entropy.network import EntropyConfig, build, check
 
     blob = read_unchanged(path, sha256)
@@ -90,7 +91,8 @@ def _load(path: Path, sha256: str, device: str) -> "Network":
         check(config, tensors)
     except (ModelInvalid, TypeError, SafetensorError) as error:
         raise ModelInvalid(f"{path}: {error}") from None
-    return build(config, {name: tensor.float().to(device) for name, tensor in tensors.items()})
+    real = {name: tensor.float().to(device) for name, tensor in tensors.items()}
+    return build(config, real, small=device == "cpu" and small_products_pay())
 
 
 def save_network(

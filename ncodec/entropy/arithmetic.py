@@ -1,17 +1,24 @@
-"""The arithmetic of the integer transformer: float32 tensors that hold whole numbers, exactly.
+"""The arithmetic of the integer transformer: tensors that hold whole numbers, exactly.
 
 Every operand of a product has at most 8 bits and a sign, and every sum stays below 2**24, so that
 float32 holds it whatever the order of summation, the library, the number of threads, or a reduced
-precision of the operands (bfloat16, TF32). Everything else is a table look-up, a whole-number
-operation, or a single correctly rounded one. formats/PAYLOADS.md, section 4, has the definitions.
+precision of the operands (bfloat16, TF32). So whatever multiplies matrices fastest may be used.
+Everything else is a table look-up, a whole-number operation, or a single correctly rounded one.
+formats/PAYLOADS.md, section 4, has the definitions.
 
 Shapes: N rows, D width, K keys or codes.
 """
 
+import functools
+import time
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+from ncodec.threads import one_thread
 
 LIMIT = 127  # of 8-bit activations and weights
 EXACT = 1 << 24  # whole numbers up to here are exact in float32
@@ -26,8 +33,21 @@ MIN_SUM_BITS = 127 << 8  # the leading 17 bits of 1.0, sign and exponent and 8 o
 LEADING = 15  # low bits of a float32 that are dropped to find its place in a table
 
 
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """A matrix of 8-bit numbers, and what its products are scaled by: powers of two."""
+
+    weight: Tensor  # [out, in] float32
+    scale: Tensor | float  # [out], or of all
+    small: Tensor | None = None  # [in, out] int8, where that multiplies faster
+
+
 class Arithmetic(Protocol):
-    """What the network does beside products of matrices."""
+    """What the network does to numbers."""
+
+    def product(self, x: Tensor, matrix: Matrix) -> Tensor:
+        """Return [..., in] rows times a matrix, [..., out], not scaled; float32 or int32."""
+        ...
 
     def rounded(self, total: Tensor, scale: Tensor | float, low: int, high: int) -> Tensor:
         """Return `total` times a power of two, rounded half to even, limited; may reuse `total`."""
@@ -74,9 +94,17 @@ def powers(negative_octaves: Tensor) -> Tensor:
 class Exact:
     """The arithmetic of coding. Works in place where it can: its arguments are overwritten."""
 
+    def product(self, x: Tensor, matrix: Matrix) -> Tensor:
+        """See Arithmetic."""
+        if matrix.small is None:
+            return F.linear(x, matrix.weight)
+        rows = x.reshape(-1, x.shape[-1]).to(torch.int8)
+        return torch._int_mm(rows, matrix.small).view(*x.shape[:-1], -1)  # pyright: ignore
+
     def rounded(self, total: Tensor, scale: Tensor | float, low: int, high: int) -> Tensor:
         """See Arithmetic."""
-        return total.mul_(scale).round_().clamp_(low, high)
+        scaled = total.mul_(scale) if total.is_floating_point() else total * scale
+        return scaled.round_().clamp_(low, high)
 
     def norm(self, stream: Tensor, scales: Tensor) -> Tensor:
         """See Arithmetic."""
@@ -98,7 +126,7 @@ class Exact:
 def frequencies(logits: Tensor, shift: int, room_bits: int = 21) -> Tensor:
     """Return frequencies [N, K] int32, each 1 or more, a row's sum at most 2**room_bits.
 
-    logits  [N, K] whole numbers in units of 2**-shift octaves; overwritten
+    logits  [N, K] whole numbers, float32 or int32, in units of 2**-shift octaves; overwritten
 
     With p = 2**(logit - largest logit), a frequency is 1 + floor(p 2**(a + j)): a is what lets the
     shares be summed exactly, and j the largest number for which the sum is certain to have room.
@@ -106,9 +134,43 @@ def frequencies(logits: Tensor, shift: int, room_bits: int = 21) -> Tensor:
     n_codes = logits.shape[-1]
     base_bits = 23 - (n_codes - 1).bit_length()
     below = torch.sub(logits.amax(-1, keepdim=True), logits, out=logits)
-    below = below.clamp_(max=float(OCTAVES << shift)).mul_(2.0 ** (23 - shift))
-    shares = powers(below.to(torch.int32))
+    below = below.clamp_(max=OCTAVES << shift)
+    if below.is_floating_point():
+        below = below.mul_(2.0 ** (23 - shift)).to(torch.int32)
+    else:
+        below = below.bitwise_left_shift_(23 - shift)
+    shares = powers(below)
     sums = shares.mul_(1 << base_bits).floor().sum(-1, keepdim=True)
     room = ((1 << room_bits) - n_codes) / (sums + n_codes)
     more = room.view(torch.int32).bitwise_and_(0x7F800000).view(torch.float32)  # 2**j
     return shares.mul_(more).to(torch.int32).add_(1)
+
+
+@functools.cache
+def small_products_pay() -> bool:
+    """Tell whether this processor multiplies 8-bit matrices rightly, and faster than float32 ones.
+
+    Some have no instruction for that, and some libraries then saturate in between: so the largest
+    sums are tried. Whatever the answer, the products are the same.
+    """
+    if not hasattr(torch, "_int_mm"):
+        return False
+    pattern = torch.arange(64 * 192).remainder(7).sub(3).sign().view(64, 192) * float(LIMIT)
+    matrices = [torch.full((256, 192), float(sign * LIMIT)) for sign in (1, -1)]
+    matrices.append(pattern[:1].expand(256, -1).contiguous())
+    fastest = [float("inf")] * 2
+    with one_thread, torch.inference_mode():
+        for weight in matrices * 4:
+            small = weight.T.to(torch.int8).contiguous()
+            found = []
+            for number, matrix in enumerate((Matrix(weight, 1.0), Matrix(weight, 1.0, small))):
+                start = time.perf_counter()
+                try:
+                    products = [Exact().product(rows, matrix) for rows in (pattern, pattern.abs())]
+                except (RuntimeError, NotImplementedError):
+                    return False
+                fastest[number] = min(fastest[number], time.perf_counter() - start)
+                found.append(torch.stack(products).float())
+            if not torch.equal(*found):
+                return False
+    return fastest[1] < fastest[0]

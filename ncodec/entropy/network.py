@@ -33,6 +33,7 @@ from ncodec.entropy.arithmetic import (
     WEIGHT_BITS,
     Arithmetic,
     Exact,
+    Matrix,
     norm_scales,
 )
 from ncodec.errors import ModelInvalid
@@ -94,22 +95,24 @@ def is_matrix(name: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Linear:
-    """A matrix of whole numbers, and what its products are scaled by: powers of two."""
-
-    weight: Tensor  # [..., out, in]
-    scale: Tensor  # [..., out]
-
-
-@dataclass(frozen=True, slots=True)
 class Layer:
     """One layer of the trunk."""
 
-    attend: Linear
+    attend: Matrix
     distance: Tensor  # [H, W]: added to the score of a key so many frames back
-    gather: Linear
-    up: Linear
-    down: Linear
+    gather: Matrix
+    up: Matrix
+    down: Matrix
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What turns a hidden row into the logits of one codebook."""
+
+    up: Matrix
+    out: Matrix
+    bias: Tensor  # [K], of the type of products
+    shift: int  # logits have a unit of 2**-shift octaves
 
 
 @dataclass(slots=True)
@@ -124,17 +127,14 @@ class State:
 
 @dataclass(slots=True)
 class Network:
-    """All tensors in float32, whole numbers, ready for any of the three ways to run."""
+    """All tensors, ready for any of the three ways to run."""
 
     config: EntropyConfig
     vectors: Tensor  # [Q, K, D], in units of the stream
     start: Tensor  # [Q, D]: for a model run with so many codebooks less one
     layers: list[Layer]
-    frame: Linear
-    head_up: Linear  # [Q, R, D]
-    head_out: Tensor  # [Q, K, R]
-    head_bias: Tensor  # [Q, K]
-    head_shift: list[int]  # units of the logits of a codebook
+    frame: Matrix
+    heads: list[Head]
     arithmetic: Arithmetic = field(default_factory=Exact)
     scales: Tensor = field(init=False)  # of the norm
     reach: list[Tensor] = field(init=False)  # of a layer, [H, W, 2 W]: distance or MASKED
@@ -170,7 +170,7 @@ class Network:
             stream = self._layer(stream, layer, number, state)
         state.n_frames += inputs.shape[1]
         normed = self.arithmetic.norm(stream, self.scales)
-        total = F.linear(normed, self.frame.weight)
+        total = self.arithmetic.product(normed, self.frame)
         return self.arithmetic.rounded(total, self.frame.scale, -STREAM_LIMIT, STREAM_LIMIT)
 
     def inputs(self, sums: Tensor, n_q: int) -> Tensor:
@@ -180,25 +180,25 @@ class Network:
     def _layer(self, stream: Tensor, layer: Layer, number: int, state: State) -> Tensor:
         arithmetic, (n_rows, n_frames, _) = self.arithmetic, stream.shape
         normed = arithmetic.norm(stream, self.scales)
-        total = F.linear(normed, layer.attend.weight)
+        total = arithmetic.product(normed, layer.attend)
         total = arithmetic.rounded(total, layer.attend.scale, -LIMIT, LIMIT)
         parts = total.view(n_rows, n_frames, 3, self.config.n_heads, -1).permute(2, 0, 3, 1, 4)
         attend = self._step if n_frames == 1 else self._banded
         mixed = attend(parts[0], parts[1], parts[2], number, state)  # [B, H, F, D / H]
         mixed = mixed.transpose(1, 2).reshape(n_rows, n_frames, -1)
         stream = self._add(stream, mixed, layer.gather)
-        normed = arithmetic.norm(stream, self.scales)
-        return self._add(stream, self._squared(F.linear(normed, layer.up.weight), layer.up.scale),
-                         layer.down)  # fmt: skip
+        inner = self._squared(arithmetic.norm(stream, self.scales), layer.up)
+        return self._add(stream, inner, layer.down)
 
-    def _add(self, stream: Tensor, inner: Tensor, linear: Linear) -> Tensor:
-        total = F.linear(inner, linear.weight)
-        total = self.arithmetic.rounded(total, linear.scale, -2 * STREAM_LIMIT, 2 * STREAM_LIMIT)
+    def _add(self, stream: Tensor, inner: Tensor, matrix: Matrix) -> Tensor:
+        total = self.arithmetic.product(inner, matrix)
+        total = self.arithmetic.rounded(total, matrix.scale, -2 * STREAM_LIMIT, 2 * STREAM_LIMIT)
         return (stream + total).clamp(-STREAM_LIMIT, STREAM_LIMIT)
 
-    def _squared(self, total: Tensor, scale: Tensor) -> Tensor:
+    def _squared(self, normed: Tensor, matrix: Matrix) -> Tensor:
         """Return the squared ReLU of a product, as 7-bit numbers."""
-        root = self.arithmetic.rounded(total, scale, 0, ROOT_LIMIT)
+        total = self.arithmetic.product(normed, matrix)
+        root = self.arithmetic.rounded(total, matrix.scale, 0, ROOT_LIMIT)
         return self.arithmetic.rounded(root * root, 2.0**-SQUARE_SHIFT, 0, LIMIT)
 
     def _mix(self, query: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
@@ -241,37 +241,44 @@ class Network:
         return self._mix(blocks, keys, values, bias).flatten(2, 3)[:, :, :n_frames]
 
     def logits(self, hidden: Tensor, q: int) -> Tensor:
-        """Return the logits [N, K] of codebook q, in units of 2**-head_shift[q] octaves.
+        """Return the logits [N, K] of codebook q, in its head's unit.
 
         hidden  [N, D]: h, and the vectors of the codebooks before q
         """
-        return F.linear(self.inner(hidden, q), self.head_out[q], self.head_bias[q])
+        head = self.heads[q]
+        return self.arithmetic.product(self.inner(hidden, q), head.out).add_(head.bias)
 
     def inner(self, hidden: Tensor, q: int) -> Tensor:
         """Return the units [N, R] of the head of codebook q."""
         limited = hidden.clamp(-STREAM_LIMIT, STREAM_LIMIT)
-        normed = self.arithmetic.norm(limited, self.scales)
-        return self._squared(F.linear(normed, self.head_up.weight[q]), self.head_up.scale[q])
+        return self._squared(self.arithmetic.norm(limited, self.scales), self.heads[q].up)
 
 
 def build(
-    config: EntropyConfig, tensors: Mapping[str, Tensor], arithmetic: Arithmetic | None = None
-) -> Network:
-    """Return the network of whole-number tensors as `layout` names them, [float32].
+    config: EntropyConfig, tensors: Mapping[str, Tensor], arithmetic: Arithmetic | None = None,
+    *, small: bool = False,
+) -> Network:  # fmt: skip
+    """Return the network of whole-number tensors, in float32, as `layout` names them.
 
     The caller has checked them, or made them for training.
+
+    small  whether matrices are multiplied as int8; see `small_products_pay`
     """
 
-    def linear(name: str, unit_in: int, unit_out: int) -> Linear:
-        return Linear(tensors[name], 2.0 ** (unit_out - unit_in - tensors[f"{name}.shift"]))
+    def matrix(name: str, unit_in: int, unit_out: int, q: int | None = None) -> Matrix:
+        weight, shift = tensors[name], tensors[f"{name}.shift"]
+        if q is not None:
+            weight, shift = weight[q], shift[q]
+        own = weight.T.to(torch.int8).contiguous() if small else None
+        return Matrix(weight, 2.0 ** (unit_out - unit_in - shift), own)
 
     layers = [
         Layer(
-            attend=linear(f"layers.{n}.attend", ACTIVATION_UNIT, ACTIVATION_UNIT),
+            attend=matrix(f"layers.{n}.attend", ACTIVATION_UNIT, ACTIVATION_UNIT),
             distance=tensors[f"layers.{n}.distance"],
-            gather=linear(f"layers.{n}.gather", ACTIVATION_UNIT, STREAM_UNIT),
-            up=linear(f"layers.{n}.up", ACTIVATION_UNIT, ROOT_UNIT),
-            down=linear(f"layers.{n}.down", SQUARE_UNIT, STREAM_UNIT),
+            gather=matrix(f"layers.{n}.gather", ACTIVATION_UNIT, STREAM_UNIT),
+            up=matrix(f"layers.{n}.up", ACTIVATION_UNIT, ROOT_UNIT),
+            down=matrix(f"layers.{n}.down", SQUARE_UNIT, STREAM_UNIT),
         )
         for n in range(config.n_layers)
     ]
@@ -280,11 +287,16 @@ def build(
         vectors=tensors["vectors"] * 2.0 ** (STREAM_UNIT - tensors["vectors.shift"])[:, None, None],
         start=tensors["start"],
         layers=layers,
-        frame=linear("frame", ACTIVATION_UNIT, STREAM_UNIT),
-        head_up=linear("heads.up", ACTIVATION_UNIT, ROOT_UNIT),
-        head_out=tensors["heads.out"],
-        head_bias=tensors["heads.bias"],
-        head_shift=[SQUARE_UNIT + int(shift) for shift in tensors["heads.out.shift"]],
+        frame=matrix("frame", ACTIVATION_UNIT, STREAM_UNIT),
+        heads=[
+            Head(
+                up=matrix("heads.up", ACTIVATION_UNIT, ROOT_UNIT, q),
+                out=matrix("heads.out", SQUARE_UNIT, 0, q),
+                bias=tensors["heads.bias"][q].to(torch.int32 if small else torch.float32),
+                shift=SQUARE_UNIT + int(tensors["heads.out.shift"][q]),
+            )
+            for q in range(config.n_codebooks)
+        ],
         arithmetic=arithmetic or Exact(),
     )
 

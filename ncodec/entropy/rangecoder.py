@@ -132,8 +132,7 @@ def decode_each(
     """
     table = _table(frequencies)
     symbols = np.zeros(len(table), np.int64)
-    for i in range(len(table)):
-        decoder = decoders[i]
+    for i, decoder in enumerate(decoders[: len(table)]):
         if isinstance(decoder, RangeDecoder):
             try:
                 symbols[i] = decoder._decode(table[i : i + 1])[0]

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -86,8 +87,9 @@ class TransformerCoder(EntropyCoder):
     ) -> None:
         network = self._network
         codes = torch.from_numpy(ordered).to(self._device)
-        sums = sum(network.vectors[q][codes[..., q]] for q in range(self.n_codebooks))
-        assert isinstance(sums, Tensor)  # noqa: S101  (not the 0 that sum starts from)
+        sums = F.embedding(codes[..., 0], network.vectors[0])
+        for q in range(1, self.n_codebooks):
+            sums += F.embedding(codes[..., q], network.vectors[q])
         sums = sums.transpose(0, 1)  # [F, S, D] -> [S, F, D]
         before = torch.cat([state.before[:, None], sums[:, :-1]], 1)
         state.before = sums[:, -1]
@@ -109,8 +111,8 @@ class TransformerCoder(EntropyCoder):
         table = torch.empty(shape, dtype=torch.int32, device=self._device)
         for q in range(self.n_codebooks):
             logits = network.logits(hidden, q)
-            table[:, q] = frequencies(logits, network.head_shift[q], ROOM_BITS)
-            hidden = hidden + network.vectors[q][rows[:, q]]
+            table[:, q] = frequencies(logits, network.heads[q].shift, ROOM_BITS)
+            hidden = hidden + F.embedding(rows[:, q], network.vectors[q])
         return table.view(*codes.shape, self.codebook_size).cpu().numpy()
 
     def decode(
@@ -187,12 +189,13 @@ class TransformerCoder(EntropyCoder):
         """Fill `frame` [P, S, Q], of the first P decoders."""
         network, n_packets = self._network, len(frame)
         inputs = network.inputs(state.before, self.n_codebooks)
-        hidden = network.advance(inputs[:, None], state)[:, 0].view(n_packets, self.n_streams, -1)
-        sums = torch.zeros_like(hidden)
+        rows = network.advance(inputs[:, None], state)[:, 0].view(n_packets, self.n_streams, -1)
+        sums = []
         for stream in range(self.n_streams):
+            hidden = first = rows[:, stream]
             for q in range(self.n_codebooks):
-                logits = network.logits(hidden[:, stream] + sums[:, stream], q)
-                table = frequencies(logits, network.head_shift[q], ROOM_BITS).cpu().numpy()
+                logits = network.logits(hidden, q)
+                table = frequencies(logits, network.heads[q].shift, ROOM_BITS).cpu().numpy()
                 if stream == 0:
                     codes = decode_each(decoders, table)
                 else:
@@ -201,8 +204,10 @@ class TransformerCoder(EntropyCoder):
                     codes = decode_each(decoders, table)
                     twins.learn(place, table, bets, twin, codes)
                 frame[:, stream, q] = codes
-                sums[:, stream] += network.vectors[q][torch.from_numpy(codes).to(self._device)]
-        state.before = sums.flatten(0, 1)
+                known = torch.from_numpy(codes).to(self._device)
+                hidden = hidden + F.embedding(known, network.vectors[q])
+            sums.append(hidden - first)
+        state.before = torch.stack(sums, 1).flatten(0, 1)
 
 
 def _bet(twins: Twins, table: NDArray[np.int32], codes: NDArray[np.int64]) -> None:

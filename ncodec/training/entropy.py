@@ -15,9 +15,17 @@ import math
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ncodec.entropy.arithmetic import LIMIT, OCTAVES, SCORE_BITS, STREAM_LIMIT, WEIGHT_BITS
+from ncodec.entropy.arithmetic import (
+    LIMIT,
+    OCTAVES,
+    SCORE_BITS,
+    STREAM_LIMIT,
+    WEIGHT_BITS,
+    Matrix,
+)
 from ncodec.entropy.network import (
     MAX_SHIFT,
     SQUARE_UNIT,
@@ -66,6 +74,10 @@ class Trainable:
 
     def __init__(self, *, exact: bool = True) -> None:
         self.exact = exact
+
+    def product(self, x: Tensor, matrix: Matrix) -> Tensor:
+        """See Arithmetic."""
+        return F.linear(x, matrix.weight)
 
     def rounded(self, total: Tensor, scale: Tensor | float, low: int, high: int) -> Tensor:
         """See Arithmetic."""
@@ -220,13 +232,13 @@ class EntropyTrainer(nn.Module):
         network, (n_rows, _, _) = self.network(exact=exact), codes.shape
         vectors = [network.vectors[q][codes[:, q]] for q in range(n_q)]  # [B, F, D] each
         sums = torch.stack(vectors).sum(0)
-        before = torch.nn.functional.pad(sums[:, :-1], (0, 0, 1, 0))
+        before = F.pad(sums[:, :-1], (0, 0, 1, 0))
         hidden = network.advance(network.inputs(before, n_q), network.begin(n_rows)).flatten(0, 1)
         found = []
         for q in range(n_q):
-            inner = network.inner(hidden, q)
-            unit = 2.0 ** -network.head_shift[q]
-            found.append(_HeadLoss.apply(inner, network.head_out[q], network.head_bias[q] * unit,
-                                         unit, codes[:, q].flatten()))  # fmt: skip
+            head, inner = network.heads[q], network.inner(hidden, q)
+            unit = 2.0**-head.shift
+            found.append(_HeadLoss.apply(inner, head.out.weight, head.bias * unit, unit,
+                                         codes[:, q].flatten()))  # fmt: skip
             hidden = hidden + vectors[q].flatten(0, 1)
         return torch.stack(found)

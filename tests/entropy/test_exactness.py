@@ -47,7 +47,7 @@ def run(network: Network, codes: Tensor, n_q: int, cuts: list[int]) -> tuple[Ten
         rows = []
         for q in range(n_q):
             logits = network.logits(hidden.flatten(0, 1), q)
-            rows.append(frequencies(logits, network.head_shift[q]).unflatten(0, hidden.shape[:2]))
+            rows.append(frequencies(logits, network.heads[q].shift).unflatten(0, hidden.shape[:2]))
             hidden = hidden + vectors[q]
         found.append(torch.stack(rows, 2))
     return torch.cat(found, 1), state
