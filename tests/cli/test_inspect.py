@@ -260,9 +260,9 @@ def test_a_coder_that_is_not_there_leaves_the_rest(run: Run) -> None:
     assert ran.code == 0
     assert "  model         tiny (spectral), weights 61626364: other weights\n" in ran.out
     assert "  entropy coder transformer tiny, weights 65666768\n" in ran.out
-    assert ran.out.splitlines()[-1] == (
+    assert ran.out.splitlines()[-1].startswith(
         "ok: all checksums hold, codes digest not checked: "
-        "entropy model 'tiny': not installed; installed: none"
+        "entropy model 'tiny': not installed; installed: "
     )
     assert json.loads(run("inspect", "--json", "song.ncx").out)["codebooks"] == []
 

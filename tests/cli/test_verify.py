@@ -1,11 +1,16 @@
 """`ncodec verify`."""
 
+import io
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from ran import Run
+from tones import make_audio
+
+from ncodec.formats.ncx import Reader, Writer
 
 MakeNcx = Callable[..., Path]
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -76,3 +81,24 @@ def test_every_invalid_golden_file_fails(run: Run, path: Path) -> None:
     assert ran.code == 1
     assert ran.out.startswith("file.ncx: FAILED: ")
     assert ran.out.count("\n") == 1
+
+
+def test_the_transformers_codes_are_proved(run: Run) -> None:
+    """Damage with good checksums around it, as a decoder that parts from the encoder would make."""
+    make_audio("song.wav", 200_000)
+    assert run("encode", "-m", "modelled", "song.wav").code == 0
+    assert run("verify", "song.ncx").out == "song.ncx: ok (3 packets, 0:25.0)\n"
+    reader = Reader(io.BytesIO(Path("song.ncx").read_bytes()))
+    packets = list(reader)
+    with Path("other.ncx").open("wb") as sink:
+        writer = Writer(sink, reader.header)
+        for packet in packets:
+            payload = packet.payload[:-3] if packet.number == 2 else packet.payload
+            writer.write_packet(packet.n_frames, payload, scales=packet.scales)
+        assert reader.trailer is not None
+        writer.finish(reader.trailer.codes_digest)
+    ran = run("verify", "other.ncx")
+    assert ran.code == 1
+    assert re.fullmatch(
+        r"other.ncx: FAILED: the decoded codes have digest .{8}, the trailer says .{8}\n", ran.out
+    )

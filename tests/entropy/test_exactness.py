@@ -14,7 +14,7 @@ from random_network import TINY, random_network, random_tensors
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from ncodec.entropy.arithmetic import EXACT, Exact, frequencies, norm_scales
+from ncodec.entropy.arithmetic import EXACT, Exact, frequencies, norm_scales, small_products_pay
 from ncodec.entropy.network import EntropyConfig, Network, State, build, check
 from ncodec.errors import ModelInvalid
 
@@ -177,6 +177,50 @@ def test_settings_do_not_matter(name: str, wild: bool) -> None:
         assert torch.equal(whole(network, codes, 3), expected)
         assert torch.equal(stepwise(network, codes[:5], 3), expected[:5])
     assert not isinstance(mode, Products) or mode.calls > 100
+
+
+@pytest.fixture
+def probe() -> Iterator[Callable[[], bool]]:
+    """Ask anew whether 8-bit products pay."""
+    small_products_pay.cache_clear()
+    yield small_products_pay
+    small_products_pay.cache_clear()
+
+
+@pytest.mark.parametrize("wild", [False, True], ids=["tame", "wild"])
+def test_8_bit_products_are_the_same(wild: bool, probe: Callable[[], bool]) -> None:
+    """On a processor without them they are not used, and then this compares like with like."""
+    tensors = {n: t.float() for n, t in random_tensors(MIDDLE, 6, wild=wild).items()}
+    codes = random_codes(6, MIDDLE, 7, 40)
+    small = build(MIDDLE, tensors, small=probe())
+    expected = whole(build(MIDDLE, tensors), codes, 3)
+    assert torch.equal(whole(small, codes, 3), expected)
+    assert torch.equal(stepwise(small, codes, 3), expected)
+
+
+def saturated(a: Tensor, b: Tensor) -> Tensor:
+    """Multiply as processors do that add pairs of products in 16 bits."""
+    pairs = (a.int()[:, :, None] * b.int()).unflatten(1, (-1, 2)).sum(2)
+    return pairs.clamp(-(1 << 15), (1 << 15) - 1).sum(1, dtype=torch.int32)
+
+
+def slow(a: Tensor, b: Tensor) -> Tensor:
+    for _ in range(20):
+        total = a.float() @ b.float()
+    return total.int()
+
+
+def unsupported(a: Tensor, b: Tensor) -> Tensor:
+    raise RuntimeError("no such kernel")
+
+
+@pytest.mark.parametrize("product", [saturated, slow, unsupported])
+def test_8_bit_products_must_be_right_and_fast(
+    product: Callable[[Tensor, Tensor], Tensor], probe: Callable[[], bool],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(torch, "_int_mm", product)
+    assert not probe()
 
 
 @pytest.mark.parametrize("device", DEVICES)
