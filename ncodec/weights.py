@@ -191,11 +191,12 @@ def exact(kind: str, model_id: str, fingerprint: bytes, models: Sequence[Stored]
     for model in of_id:
         if model.fingerprint == fingerprint:
             return model
+    wanted = f"weights {fingerprint.hex()} of {kind} {model_id!r}"
     if not of_id:
         known = ", ".join(dict.fromkeys(model.model_id for model in models)) or "none"
-        raise ModelMissing(f"{kind} {model_id!r}: not installed; installed: {known}")
+        raise ModelMissing(f"{wanted}: not installed; installed: {known}")
     there = ", ".join(f"{model.fingerprint.hex()} ({model.path.name})" for model in of_id)
-    raise ModelMismatch(f"weights {fingerprint.hex()} of {kind} {model_id!r}; installed: {there}")
+    raise ModelMismatch(f"{wanted}: not installed; installed: {there}")
 
 
 def find(name: str) -> ModelFile:

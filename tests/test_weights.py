@@ -56,7 +56,9 @@ def test_the_very_weights_are_found_among_others_of_their_id(
     monkeypatch.setenv("NCODEC_CACHE", str(tmp_path))
     assert find_exact("tiny", old.fingerprint).path.name == "old.safetensors"
     assert find_exact("tiny", describe(newer).fingerprint).path.name == "new.safetensors"
-    with pytest.raises(ModelMismatch, match=r"weights 00000000 of model 'tiny'; installed: .*new"):
+    with pytest.raises(
+        ModelMismatch, match=r"weights 00000000 of model 'tiny': not installed; .*new"
+    ):
         find_exact("tiny", bytes(4))
     with pytest.raises(ModelMissing, match=r"'other': not installed; installed: .*tiny"):
         find_exact("other", old.fingerprint)

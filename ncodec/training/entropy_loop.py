@@ -32,7 +32,7 @@ VALIDATION_FRAMES = 750  # of a crop: 10 s at 75 frames a second, as a packet
 class EntropySettings:
     """How an entropy model is trained."""
 
-    steps: int = 8000
+    steps: int = 8500
     batch_size: int = 8  # rows
     n_frames: int = 256  # of a row
     rate: float = 2e-3  # of Adam, at its peak

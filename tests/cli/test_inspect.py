@@ -262,7 +262,7 @@ def test_a_coder_that_is_not_there_leaves_the_rest(run: Run) -> None:
     assert "  entropy coder transformer tiny, weights 65666768\n" in ran.out
     assert ran.out.splitlines()[-1].startswith(
         "ok: all checksums hold, codes digest not checked: "
-        "entropy model 'tiny': not installed; installed: "
+        "weights 65666768 of entropy model 'tiny': not installed; installed: "
     )
     assert json.loads(run("inspect", "--json", "song.ncx").out)["codebooks"] == []
 
