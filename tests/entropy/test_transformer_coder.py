@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_network import TINY, random_network, random_tensors
-from reference_transformer import ReferenceTransformerDecoder
+from reference_coders import ReferenceTransformerDecoder
 
 from ncodec.entropy.network import Network, build
 from ncodec.entropy.transformer import MAX_ROWS, TransformerCoder
@@ -57,14 +57,13 @@ def test_round_trip_with_dependent_packets(
     same=st.booleans(),
 )
 def test_the_written_text_decodes_it(
-    reference_range_decoder: type, seed: int, wild: bool, n_streams: int, n_codebooks: int,
-    same: bool,
-) -> None:  # fmt: skip
+    seed: int, wild: bool, n_streams: int, n_codebooks: int, same: bool
+) -> None:
     """A decoder in NumPy int64, written from the specification alone, finds the same codes."""
     tensors = random_tensors(TINY, seed, wild=wild)
     network = build(TINY, {name: tensor.float() for name, tensor in tensors.items()})
     encoder = open_coder(n_streams, n_codebooks, network)
-    reference = reference_decoder(reference_range_decoder, tensors, n_streams, n_codebooks)
+    reference = reference_decoder(tensors, n_streams, n_codebooks)
     for number, length in enumerate((9, 1, 7)):
         codes = random_codes(seed + number, n_streams, n_codebooks, length)
         if same:
@@ -74,20 +73,17 @@ def test_the_written_text_decodes_it(
 
 
 def reference_decoder(
-    range_decoder: type, tensors: dict[str, torch.Tensor], n_streams: int, n_codebooks: int
+    tensors: dict[str, torch.Tensor], n_streams: int, n_codebooks: int
 ) -> ReferenceTransformerDecoder:
     arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
-    return ReferenceTransformerDecoder(
-        range_decoder, arrays, TINY.n_heads, TINY.window, n_streams, n_codebooks
-    )
+    return ReferenceTransformerDecoder(arrays, TINY.n_heads, TINY.window, n_streams, n_codebooks)
 
 
 @pytest.mark.parametrize("n_streams", [1, 2])
 @pytest.mark.parametrize("kind", ["random", "repeated"])
 def test_golden_payloads(
-    reference_range_decoder: type, check_golden: Callable[[Path, bytes], None], n_streams: int,
-    kind: str,
-) -> None:  # fmt: skip
+    check_golden: Callable[[Path, bytes], None], n_streams: int, kind: str
+) -> None:
     """Model and codes follow from small numbers, so that the golden file is the payload alone."""
     codes = random_codes(7, n_streams, 4, 40)
     if kind == "repeated":
@@ -96,7 +92,7 @@ def test_golden_payloads(
     network = build(TINY, {name: tensor.float() for name, tensor in tensors.items()})
     path = GOLDEN / f"{kind}_{n_streams}.payload"
     check_golden(path, open_coder(n_streams, 4, network).encode(codes))
-    reference = reference_decoder(reference_range_decoder, tensors, n_streams, 4)
+    reference = reference_decoder(tensors, n_streams, 4)
     assert np.array_equal(reference.decode(path.read_bytes(), 40), codes)
 
 
