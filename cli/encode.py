@@ -82,7 +82,7 @@ def encode(
 
         found = find(model)
         n_codebooks = choose_n_q(found, bandwidth_kbps, n_q)
-        coder = choose_entropy(found, entropy)
+        coder = choose_entropy(found, entropy, n_codebooks)
         fallback = entropy is None and coder.model is None
         said = f"{coder.name}: {found.model_id} has no entropy model" if fallback else ""
 

@@ -127,7 +127,7 @@ def encode_audio(
         codebook_size=config.codebook_size,
         n_codebooks=n_q,
         samples_per_frame=config.samples_per_frame,
-        **(entropy or choose_entropy(model, None)).header_fields(),
+        **(entropy or choose_entropy(model, None, n_q)).header_fields(),
         bitrate_bps=round(n_q * config.codebook_bps * n_streams),
         source_sample_rate_hz=source.sample_rate_hz,
         n_samples=announced,
@@ -348,12 +348,11 @@ def encode(
     if not isinstance(sample_rate_hz, int) or sample_rate_hz < 1:
         raise UsageError(f"sample rate {sample_rate_hz!r}: expected a positive whole number of Hz")
     found = find(model)
+    n_codebooks = choose_n_q(found, bandwidth_kbps, n_q)
+    coder = choose_entropy(found, entropy, n_codebooks)
     sink = io.BytesIO()
     source = ArraySource(array, sample_rate_hz, tags or {})
-    encode_audio(
-        source, sink, model=found, n_q=choose_n_q(found, bandwidth_kbps, n_q),
-        entropy=choose_entropy(found, entropy),
-    )  # fmt: skip
+    encode_audio(source, sink, model=found, n_q=n_codebooks, entropy=coder)
     return sink.getvalue()
 
 

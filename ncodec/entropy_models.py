@@ -16,7 +16,8 @@ from ncodec.weights import (
     ModelFile,
     StoredModel,
     described,
-    exact,
+    find_among,
+    ignore,
     read_about,
     read_unchanged,
     write_model,
@@ -25,9 +26,11 @@ from ncodec.weights import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ncodec.entropy.network import EntropyConfig, Network
+    from ncodec.entropy.layout import EntropyConfig
+    from ncodec.entropy.network import Network
 
 FOLDER = "entropy"
+NUMBERS = {name: number for number, name in ENTROPY_CODERS.items()}
 _KEY = "ncodec-entropy"
 _ABOUT = {"model_id": str, "codec_id": str, "codec_fingerprint": str, "config": dict, "facts": dict}
 
@@ -40,39 +43,53 @@ class EntropyModelFile(StoredModel):
     codec_fingerprint: bytes  # of the codec whose codes it was trained on
     config: Mapping[str, Any]
 
+    @property
+    def n_codebooks(self) -> int:
+        """How many codebooks it has been trained for; any fewer are possible."""
+        return self.config["n_codebooks"]
+
 
 def describe(path: Path) -> EntropyModelFile:
     """Read what the file of an entropy model says of itself. Raises ModelInvalid."""
     about, stored = read_about(path, _KEY, _ABOUT)
     try:
         fingerprint = bytes.fromhex(about["codec_fingerprint"])
-    except ValueError as error:
+        if not isinstance(about["config"]["n_codebooks"], int):
+            raise ValueError(f"n_codebooks is {about['config']['n_codebooks']!r}")
+    except (KeyError, ValueError) as error:
         raise ModelInvalid(f"{path}: not a model file of ncodec: {error}") from None
     return EntropyModelFile(
         **stored, codec_id=about["codec_id"], codec_fingerprint=fingerprint, config=about["config"]
     )
 
 
-def installed(on_invalid: Callable[[ModelInvalid], None]) -> list[EntropyModelFile]:
+def installed(on_invalid: Callable[[ModelInvalid], None] = ignore) -> list[EntropyModelFile]:
     """Return all entropy models that are there; see `ncodec.weights.installed`."""
     return described(FOLDER, describe, on_invalid)
 
 
-def find_for(codec: ModelFile) -> EntropyModelFile | None:
-    """Return an entropy model for the codes of a codec, None if there is none."""
-    for model in installed(lambda error: None):
-        if (model.codec_id, model.codec_fingerprint) == (codec.model_id, codec.fingerprint):
+def find_for(codec: ModelFile, n_q: int = 1) -> EntropyModelFile | None:
+    """Return an entropy model for `n_q` codebooks of a codec, None if there is none.
+
+    Of several, one of the cache comes before one of the package, the last by name before others.
+    """
+    for model in reversed(installed()):
+        own = (model.codec_id, model.codec_fingerprint) == (codec.model_id, codec.fingerprint)
+        if own and model.n_codebooks >= n_q:
             return model
     return None
 
 
 def find_exact(model_id: str, fingerprint: bytes) -> EntropyModelFile:
     """Return the very entropy model of a file. Raises ModelMissing, ModelMismatch."""
-    return exact("entropy model", model_id, fingerprint, installed(lambda error: None))
+    return find_among(installed(), "entropy model", model_id, fingerprint)
 
 
 def load_network(model: EntropyModelFile, device: str = "cpu") -> "Network":
-    """Return the network of a file, every bound on its sums checked. Raises ModelInvalid."""
+    """Return the network of a file, every bound on its sums checked, on a device of torch.
+
+    On every device it finds the same frequencies. Raises ModelInvalid.
+    """
     return _load(model.path, model.sha256, device)
 
 
@@ -81,8 +98,9 @@ def _load(path: Path, sha256: str, device: str) -> "Network":
     from safetensors import SafetensorError
     from safetensors.torch import load
 
-    from ncodec.entropy.arithmetic import small_products_pay
-    from ncodec.entropy.network import EntropyConfig, build, check
+    from ncodec.entropy.arithmetic import small_products
+    from ncodec.entropy.layout import EntropyConfig, check, is_matrix
+    from ncodec.entropy.network import build
 
     blob = read_unchanged(path, sha256)
     try:
@@ -91,8 +109,9 @@ def _load(path: Path, sha256: str, device: str) -> "Network":
         check(config, tensors)
     except (ModelInvalid, TypeError, SafetensorError) as error:
         raise ModelInvalid(f"{path}: {error}") from None
+    shapes = frozenset(tuple(t.shape[-2:]) for name, t in tensors.items() if is_matrix(name))
     real = {name: tensor.float().to(device) for name, tensor in tensors.items()}
-    return build(config, real, small=device == "cpu" and small_products_pay())
+    return build(config, real, small=device == "cpu" and small_products(shapes))
 
 
 def save_network(
@@ -102,7 +121,7 @@ def save_network(
     """Write an entropy model. Raises ModelInvalid where a sum could leave what float32 holds."""
     from safetensors.torch import save
 
-    from ncodec.entropy.network import check
+    from ncodec.entropy.layout import check
 
     check(config, tensors)
     about = {
@@ -127,32 +146,32 @@ class Entropy:
 
     def header_fields(self) -> dict[str, Any]:
         """Return what a header says of it."""
-        (number,) = (number for number, name in ENTROPY_CODERS.items() if name == self.name)
-        fields: dict[str, Any] = {"entropy": number}
+        fields: dict[str, Any] = {"entropy": NUMBERS[self.name]}
         if self.model is not None:
             fields["entropy_model_id"] = self.model.model_id
             fields["entropy_fingerprint"] = self.model.fingerprint
         return fields
 
 
-def choose_entropy(model: ModelFile, name: str | None) -> Entropy:
-    """Return the coder of that name for the codes of a codec model.
+def choose_entropy(model: ModelFile, name: str | None, n_q: int = 1) -> Entropy:
+    """Return the coder of that name for the codes of `n_q` codebooks of a codec model.
 
     Without a name, it is the transformer where it has a model for this codec, else `adaptive`.
     Raises ModelMissing for a transformer without one, UsageError for an unknown name.
     """
-    if name is not None and name not in ENTROPY_CODERS.values():
-        known = ", ".join(ENTROPY_CODERS.values())
+    if name is not None and name not in NUMBERS:
+        known = ", ".join(NUMBERS)
         raise UsageError(f"entropy coder {name!r} is unknown; expected one of {known}")
     if name not in (None, "transformer"):
         return Entropy(name)
-    entropy_model = find_for(model)
+    entropy_model = find_for(model, n_q)
     if entropy_model is not None:
         load_network(entropy_model)  # a broken one is found before anything is written
         return Entropy("transformer", entropy_model)
     if name is None:
         return Entropy("adaptive")
+    several = f" that has {n_q} codebooks" if n_q > 1 else ""
     raise ModelMissing(
         f"entropy coder 'transformer': no entropy model for weights {model.fingerprint.hex()} of "
-        f"model {model.model_id!r} is installed; `ncodec train-entropy` makes one"
+        f"model {model.model_id!r} is installed{several}; `ncodec train-entropy` makes one"
     )

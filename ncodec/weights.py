@@ -102,6 +102,8 @@ def read_about(
             "n_parameters": sum(counts),
             "stamp": (stat.st_size, stat.st_mtime_ns),
         }
+    except RecursionError:
+        raise ModelInvalid(f"{path}: metadata are nested too deep") from None
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ModelInvalid(f"{path}: not a model file of ncodec: {error}") from None
     return about, stored
@@ -144,11 +146,11 @@ def _has_home() -> bool:
 Stored = TypeVar("Stored", bound=StoredModel)
 
 
-def _ignore(error: ModelInvalid) -> None:
+def ignore(error: ModelInvalid) -> None:
     """Leave a file that is not a model out of account."""
 
 
-def installed(on_invalid: Callable[[ModelInvalid], None] = _ignore) -> list[ModelFile]:
+def installed(on_invalid: Callable[[ModelInvalid], None] = ignore) -> list[ModelFile]:
     """Return all models that are there: those of the package, then those of the cache.
 
     An id may come more than once, with other weights: files keep to those they were made with.
@@ -182,7 +184,7 @@ def described(
     return found
 
 
-def exact(kind: str, model_id: str, fingerprint: bytes, models: Sequence[Stored]) -> Stored:
+def find_among(models: Sequence[Stored], kind: str, model_id: str, fingerprint: bytes) -> Stored:
     """Return the very model that a file was made with. Raises ModelMissing, ModelMismatch.
 
     kind  what the models are, for the message
@@ -219,7 +221,7 @@ def find(name: str) -> ModelFile:
 
 def find_exact(model_id: str, fingerprint: bytes) -> ModelFile:
     """Return the very codec that a file was made with. Raises ModelMissing, ModelMismatch."""
-    return exact("model", model_id, fingerprint, installed())
+    return find_among(installed(), "model", model_id, fingerprint)
 
 
 def load_codec(model: ModelFile) -> "Codec":

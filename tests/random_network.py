@@ -3,7 +3,8 @@
 import numpy as np
 import torch
 
-from ncodec.entropy.network import EntropyConfig, Network, build, check, is_matrix, layout
+from ncodec.entropy.layout import EntropyConfig, check, is_matrix, layout, tensor_type
+from ncodec.entropy.network import Network, build
 
 TINY = EntropyConfig(
     n_codebooks=4, codebook_size=16, width=24, n_layers=2, n_heads=3, window=5, hidden=40,
@@ -28,8 +29,7 @@ def random_tensors(
             drawn = rng.randint(-limit, limit + 1, shape)
         else:
             drawn = rng.normal(0, spread, shape).clip(-limit, limit)
-        kind = np.int8 if eight_bit or name.endswith(".shift") else np.int32
-        tensors[name] = torch.from_numpy(np.asarray(drawn).astype(kind))
+        tensors[name] = torch.from_numpy(np.asarray(drawn)).to(tensor_type(name))
     check(config, tensors)
     return tensors
 

@@ -115,7 +115,7 @@ def test_the_entropy_model_is_the_default_and_says_what_it_is() -> None:
     assert entropy.path.parent == SHIPPED / "entropy"
     assert choose_entropy(find("spectral"), None).model == entropy
     assert {"licence", "steps", "hours", "device", "bits_per_code"} <= entropy.facts.keys()
-    n_tables = entropy.config["n_codebooks"] / 8
+    n_tables = entropy.n_codebooks / 8
     assert 2_000_000 <= entropy.n_parameters / n_tables <= 4_000_000
     for n_q, exact in entropy.facts["bits_per_code"].items():
         assert exact < 1.015 * entropy.facts["bits_per_code_unrounded"][n_q]

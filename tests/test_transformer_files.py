@@ -2,7 +2,9 @@
 
 import contextlib
 import io
+import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -85,9 +87,7 @@ def test_a_coder_can_be_asked_for() -> None:
 def test_codes_are_those_of_plain_packing(n_channels: int, n_q: int, seconds: float) -> None:
     ours = encoded(n_channels, seconds, n_q=n_q)
     plain = encoded(n_channels, seconds, n_q=n_q, entropy="packed")
-    assert len(codes_of(ours)) == len(codes_of(plain)) == -(-int(seconds) // PACKET_SECONDS) or (
-        seconds in (0, 0.001)
-    )
+    assert len(codes_of(ours)) == len(codes_of(plain)) == math.ceil(seconds / PACKET_SECONDS)
     for found, expected in zip(codes_of(ours), codes_of(plain), strict=True):
         assert np.array_equal(found, expected)
     assert np.array_equal(ncodec.decode(ours)[0], ncodec.decode(plain)[0])
@@ -113,6 +113,32 @@ def test_without_its_model_a_file_says_which_one_it_needs(models: Path) -> None:
     facts = inspect(io.BytesIO(blob), "song.ncx", decode=True)
     assert facts.is_whole
     assert fingerprint in (facts.unchecked_because or "")
+
+
+def test_a_model_of_ones_own_comes_before_the_packages(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = models.parent / "package"
+    shutil.copytree(models, package)
+    monkeypatch.setattr("ncodec.weights.SHIPPED", package)
+    found = find_for(find("modelled"))
+    assert found is not None
+    assert found.path == models / "entropy" / "modelled.safetensors"
+    found.path.unlink()
+    found = find_for(find("modelled"))
+    assert found is not None
+    assert found.path == package / "entropy" / "modelled.safetensors"
+
+
+def test_a_model_of_too_few_codebooks_is_not_used(models: Path) -> None:
+    path = models / "entropy" / "modelled.safetensors"
+    config = replace(TINY, n_codebooks=2)
+    save_network(path, "modelled", find("modelled"), config, random_tensors(config, 3), {})
+    assert choose_entropy(find("modelled"), None, 2).name == "transformer"
+    assert choose_entropy(find("modelled"), None, 3).name == "adaptive"
+    with pytest.raises(ModelMissing, match="is installed that has 3 codebooks"):
+        choose_entropy(find("modelled"), "transformer", 3)
+    assert Reader(io.BytesIO(encoded(seconds=1, n_q=4))).header.entropy == 1
 
 
 def test_other_weights_of_the_codec_are_no_match(models: Path) -> None:

@@ -1,16 +1,18 @@
 """The arithmetic of the integer transformer: tensors that hold whole numbers, exactly.
 
-Every operand of a product has at most 8 bits and a sign, and every sum stays below 2**24, so that
-float32 holds it whatever the order of summation, the library, the number of threads, or a reduced
-precision of the operands (bfloat16, TF32). So whatever multiplies matrices fastest may be used.
-Everything else is a table look-up, a whole-number operation, or a single correctly rounded one.
-formats/PAYLOADS.md, section 4, has the definitions.
+Every operand of a product has at most 8 significant bits and a sign, and every sum, differences
+included, stays below 2**24, so that float32 holds it whatever the order of summation, the library,
+the number of threads, or a reduced precision of the operands (bfloat16, TF32). So whatever
+multiplies matrices fastest may be used. Everything else is a table look-up, a whole-number
+operation, or a single correctly rounded one. formats/PAYLOADS.md, section 4, has the definitions.
 
 Shapes: N rows, D width, K keys or codes.
 """
 
 import functools
+import math
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -54,7 +56,7 @@ class Arithmetic(Protocol):
         ...
 
     def norm(self, stream: Tensor, scales: Tensor) -> Tensor:
-        """Return [N, D] rows at one mean magnitude, as 8-bit numbers."""
+        """Return [..., D] rows at one mean magnitude, as 8-bit numbers."""
         ...
 
     def weights(self, scores: Tensor) -> Tensor:
@@ -71,15 +73,18 @@ def norm_scales(width: int) -> Tensor:
 
     A sum has the form t 2**e with t from 256 to 511 and a remainder that is dropped. Its factor is
     round(2**17 / t) 2**(A - 17 - e), with 2**A the power of two nearest to 21.3 `width`: a row then
-    has a mean magnitude near 21.3. A factor has 10 bits at most, so its product with a 15-bit
-    number is exact.
+    has a mean magnitude near 21.3. A factor is a power of two times 512 or a number of 9 bits, so
+    its product with a 15-bit number is exact.
     """
-    target = round(torch.tensor(width * 64 / 3).log2().item())
-    t = torch.arange(256, 512, dtype=torch.float64)
-    mantissas = (2**17 / t).round()
-    exponents = torch.arange(24, dtype=torch.float64) - 8  # of sums from 1 to 2**24 - 1
-    factors = mantissas * 2.0 ** (target - 17 - exponents)[:, None]
-    return factors.reshape(-1).to(torch.float32)
+    target = round(math.log2(width * 64 / 3))
+    mantissas = (2**17 / torch.arange(256, 512, dtype=torch.float64)).round().float()
+    exponents = torch.arange(24) - 8  # of sums from 1 to 2**24 - 1
+    return (power_of_two(target - 17 - exponents)[:, None] * mantissas).reshape(-1)
+
+
+def power_of_two(exponents: Tensor) -> Tensor:
+    """Return 2**n of whole numbers from -126 to 127, exactly: pow need not be."""
+    return ((exponents.to(torch.int32) + 127) << 23).view(torch.float32)
 
 
 def powers(negative_octaves: Tensor) -> Tensor:
@@ -92,7 +97,7 @@ def powers(negative_octaves: Tensor) -> Tensor:
 
 
 class Exact:
-    """The arithmetic of coding. Works in place where it can: its arguments are overwritten."""
+    """The arithmetic of coding. `rounded` and `divided` may overwrite what they are given."""
 
     def product(self, x: Tensor, matrix: Matrix) -> Tensor:
         """See Arithmetic."""
@@ -147,30 +152,49 @@ def frequencies(logits: Tensor, shift: int, room_bits: int = 21) -> Tensor:
 
 
 @functools.cache
-def small_products_pay() -> bool:
-    """Tell whether this processor multiplies 8-bit matrices rightly, and faster than float32 ones.
+def small_products(shapes: frozenset[tuple[int, int]]) -> bool:
+    """Tell whether matrices of [out, in] shapes are better multiplied as int8 on this processor.
 
     Some have no instruction for that, and some libraries then saturate in between: so the largest
-    sums are tried. Whatever the answer, the products are the same.
+    sums are tried first. Whatever the answer, the products are the same.
     """
+    with one_thread, torch.inference_mode():
+        return small_products_are_right(shapes) and small_products_are_fast(shapes)
+
+
+def small_products_are_right(shapes: Iterable[tuple[int, int]]) -> bool:
+    """Tell whether products of int8 matrices of [out, in] shapes are those of float32."""
     if not hasattr(torch, "_int_mm"):
         return False
-    pattern = torch.arange(64 * 192).remainder(7).sub(3).sign().view(64, 192) * float(LIMIT)
-    matrices = [torch.full((256, 192), float(sign * LIMIT)) for sign in (1, -1)]
-    matrices.append(pattern[:1].expand(256, -1).contiguous())
-    fastest = [float("inf")] * 2
-    with one_thread, torch.inference_mode():
-        for weight in matrices * 4:
-            small = weight.T.to(torch.int8).contiguous()
-            found = []
-            for number, matrix in enumerate((Matrix(weight, 1.0), Matrix(weight, 1.0, small))):
-                start = time.perf_counter()
+    for n_out, n_in in shapes:
+        for n_rows in (1, 7, 64):
+            rows = torch.full((n_rows, n_in), float(LIMIT))
+            rows[:, ::3] = 0
+            for weight in (LIMIT, -LIMIT):
+                both = _both_ways(torch.full((n_out, n_in), float(weight)))
                 try:
-                    products = [Exact().product(rows, matrix) for rows in (pattern, pattern.abs())]
+                    real, small = (Exact().product(rows, matrix) for matrix in both)
                 except (RuntimeError, NotImplementedError):
                     return False
-                fastest[number] = min(fastest[number], time.perf_counter() - start)
-                found.append(torch.stack(products).float())
-            if not torch.equal(*found):
-                return False
-    return fastest[1] < fastest[0]
+                if not torch.equal(real, small.to(torch.float32)):
+                    return False
+    return True
+
+
+def small_products_are_fast(shapes: Iterable[tuple[int, int]]) -> bool:
+    """Tell whether products of int8 matrices of [out, in] shapes are faster than of float32."""
+    totals = [0.0, 0.0]
+    for n_out, n_in in shapes:
+        rows = torch.ones(32, n_in)
+        for number, matrix in enumerate(_both_ways(torch.ones(n_out, n_in))):
+            times = []
+            for _ in range(8):
+                start = time.perf_counter()
+                Exact().product(rows, matrix)
+                times.append(time.perf_counter() - start)
+            totals[number] += min(times)
+    return totals[1] < totals[0]
+
+
+def _both_ways(weight: Tensor) -> tuple[Matrix, Matrix]:
+    return Matrix(weight, 1.0), Matrix(weight, 1.0, weight.T.to(torch.int8).contiguous())

@@ -76,7 +76,7 @@ class EntropyCoder(ABC):
     ) -> list[NDArray[np.int64] | PayloadError]:
         """Return the codes of key packets, as `decode` would one by one, or the error of one.
 
-        Leaves no context for a dependent packet.
+        No dependent packet may follow.
         """
         results: list[NDArray[np.int64] | PayloadError] = []
         for payload, count in zip(payloads, n_frames, strict=True):

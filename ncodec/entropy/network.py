@@ -18,80 +18,30 @@ Shapes: B rows (streams of packets), F frames, Q codebooks, K codes, D width, H 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ncodec.entropy.arithmetic import (
-    EXACT,
     LIMIT,
     ROOT_LIMIT,
     SQUARE_SHIFT,
     STREAM_LIMIT,
-    WEIGHT_BITS,
     Arithmetic,
     Exact,
     Matrix,
     norm_scales,
+    power_of_two,
 )
-from ncodec.errors import ModelInvalid
-
-# Units, as powers of two: what a whole number n stands for is n * 2**-UNIT.
-STREAM_UNIT = 8  # residual stream
-ACTIVATION_UNIT = 4  # normalised rows, queries, keys, values
-ROOT_UNIT = 9  # hidden units before the square
-SQUARE_UNIT = 2 * ROOT_UNIT - SQUARE_SHIFT
-MASKED = -(1 << 22)  # added to the score of a key out of reach
-MAX_SHIFT = 20
-
-
-@dataclass(frozen=True, slots=True)
-class EntropyConfig:
-    """Sizes of an entropy model."""
-
-    n_codebooks: int
-    codebook_size: int
-    width: int = 192
-    n_layers: int = 4
-    n_heads: int = 6
-    window: int = 64  # frames that a layer sees, the present one among them
-    hidden: int = 576  # units of a layer's MLP
-    head_hidden: int = 160  # units of a codebook's head
-
-    @property
-    def context_frames(self) -> int:
-        """Frames before the present one that its frequencies depend on."""
-        return self.n_layers * (self.window - 1) + 1
-
-
-def layout(config: EntropyConfig) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of all tensors of a model, by name.
-
-    Matrices [..., out, in] and vectors are 8-bit; a matrix has a shift for each row, `heads.out`
-    and `vectors` have one for each codebook. The others are whole numbers of 32 bits.
-    """
-    q, k, d, r = config.n_codebooks, config.codebook_size, config.width, config.head_hidden
-    shapes: dict[str, tuple[int, ...]] = {"vectors": (q, k, d), "start": (q, d)}
-    for number in range(config.n_layers):
-        shapes |= {
-            f"layers.{number}.attend": (3 * d, d),
-            f"layers.{number}.distance": (config.n_heads, config.window),
-            f"layers.{number}.gather": (d, d),
-            f"layers.{number}.up": (config.hidden, d),
-            f"layers.{number}.down": (d, config.hidden),
-        }
-    shapes |= {"frame": (d, d), "heads.up": (q, r, d), "heads.out": (q, k, r), "heads.bias": (q, k)}
-    shifts = {f"{name}.shift": shape[:-1] for name, shape in shapes.items() if is_matrix(name)}
-    return shapes | shifts | {"heads.out.shift": (q,), "vectors.shift": (q,)}
-
-
-def is_matrix(name: str) -> bool:
-    """Tell whether a tensor multiplies activations, and so has shifts."""
-    return name not in ("vectors", "start", "heads.bias") and not name.endswith(
-        ("distance", "shift")
-    )
+from ncodec.entropy.layout import (
+    ACTIVATION_UNIT,
+    MASKED,
+    ROOT_UNIT,
+    SQUARE_UNIT,
+    STREAM_UNIT,
+    EntropyConfig,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +85,7 @@ class Network:
     layers: list[Layer]
     frame: Matrix
     heads: list[Head]
-    arithmetic: Arithmetic = field(default_factory=Exact)
+    arithmetic: Arithmetic
     scales: Tensor = field(init=False)  # of the norm
     reach: list[Tensor] = field(init=False)  # of a layer, [H, W, 2 W]: distance or MASKED
     rolled: list[Tensor] = field(init=False)  # of a layer, [W, H, 1, W]: distance, by slots
@@ -270,7 +220,7 @@ def build(
         if q is not None:
             weight, shift = weight[q], shift[q]
         own = weight.T.to(torch.int8).contiguous() if small else None
-        return Matrix(weight, 2.0 ** (unit_out - unit_in - shift), own)
+        return Matrix(weight, power_of_two(unit_out - unit_in - shift), own)
 
     layers = [
         Layer(
@@ -284,7 +234,8 @@ def build(
     ]
     return Network(
         config=config,
-        vectors=tensors["vectors"] * 2.0 ** (STREAM_UNIT - tensors["vectors.shift"])[:, None, None],
+        vectors=tensors["vectors"]
+        * power_of_two(STREAM_UNIT - tensors["vectors.shift"])[:, None, None],
         start=tensors["start"],
         layers=layers,
         frame=matrix("frame", ACTIVATION_UNIT, STREAM_UNIT),
@@ -299,58 +250,3 @@ def build(
         ],
         arithmetic=arithmetic or Exact(),
     )
-
-
-def check(config: EntropyConfig, tensors: Mapping[str, Tensor]) -> None:
-    """Raise ModelInvalid unless every sum that the model can form is exact in float32."""
-    c = config
-    _check_sizes(c)
-    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    for name in sorted(layout(c).keys() ^ shapes.keys()):
-        raise ModelInvalid(f"tensor {name}: unknown or missing")
-    for name, shape in layout(c).items():
-        tensor = tensors[name]
-        eight_bit = name == "vectors" or is_matrix(name) or name.endswith(".shift")
-        kind = torch.int8 if eight_bit else torch.int32
-        if shapes[name] != shape or tensor.dtype != kind:
-            raise ModelInvalid(
-                f"tensor {name}: {tensor.dtype} {list(shapes[name])}, expected {kind} {list(shape)}"
-            )
-        whole = tensor.to(torch.int64)
-        if name.endswith(".shift"):
-            limit = STREAM_UNIT if name == "vectors.shift" else MAX_SHIFT
-            fault = whole.min() < 0 or whole.max() > limit
-            _expect(not fault, f"{name} reaches from {whole.min()} to {whole.max()}")
-        elif eight_bit:
-            _expect(whole.abs().max() <= LIMIT, f"{name} holds {whole.min()}")
-        if is_matrix(name):
-            most = int(whole.abs().sum(-1).max()) * LIMIT
-            if name == "heads.out":
-                most += int(tensors["heads.bias"].to(torch.int64).abs().max())
-            _expect(most < EXACT, f"{name}: a sum can reach {most}")
-        if name == "start":
-            _expect(whole.abs().max() <= STREAM_LIMIT, f"{name} holds {whole.abs().max()}")
-        if name.endswith("distance"):
-            most = LIMIT**2 * (c.width // c.n_heads) + int(whole.abs().max()) - MASKED
-            _expect(most < EXACT, f"{name}: a score can reach {most}")
-
-
-def _check_sizes(c: EntropyConfig) -> None:
-    values: dict[str, Any] = {name: getattr(c, name) for name in c.__dataclass_fields__}
-    for name, value in values.items():
-        _expect(isinstance(value, int) and 1 <= value <= EXACT, f"{name} is {value!r}")
-    _expect(c.width % c.n_heads == 0, f"{c.width} units cannot be shared by {c.n_heads} heads")
-    for name, most in (("codebook_size", 4096), ("window", 256), ("n_codebooks", 128)):
-        _expect(values[name] <= most, f"{name} is {values[name]}, at most {most} is possible")
-    sums = {
-        "norm": c.width * STREAM_LIMIT,
-        "attention": (c.window * LIMIT) << WEIGHT_BITS,
-        "vectors": (c.n_codebooks * LIMIT << STREAM_UNIT) + STREAM_LIMIT,
-    }
-    for name, most in sums.items():
-        _expect(most < EXACT, f"{name}: a sum can reach {most}")
-
-
-def _expect(holds: bool | Tensor, fault: str) -> None:
-    if not holds:
-        raise ModelInvalid(f"entropy model: {fault}; sums must stay below {EXACT}")

@@ -116,11 +116,15 @@ class RangeDecoder:
 
     def finish(self) -> None:
         """Check that the symbols read so far can account for the whole payload."""
-        if self._n_bytes > _MAX_SYMBOL_BYTES * self._n_symbols + 2 * _WORD_BYTES:
-            raise PayloadError(
-                f"range-coded payload: {self._n_bytes} bytes are too many"
-                f" for {self._n_symbols} symbols"
-            )
+        check_length(self._n_bytes, self._n_symbols)
+
+
+def check_length(n_bytes: int, n_symbols: int) -> None:
+    """Raise PayloadError for more bytes than so many symbols can account for."""
+    if n_bytes > _MAX_SYMBOL_BYTES * n_symbols + 2 * _WORD_BYTES:
+        raise PayloadError(
+            f"range-coded payload: {n_bytes} bytes are too many for {n_symbols} symbols"
+        )
 
 
 def decode_each(

@@ -18,10 +18,13 @@ from torch import Tensor
 from ncodec.entropy.arithmetic import frequencies
 from ncodec.entropy.base import EntropyCoder
 from ncodec.entropy.network import Network, State
-from ncodec.entropy.rangecoder import RangeDecoder, RangeEncoder, decode_each
+from ncodec.entropy.rangecoder import RangeDecoder, RangeEncoder, check_length, decode_each
 from ncodec.entropy.twin import ROOM_BITS, Twins
-from ncodec.errors import PayloadError, UsageError
+from ncodec.errors import LimitExceeded, PayloadError, UsageError
 from ncodec.threads import one_thread
+
+MAX_FRAMES = 1 << 12
+"""Most frames in a packet, of which each is a step of the network: bounds the time for one."""
 
 MAX_ROWS = 64
 """Most rows of the network that are decoded side by side; bounds the memory for their context."""
@@ -70,6 +73,10 @@ class TransformerCoder(EntropyCoder):
     def encode(self, codes: NDArray[np.integer], *, dependent: bool = False) -> bytes:
         """Return the payload of one packet; see `EntropyCoder.encode`."""
         ordered = self._check_codes(codes).astype(np.int64)  # [F, S, Q]
+        if len(ordered) > MAX_FRAMES:
+            raise UsageError(
+                f"codes: at most {MAX_FRAMES} frames in a packet, found {len(ordered)}"
+            )
         encoder = RangeEncoder()
         with _undisturbed(self._device):
             if not dependent:
@@ -115,6 +122,11 @@ class TransformerCoder(EntropyCoder):
             hidden = hidden + F.embedding(rows[:, q], network.vectors[q])
         return table.view(*codes.shape, self.codebook_size).cpu().numpy()
 
+    def _check_n_frames(self, n_frames: int) -> int:
+        if n_frames > MAX_FRAMES:
+            raise LimitExceeded(f"packet announces {n_frames} frames; the limit is {MAX_FRAMES}")
+        return super()._check_n_frames(n_frames)
+
     def decode(
         self, payload: bytes, n_frames: int, *, dependent: bool = False
     ) -> NDArray[np.int64]:
@@ -139,6 +151,7 @@ class TransformerCoder(EntropyCoder):
         """Return the codes of key packets, side by side; see `EntropyCoder.decode_many`."""
         for count in n_frames:
             self._check_n_frames(count)
+        self._context = None
         pairs = list(zip(payloads, n_frames, strict=True))
         order = sorted(range(len(pairs)), key=lambda i: -pairs[i][1])  # the longest come first
         results: list[NDArray[np.int64] | PayloadError] = [_NO_CODES] * len(pairs)
@@ -160,6 +173,7 @@ class TransformerCoder(EntropyCoder):
         for payload, count in zip(payloads, n_frames, strict=True):
             results.append(np.zeros((self.n_streams, self.n_codebooks, count), np.int64))
             try:
+                check_length(len(payload), self.n_streams * self.n_codebooks * count)
                 decoders.append(RangeDecoder(payload))
             except PayloadError as error:
                 decoders.append(error)
@@ -167,6 +181,8 @@ class TransformerCoder(EntropyCoder):
         frame = np.zeros(shape, np.int64)  # [P, S, Q]
         for number in range(n_frames[0] if n_frames else 0):
             n_active = sum(count > number for count in n_frames)
+            if not any(isinstance(decoder, RangeDecoder) for decoder in decoders[:n_active]):
+                break
             if n_active < len(frame):
                 frame = frame[:n_active]
                 _keep(state, n_active * self.n_streams)

@@ -6,8 +6,8 @@ Shapes: B batch, Q codebooks, F frames.
 import itertools
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from tqdm import tqdm
 from ncodec.audio import AudioSource, Resampler
 from ncodec.errors import AudioError, NcodecError, UsageError
 from ncodec.models.base import Codec
-from ncodec.training.data import SUFFIXES, is_validation
+from ncodec.training.data import audio_files, is_validation
 
 PIECE_SECONDS = 10.0  # coded at once, as a packet of a file is
 SPEEDS = (1.0, 0.94, 1.065, 0.88, 1.13)
@@ -37,23 +37,16 @@ class CodedClip:
     n_frames: int
 
 
-def audio_files(folders: Sequence[Path]) -> list[tuple[Path, Path]]:
-    """Return all audio files below `folders`, each with the folder it was found in."""
-    found: list[tuple[Path, Path]] = []
-    for place in folders:
-        if place.is_file():
-            found.append((place.parent, place))
-        elif not place.is_dir():
-            raise UsageError(f"{place}: no such file or folder")
-        else:
-            paths = sorted(p for p in place.rglob("*") if p.suffix.lower() in SUFFIXES)
-            found += [(place, path) for path in paths]
-    if not found:
-        raise UsageError(f"no audio files below {', '.join(map(str, folders))}")
-    return found
+@dataclass(frozen=True, slots=True)
+class CodesSource:
+    """What a corpus of codes was made of."""
+
+    codec_sha256: str
+    data: tuple[str, ...]  # folders and files of audio
+    validation: tuple[str, ...]  # path patterns never trained on
 
 
-def code_file(codec: Codec, path: Path, speed: float) -> NDArray[np.int16]:
+def code_file(codec: Codec, path: Path, speed: float) -> NDArray[np.uint16]:
     """Return the codes [Q, F] of a file, mixed to the codec's channels, played at a speed.
 
     Other speeds start somewhat later, so that their frames lie elsewhere.
@@ -78,24 +71,22 @@ def code_file(codec: Codec, path: Path, speed: float) -> NDArray[np.int16]:
         for number, piece in enumerate(pieces):
             last = number == len(pieces) - 1
             chunk = codec.encode_chunk(piece, state, config.n_codebooks, last=last)
-            parts.append(chunk.codes[0].numpy().astype(np.uint16).view(np.int16))
+            parts.append(chunk.codes[0].numpy().astype(np.uint16))
     return np.concatenate(parts, axis=1)
 
 
-def pack_codes(
-    codec: Codec, folders: Sequence[Path], validation: Sequence[str], destination: Path
-) -> None:
-    """Code all audio below `folders` into `destination`.npy, [Q, F] int16, and .json, the index.
+def pack_codes(codec: Codec, source: CodesSource, destination: Path) -> None:
+    """Code all audio of `source` into `destination`.npy, [Q, F] uint16, and .json, the index.
 
     Files held out for validation are coded at their own speed alone. Files that cannot be read are
     skipped, and named on stderr.
     """
-    codes: list[NDArray[np.int16]] = []
+    codes: list[NDArray[np.uint16]] = []
     index: list[tuple[str, float, int, int]] = []
     start = 0
-    for folder, path in tqdm(audio_files(folders), desc="coding", disable=None):
+    for folder, path in tqdm(audio_files(map(Path, source.data)), desc="coding", disable=None):
         name = path.relative_to(folder).as_posix()
-        for speed in SPEEDS[:1] if is_validation(name, validation) else SPEEDS:
+        for speed in SPEEDS[:1] if is_validation(name, source.validation) else SPEEDS:
             try:
                 coded = code_file(codec, path, speed)
             except (NcodecError, OSError) as error:
@@ -108,26 +99,30 @@ def pack_codes(
         raise UsageError("none of the audio files could be read")
     destination.parent.mkdir(parents=True, exist_ok=True)
     np.save(destination.with_suffix(".npy"), np.concatenate(codes, axis=1))
-    destination.with_suffix(".json").write_text(json.dumps(index))
+    destination.with_suffix(".json").write_text(json.dumps({**asdict(source), "clips": index}))
 
 
 class CodesCorpus:
     """A packed corpus of codes, mapped from disk, split into training and validation clips."""
 
-    def __init__(self, packed: Path, validation: Sequence[str]) -> None:
+    def __init__(self, packed: Path, source: CodesSource) -> None:
+        """Open a corpus. Raises UsageError if it is not one of `source`."""
         self.codes = np.load(packed.with_suffix(".npy"), mmap_mode="r")
-        clips = [CodedClip(*row) for row in json.loads(packed.with_suffix(".json").read_text())]
-        self.training = [clip for clip in clips if not is_validation(clip.path, validation)]
-        self.validation = [
-            clip for clip in clips if is_validation(clip.path, validation) and clip.speed == 1.0
-        ]
+        index = json.loads(packed.with_suffix(".json").read_text())
+        clips = [CodedClip(*row) for row in index.pop("clips")]
+        for name, value in asdict(source).items():
+            if index[name] != list(value) and index[name] != value:
+                raise UsageError(f"{packed}.json: {name} was {index[name]}, now it is {value}")
+        held_out = source.validation
+        self.training = [clip for clip in clips if not is_validation(clip.path, held_out)]
+        self.validation = [clip for clip in clips if is_validation(clip.path, held_out)]
         if not self.training:
             raise AudioError(f"{packed}: no clip is left to train on")
 
     def read(self, clip: CodedClip) -> Tensor:
         """Return the codes [Q, F] of a whole clip."""
         part = self.codes[:, clip.start : clip.start + clip.n_frames]
-        return torch.from_numpy(part.view(np.uint16).astype(np.int64))
+        return torch.from_numpy(part.astype(np.int64))
 
     def batches(
         self, batch_size: int, n_frames: int, seed: int, first: int = 0
@@ -147,4 +142,4 @@ class CodesCorpus:
                 place = int(rng.integers(0, max(1, clip.n_frames - n_frames + 1)))
                 frames = clip.start + (place + np.arange(n_frames)) % clip.n_frames
                 crops.append(self.codes[:, frames])
-            yield torch.from_numpy(np.stack(crops).view(np.uint16).astype(np.int64))
+            yield torch.from_numpy(np.stack(crops).astype(np.int64))

@@ -7,7 +7,7 @@ import fnmatch
 import itertools
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +41,23 @@ def is_validation(path: str, patterns: Sequence[str]) -> bool:
     return any(fnmatch.fnmatch(path, pattern) for pattern in patterns)
 
 
+def audio_files(places: Iterable[Path]) -> list[tuple[Path, Path]]:
+    """Return all audio files below folders, each with the folder it was found in."""
+    places = list(places)
+    found: list[tuple[Path, Path]] = []
+    for place in places:
+        if place.is_file():
+            found.append((place.parent, place))
+        elif not place.is_dir():
+            raise UsageError(f"{place}: no such file or folder")
+        else:
+            paths = sorted(p for p in place.rglob("*") if p.suffix.lower() in SUFFIXES)
+            found += [(place, path) for path in paths]
+    if not found:
+        raise UsageError(f"no audio files below {', '.join(map(str, places))}")
+    return found
+
+
 def pack(folders: Sequence[Path], sample_rate_hz: int, destination: Path) -> None:
     """Decode, downmix and resample all audio below `folders` into `destination`.npy and .json.
 
@@ -50,18 +67,10 @@ def pack(folders: Sequence[Path], sample_rate_hz: int, destination: Path) -> Non
     import soundfile
     import soxr
 
-    files = [
-        (folder, path)
-        for folder in folders
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in SUFFIXES
-    ]
-    if not files:
-        raise UsageError(f"no audio files below {', '.join(map(str, folders))}")
     pieces: list[np.ndarray] = []
     index: list[tuple[str, int, int]] = []
     start = 0
-    for folder, path in tqdm(files, desc="packing", disable=None):
+    for folder, path in tqdm(audio_files(folders), desc="packing", disable=None):
         try:
             wav, rate = soundfile.read(path, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:

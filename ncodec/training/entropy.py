@@ -26,16 +26,16 @@ from ncodec.entropy.arithmetic import (
     WEIGHT_BITS,
     Matrix,
 )
-from ncodec.entropy.network import (
+from ncodec.entropy.layout import (
     MAX_SHIFT,
     SQUARE_UNIT,
     STREAM_UNIT,
     EntropyConfig,
-    Network,
-    build,
     is_matrix,
     layout,
+    tensor_type,
 )
+from ncodec.entropy.network import Network, build
 
 BIAS_LIMIT = 1 << 21
 ROWS_AT_ONCE = 256  # of logits: they stay in the cache from their product to their gradient
@@ -214,11 +214,7 @@ class EntropyTrainer(nn.Module):
     @torch.no_grad()
     def integers(self) -> dict[str, Tensor]:
         """Return all tensors as a model file holds them."""
-        found = {}
-        for name, tensor in self.whole().items():
-            eight_bit = name == "vectors" or is_matrix(name) or name.endswith(".shift")
-            found[name] = tensor.cpu().to(torch.int8 if eight_bit else torch.int32)
-        return found
+        return {name: t.cpu().to(tensor_type(name)) for name, t in self.whole().items()}
 
     def network(self, *, exact: bool = True) -> Network:
         """Return the network of the parameters as they are now."""

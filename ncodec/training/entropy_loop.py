@@ -3,9 +3,7 @@
 Shapes: B rows, Q codebooks, F frames, K codes.
 """
 
-import csv
 import math
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,11 +15,14 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ncodec.entropy.network import EntropyConfig
+from ncodec.entropy.layout import EntropyConfig, check_sizes
+from ncodec.entropy.network import build
+from ncodec.entropy.transformer import TransformerCoder
 from ncodec.entropy_models import save_network
 from ncodec.models.base import Codec
-from ncodec.training.codes import CodesCorpus, pack_codes
+from ncodec.training.codes import CodesCorpus, CodesSource, pack_codes
 from ncodec.training.entropy import EntropyTrainer
+from ncodec.training.folder import load_checkpoint, log, save_checkpoint
 from ncodec.training.loop import rate_factor
 from ncodec.weights import ModelFile, load_codec
 
@@ -56,6 +57,7 @@ class EntropyRun:
         self.device = torch.device(device)
         sizes = codec.config
         self.config = config or EntropyConfig(sizes.n_codebooks, sizes.codebook_size)
+        check_sizes(self.config)  # before hours are spent on them
         # The n_q that files come with, and now and then any other.
         usual = [sizes.n_q_for(kbps) for kbps in sizes.bandwidths_kbps]
         self.odds = np.full(sizes.n_codebooks, 0.1 / sizes.n_codebooks)
@@ -86,14 +88,12 @@ class EntropyRun:
         }
 
     def save(self) -> None:
-        """Write the checkpoint beside, then rename: a killed run keeps the one before."""
-        beside = self.folder / ".checkpoint.tmp"
-        torch.save(self.state(), beside)
-        os.replace(beside, self.folder / "checkpoint.pt")  # noqa: PTH105
+        """Write the checkpoint."""
+        save_checkpoint(self.folder, self.state())
 
     def load(self) -> None:
         """Go on from the checkpoint in the run's folder."""
-        state = torch.load(self.folder / "checkpoint.pt", map_location="cpu", weights_only=True)
+        state = load_checkpoint(self.folder)
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.seconds = state["step"], state["seconds"]
@@ -141,34 +141,45 @@ class EntropyRun:
     def _log(self, means: dict[str, Any]) -> None:
         row = {"step": self.step, "seconds": round(self.seconds, 1)}
         row |= {name: round(float(value), 4) for name, value in means.items()}
-        with (self.folder / "log.csv").open("a", newline="") as stream:
-            writer = csv.DictWriter(stream, list(row))
-            if stream.tell() == 0:
-                writer.writeheader()
-            writer.writerow(row)
+        log(self.folder, row)
 
     def facts(self) -> dict[str, Any]:
-        """Return what the model file says of its training."""
-        exact = {n_q: self.validate(n_q, exact=True) for n_q in self.usual}
-        real = {n_q: self.validate(n_q, exact=False) for n_q in self.usual}
-        return {
+        """Return what the model file says of its training.
+
+        With validation clips, that is what it costs too: bits of payload per code, and the code
+        length of the same weights with nothing rounded.
+        """
+        found: dict[str, Any] = {
             "steps": self.step,
             "hours": round(self.seconds / 3600, 2),
             "device": self.device.type,
-            "bits_per_code": {n_q: round(bits, 4) for n_q, bits in exact.items()},
-            "bits_per_code_unrounded": {n_q: round(bits, 4) for n_q, bits in real.items()},
         }
+        clips = self.corpus.validation[:: max(1, len(self.corpus.validation) // 60)]
+        if clips:
+            codes = [self.corpus.read(clip)[:, :VALIDATION_FRAMES] for clip in clips]
+            for name, cost in (("", self._spent), ("_unrounded", self._unrounded)):
+                found[f"bits_per_code{name}"] = {
+                    n_q: round(cost(codes, n_q) / (n_q * sum(c.shape[1] for c in codes)), 4)
+                    for n_q in self.usual
+                }
+        return found
+
+    def _spent(self, clips: Sequence[Tensor], n_q: int) -> int:
+        """Return the bits that coding [Q, F] codes takes, each as a key packet."""
+        tensors = self.model.integers()
+        network = build(self.config, {name: tensor.float() for name, tensor in tensors.items()})
+        coder = TransformerCoder(
+            n_streams=1, n_codebooks=n_q, codebook_size=self.config.codebook_size, network=network
+        )
+        return sum(8 * len(coder.encode(codes[None, :n_q].numpy())) for codes in clips)
 
     @torch.no_grad()
-    def validate(self, n_q: int, *, exact: bool, limit: int = 60) -> float:
-        """Return the bits per code of the validation clips, each coded from a start of its own."""
-        bits = n_codes = 0.0
-        clips = self.corpus.validation
-        for clip in clips[:: max(1, len(clips) // limit)]:
-            codes = self.corpus.read(clip)[None, :, :VALIDATION_FRAMES].to(self.device)
-            bits += float(self.model.bits(codes, n_q, exact=exact).sum())
-            n_codes += n_q * codes.shape[-1]
-        return bits / max(1.0, n_codes)
+    def _unrounded(self, clips: Sequence[Tensor], n_q: int) -> float:
+        """Return the code length of [Q, F] codes with nothing rounded, in bits."""
+        return sum(
+            float(self.model.bits(codes[None].to(self.device), n_q, exact=False).sum())
+            for codes in clips
+        )
 
 
 def train_entropy(
@@ -182,14 +193,17 @@ def train_entropy(
     sizes       of the network; by default those of EntropyConfig
     validation  path patterns, never trained on
 
-    Returns whether it came to its last step. The folder then holds the model file, named after the
-    codec, with what it costs on the validation clips: as it is, and in floating point.
+    Returns whether it came to its last step. Raises UsageError if the codes in the folder are those
+    of another codec, other data or another choice of validation. The folder then holds the model
+    file, named after the codec, with what it costs on the validation clips: as it is, and in
+    floating point.
     """
     folder.mkdir(parents=True, exist_ok=True)
     codec, packed = load_codec(codec_file), folder / "codes"
+    source = CodesSource(codec_file.sha256, tuple(map(str, data)), tuple(validation))
     if not packed.with_suffix(".json").exists():
-        pack_codes(codec, data, validation, packed)
-    corpus = CodesCorpus(packed, validation)
+        pack_codes(codec, source, packed)
+    corpus = CodesCorpus(packed, source)
     run = EntropyRun(codec, corpus, settings, folder, sizes, device)
     if resume and (folder / "checkpoint.pt").exists():
         run.load()

@@ -4,9 +4,7 @@ Shapes: B batch, T samples, F frames, D latent.
 """
 
 import copy
-import csv
 import math
-import os
 import random
 import time
 from dataclasses import asdict
@@ -22,6 +20,7 @@ from tqdm import tqdm
 from ncodec.errors import UsageError
 from ncodec.training.config import TrainConfig
 from ncodec.training.data import Crops, PackedCorpus, pack
+from ncodec.training.folder import load_checkpoint, log, save_checkpoint
 from ncodec.training.losses import reconstruction
 from ncodec.training.parallel import Workers
 from ncodec.training.quantiser import TrainedQuantiser
@@ -89,16 +88,13 @@ class Run:
         }
 
     def save(self) -> None:
-        """Write the checkpoint beside, then rename: a killed run keeps the one before."""
-        if not self.workers.is_first:
-            return
-        beside = self.folder / ".checkpoint.tmp"
-        torch.save(self.state(), beside)
-        os.replace(beside, self.folder / "checkpoint.pt")  # noqa: PTH105
+        """Write the checkpoint."""
+        if self.workers.is_first:
+            save_checkpoint(self.folder, self.state())
 
     def load(self) -> None:
         """Go on from the checkpoint in the run's folder."""
-        state = torch.load(self.folder / "checkpoint.pt", map_location="cpu", weights_only=True)
+        state = load_checkpoint(self.folder)
         self.model.load_state_dict(state["model"])
         self.quantiser.load_state_dict(state["quantiser"])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -204,12 +200,7 @@ class Run:
             return
         row = {"step": self.step, "seconds": round(self.seconds, 1)}
         row |= {name: float(np.format_float_positional(v, 5)) for name, v in means.items()}
-        path = self.folder / "log.csv"
-        with path.open("a", newline="") as stream:
-            writer = csv.DictWriter(stream, list(row))
-            if stream.tell() == 0:
-                writer.writeheader()
-            writer.writerow(row)
+        log(self.folder, row)
 
     def export(self) -> None:
         """Write the averaged weights as a model file."""

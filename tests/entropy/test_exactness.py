@@ -14,8 +14,19 @@ from random_network import TINY, random_network, random_tensors
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from ncodec.entropy.arithmetic import EXACT, Exact, frequencies, norm_scales, small_products_pay
-from ncodec.entropy.network import EntropyConfig, Network, State, build, check
+from ncodec.entropy.arithmetic import (
+    EXACT,
+    LIMIT,
+    STREAM_LIMIT,
+    WEIGHT_BITS,
+    Exact,
+    frequencies,
+    norm_scales,
+    small_products,
+    small_products_are_right,
+)
+from ncodec.entropy.layout import LARGEST, STREAM_UNIT, EntropyConfig, check
+from ncodec.entropy.network import Network, State, build
 from ncodec.errors import ModelInvalid
 
 # Large enough that libraries cut the products up, for threads and in blocks.
@@ -184,29 +195,25 @@ def test_settings_do_not_matter(name: str, wild: bool) -> None:
     check_all()
 
 
-@pytest.fixture
-def probe() -> Iterator[Callable[[], bool]]:
-    """Ask anew whether 8-bit products pay."""
-    small_products_pay.cache_clear()
-    yield small_products_pay
-    small_products_pay.cache_clear()
+SHAPES = frozenset({(96, 128), (256, 96)})
 
 
 @pytest.mark.parametrize("wild", [False, True], ids=["tame", "wild"])
-def test_8_bit_products_are_the_same(wild: bool, probe: Callable[[], bool]) -> None:
-    """On a processor without them they are not used, and then this compares like with like."""
+def test_8_bit_products_are_the_same(wild: bool) -> None:
+    """On a processor that has them; elsewhere they are not used, and like is compared with like."""
     tensors = {n: t.float() for n, t in random_tensors(MIDDLE, 6, wild=wild).items()}
     codes = random_codes(6, MIDDLE, 7, 40)
-    small = build(MIDDLE, tensors, small=probe())
+    small = build(MIDDLE, tensors, small=small_products_are_right(SHAPES))
     expected = whole(build(MIDDLE, tensors), codes, 3)
     assert torch.equal(whole(small, codes, 3), expected)
     assert torch.equal(stepwise(small, codes, 3), expected)
 
 
 def saturated(a: Tensor, b: Tensor) -> Tensor:
-    """Multiply as processors do that add pairs of products in 16 bits."""
-    pairs = (a.int()[:, :, None] * b.int()).unflatten(1, (-1, 2)).sum(2)
-    return pairs.clamp(-(1 << 15), (1 << 15) - 1).sum(1, dtype=torch.int32)
+    """Multiply as processors do that add pairs of products, of unsigned numbers, in 16 bits."""
+    pairs = ((a.int() + 128)[:, :, None] * b.int()).unflatten(1, (-1, 2)).sum(2)
+    sums = pairs.clamp(-(1 << 15), (1 << 15) - 1).sum(1) - 128 * b.int().sum(0)
+    return sums.to(torch.int32)
 
 
 def slow(a: Tensor, b: Tensor) -> Tensor:
@@ -221,11 +228,11 @@ def unsupported(a: Tensor, b: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("product", [saturated, slow, unsupported])
 def test_8_bit_products_must_be_right_and_fast(
-    product: Callable[[Tensor, Tensor], Tensor], probe: Callable[[], bool],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    monkeypatch.setattr(torch, "_int_mm", product)
-    assert not probe()
+    product: Callable[[Tensor, Tensor], Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "_int_mm", product, raising=False)
+    assert small_products_are_right(SHAPES) == (product is slow)
+    assert not small_products.__wrapped__(SHAPES)
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -285,6 +292,7 @@ def test_frequencies_are_positive_and_have_room(
     generator = torch.Generator().manual_seed(seed)
     logits = torch.randint(-spread, spread + 1, (5, size), generator=generator).float()
     rows = frequencies(logits.clone(), shift).long()
+    assert torch.equal(rows, frequencies(logits.to(torch.int32), shift))
     assert rows.min() >= 1
     assert rows.sum(1).min() >= 1 << 19
     assert rows.sum(1).max() <= 1 << 21
@@ -293,6 +301,16 @@ def test_frequencies_are_positive_and_have_room(
     found = rows / rows.sum(1, keepdim=True)
     cost = (ideal * (ideal / found).log2().nan_to_num(0, 0, 0)).sum(1)
     assert cost.max() < 0.03  # bits per code: what the floor and straight lines cost
+
+
+def test_the_largest_sizes_keep_their_sums_exact() -> None:
+    """The other sums depend on the weights; `check` looks at those."""
+    assert LARGEST["width"] * STREAM_LIMIT < EXACT  # magnitudes, for the norm
+    assert (LARGEST["window"] * LIMIT) << WEIGHT_BITS < EXACT  # weighted values
+    assert (LARGEST["n_codebooks"] * LIMIT << STREAM_UNIT) + STREAM_LIMIT < EXACT  # vectors
+    # A quotient of such sums, in float32, is on the right side of every half: 1 / (2 den) is more
+    # than half a unit in the last place of numbers up to 127.
+    assert 1 / (2 * (LARGEST["window"] << WEIGHT_BITS)) > 2.0**-18
 
 
 def test_norm_brings_rows_to_one_level() -> None:
@@ -328,10 +346,10 @@ def floating(name: str) -> Callable[[dict[str, Tensor]], None]:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (with_first("heads.bias", EXACT), "heads.out: a sum can reach"),
-        (with_first("layers.1.distance", EXACT), "layers.1.distance: a score can reach"),
-        (with_first("layers.0.up", -128), "layers.0.up holds -128"),
-        (with_first("vectors", -128), "vectors holds -128"),
+        (with_first("heads.bias", EXACT // 2), "heads.out: a sum can reach"),
+        (with_first("layers.1.distance", -(1 << 22)), "layers.1.distance holds 4194304, at most"),
+        (with_first("layers.0.up", -128), "layers.0.up holds 128, at most 127"),
+        (with_first("vectors", -128), "vectors holds 128"),
         (with_first("start", 40000), "start holds 40000"),
         (with_first("vectors.shift", 9), "vectors.shift reaches from . to 9"),
         (with_first("heads.up.shift", 21), "heads.up.shift reaches from"),
@@ -350,10 +368,13 @@ def test_a_broken_bound_is_an_error(change: Callable[[dict[str, Tensor]], None],
 @pytest.mark.parametrize(
     ("sizes", "said"),
     [
-        ({"width": 600}, "norm: a sum can reach"),
+        ({"width": 600}, "width is 600, expected 1 to 512"),
+        ({"width": 258, "n_heads": 1}, "258 units a head leave no room"),
         ({"hidden": 2000}, "layers.0.down: a sum can reach"),
         ({"window": 257}, "window is 257"),
-        ({"n_heads": 5}, "cannot be shared by 5 heads"),
+        ({"n_heads": 5}, "24 units cannot be shared by 5 heads$"),
+        ({"n_layers": 1 << 24}, "n_layers is 16777216, expected 1 to 64"),
+        ({"codebook_size": 1}, "codebook_size is 1"),
         ({"n_layers": 0}, "n_layers is 0"),
         ({"width": "24"}, "width is '24'"),
     ],

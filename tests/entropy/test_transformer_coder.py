@@ -15,6 +15,7 @@ from ncodec.entropy.network import Network, build
 from ncodec.entropy.transformer import MAX_ROWS, TransformerCoder
 from ncodec.errors import LimitExceeded, PayloadError, UsageError
 
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 GOLDEN = Path(__file__).parents[1] / "golden" / "transformer"
 
 
@@ -167,6 +168,46 @@ def test_serves_fewer_codebooks_than_its_own_but_not_more() -> None:
     network = random_network(TINY, 1)
     with pytest.raises(UsageError, match="4 codebooks of 32 codes"):
         TransformerCoder(n_streams=1, n_codebooks=4, codebook_size=32, network=network)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_what_one_device_encodes_every_device_decodes(device: str) -> None:
+    packets = [random_codes(number, 2, 4, 30) for number in range(3)]
+    there, here = on_device(device), on_device("cpu")
+    for one, other in ((there, here), (here, there)):
+        payloads = [open_coder(2, 4, one).encode(codes) for codes in packets]
+        decoded = open_coder(2, 4, other).decode_many(payloads, [30] * 3)
+        assert all(np.array_equal(a, b) for a, b in zip(decoded, packets, strict=True))
+        assert np.array_equal(open_coder(2, 4, other).decode(payloads[0], 30), packets[0])
+
+
+def on_device(device: str) -> Network:
+    tensors = random_tensors(TINY, 5)
+    return build(TINY, {name: tensor.float().to(device) for name, tensor in tensors.items()})
+
+
+def test_a_hopeless_payload_is_refused_before_the_network_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Network, "advance", lambda *_: pytest.fail("ran"))
+    with pytest.raises(PayloadError, match="last byte is zero"):
+        open_coder().decode(b"\0", 100)
+    with pytest.raises(PayloadError, match="700 bytes are too many for 200 symbols"):
+        open_coder().decode(bytes(700 * [1]), 50)
+    with pytest.raises(LimitExceeded, match="4097 frames; the limit is 4096"):
+        open_coder().decode(b"", 4097)
+    with pytest.raises(UsageError, match="at most 4096 frames in a packet, found 4097"):
+        open_coder().encode(np.zeros((1, 4, 4097), int))
+
+
+def test_no_context_is_left_of_packets_side_by_side() -> None:
+    codes = random_codes(5, 1, 4, 6)
+    payload = open_coder().encode(codes)
+    decoder = open_coder()
+    decoder.decode(payload, 6)
+    decoder.decode_many([payload, payload], [6, 6])
+    with pytest.raises(PayloadError, match="was not decoded"):
+        decoder.decode(payload, 6, dependent=True)
 
 
 def test_limits_come_before_memory() -> None:

@@ -64,7 +64,7 @@ def test_validation_is_never_drawn(packed: Path) -> None:
 
 
 def test_errors(tmp_path: Path, packed: Path) -> None:
-    with pytest.raises(UsageError, match="no audio"):
+    with pytest.raises(UsageError, match="no such file or folder"):
         pack([tmp_path / "nothing"], 8000, tmp_path / "x")
     with pytest.raises(AudioError, match="no clip"):
         PackedCorpus(packed, ["*"])

@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,13 @@ import torch
 from ncodec import audio
 from ncodec.codec import encode
 from ncodec.codes import iterate_codes
-from ncodec.entropy.network import EntropyConfig, build, check
+from ncodec.entropy.layout import EntropyConfig, check
+from ncodec.entropy.network import build
 from ncodec.entropy.transformer import TransformerCoder
 from ncodec.entropy_models import describe, find_for, load_network
-from ncodec.errors import UsageError
+from ncodec.errors import ModelInvalid, UsageError
 from ncodec.formats.ncx import Reader
-from ncodec.training.codes import SPEEDS, CodesCorpus, code_file, pack_codes
+from ncodec.training.codes import SPEEDS, CodesCorpus, CodesSource, code_file, pack_codes
 from ncodec.training.entropy import EntropyTrainer
 from ncodec.training.entropy_loop import EntropyRun, EntropySettings, train_entropy
 from ncodec.weights import ModelFile, find, load_codec
@@ -51,13 +53,17 @@ def test_codes_are_those_of_a_file(codec: ModelFile, corpus: Path) -> None:
     packed.write_bytes(blob)
     with packed.open("rb") as stream:
         (expected,) = iterate_codes(Reader(stream))
-    assert np.array_equal(path_codes.view(np.uint16), expected[0])
+    assert np.array_equal(path_codes, expected[0])
+
+
+def packed_codes(codec: ModelFile, *data: Path, validation: tuple[str, ...] = ()) -> CodesCorpus:
+    source = CodesSource(codec.sha256, tuple(map(str, data)), validation)
+    pack_codes(load_codec(codec), source, data[0].parent / "codes")
+    return CodesCorpus(data[0].parent / "codes", source)
 
 
 def test_a_corpus_has_every_clip_at_every_speed(codec: ModelFile, corpus: Path) -> None:
-    packed = corpus.parent / "codes"
-    pack_codes(load_codec(codec), [corpus], ["held/*"], packed)
-    found = CodesCorpus(packed, ["held/*"])
+    found = packed_codes(codec, corpus, validation=("held/*",))
     assert sorted({clip.speed for clip in found.training}) == sorted(SPEEDS)
     assert len(found.training) == 6 * len(SPEEDS)  # the broken file is left out
     assert [clip.path for clip in found.validation] == ["held/0.wav", "held/1.wav", "held/2.wav"]
@@ -68,9 +74,7 @@ def test_a_corpus_has_every_clip_at_every_speed(codec: ModelFile, corpus: Path) 
 
 
 def test_batches_follow_from_their_number(codec: ModelFile, corpus: Path) -> None:
-    packed = corpus.parent / "codes"
-    pack_codes(load_codec(codec), [corpus / "tones"], [], packed)
-    found = CodesCorpus(packed, [])
+    found = packed_codes(codec, corpus / "tones")
     first = list(itertools.islice(found.batches(3, 500, seed=1), 4))  # longer than any clip
     again = list(itertools.islice(found.batches(3, 500, seed=1, first=2), 2))
     assert torch.equal(first[2], again[0])
@@ -81,12 +85,12 @@ def test_batches_follow_from_their_number(codec: ModelFile, corpus: Path) -> Non
 
 def test_no_audio_is_an_error(codec: ModelFile, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no audio files below"):
-        pack_codes(load_codec(codec), [tmp_path], [], tmp_path / "codes")
+        packed_codes(codec, tmp_path)
     with pytest.raises(UsageError, match="nowhere: no such file or folder"):
-        pack_codes(load_codec(codec), [tmp_path / "nowhere"], [], tmp_path / "codes")
+        packed_codes(codec, tmp_path / "nowhere")
     (tmp_path / "broken.wav").write_bytes(b"RIFF")
     with pytest.raises(UsageError, match="none of the audio files could be read"):
-        pack_codes(load_codec(codec), [tmp_path], [], tmp_path / "codes")
+        packed_codes(codec, tmp_path)
 
 
 def run(codec: ModelFile, corpus: Path, folder: Path, **changes: object) -> bool:
@@ -110,7 +114,7 @@ def test_training_lowers_the_cost_and_ships_a_model(
     assert 0 < bits < 4
     assert model.facts["bits_per_code_unrounded"]["4"] == pytest.approx(bits, rel=0.1)
     network = load_network(model)
-    codes = CodesCorpus(tmp_path / "codes", ["held/*"])
+    codes = CodesCorpus(tmp_path / "codes", CodesSource(codec.sha256, (str(corpus),), ("held/*",)))
     spent = n_codes = 0
     for clip in codes.validation:
         part = codes.read(clip)[None].numpy()
@@ -119,8 +123,36 @@ def test_training_lowers_the_cost_and_ships_a_model(
         assert np.array_equal(coder.decode(payload, part.shape[-1]), part)
         spent += 8 * len(payload)
         n_codes += part.size
-    assert spent / n_codes == pytest.approx(bits, rel=0.03)  # what was trained is what codes
+    assert round(spent / n_codes, 4) == bits  # what the facts say is what coding takes
     assert find_for(codec) is None  # until it is put where models are
+
+
+def test_a_folder_keeps_to_its_codec_data_and_validation(
+    codec: ModelFile, corpus: Path, tmp_path: Path
+) -> None:
+    run(codec, corpus, tmp_path, time_limit_s=0.0)
+    with pytest.raises(UsageError, match="codec_sha256 was"):
+        run(find("modelled"), corpus, tmp_path, resume=True)
+    with pytest.raises(UsageError, match="data was"):
+        run(codec, corpus / "tones", tmp_path, resume=True)
+    with pytest.raises(UsageError, match="validation was"):
+        train_entropy(codec, [corpus], tmp_path, SETTINGS, sizes=SIZES, resume=True)
+
+
+def test_without_validation_nothing_is_said_of_the_cost(
+    codec: ModelFile, corpus: Path, tmp_path: Path
+) -> None:
+    train_entropy(codec, [corpus / "tones"], tmp_path, SETTINGS, sizes=SIZES, time_limit_s=0.0)
+    facts = describe(tmp_path / "tiny.safetensors").facts
+    assert facts["steps"] == 0
+    assert not any(name.startswith("bits_per_code") for name in facts)
+
+
+def test_sizes_are_refused_before_hours_are_spent(
+    codec: ModelFile, corpus: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ModelInvalid, match="window is 999"):
+        train_entropy(codec, [corpus], tmp_path, SETTINGS, sizes=replace(SIZES, window=999))
 
 
 def test_resumes_exactly(codec: ModelFile, corpus: Path, tmp_path: Path) -> None:

@@ -1,0 +1,30 @@
+"""What a training run leaves in its folder: a checkpoint and a log."""
+
+import csv
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
+    """Write the checkpoint beside, then rename: a killed run keeps the one before."""
+    beside = folder / ".checkpoint.tmp"
+    torch.save(state, beside)
+    os.replace(beside, folder / "checkpoint.pt")  # noqa: PTH105
+
+
+def load_checkpoint(folder: Path) -> dict[str, Any]:
+    """Return what `save_checkpoint` wrote."""
+    return torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)
+
+
+def log(folder: Path, row: Mapping[str, object]) -> None:
+    """Append a row to log.csv, which starts with the names of the first row."""
+    with (folder / "log.csv").open("a", newline="") as stream:
+        writer = csv.DictWriter(stream, list(row))
+        if stream.tell() == 0:
+            writer.writeheader()
+        writer.writerow(row)
