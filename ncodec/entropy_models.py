@@ -170,8 +170,8 @@ def choose_entropy(model: ModelFile, name: str | None, n_q: int = 1) -> Entropy:
         return Entropy("transformer", entropy_model)
     if name is None:
         return Entropy("adaptive")
-    several = f" that has {n_q} codebooks" if n_q > 1 else ""
     raise ModelMissing(
-        f"entropy coder 'transformer': no entropy model for weights {model.fingerprint.hex()} of "
-        f"model {model.model_id!r} is installed{several}; `ncodec train-entropy` makes one"
+        f"entropy coder 'transformer': no entropy model for {n_q} codebooks of weights "
+        f"{model.fingerprint.hex()} of model {model.model_id!r} is installed; "
+        "`ncodec train-entropy` makes one"
     )

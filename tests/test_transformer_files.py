@@ -75,7 +75,9 @@ def test_it_is_the_default_where_there_is_a_model() -> None:
 
 def test_a_coder_can_be_asked_for() -> None:
     assert choose_entropy(find("modelled"), "packed").name == "packed"
-    with pytest.raises(ModelMissing, match="no entropy model for weights .* of model 'tiny'"):
+    with pytest.raises(
+        ModelMissing, match="no entropy model for 1 codebooks of weights .* of model 'tiny'"
+    ):
         choose_entropy(find("tiny"), "transformer")
     with pytest.raises(UsageError, match="'zip' is unknown; expected one of packed, adaptive"):
         choose_entropy(find("tiny"), "zip")
@@ -83,7 +85,7 @@ def test_a_coder_can_be_asked_for() -> None:
 
 @pytest.mark.parametrize("n_channels", [1, 2, 3])
 @pytest.mark.parametrize("n_q", [1, 4])
-@pytest.mark.parametrize("seconds", [0, 0.001, 3, 35])
+@pytest.mark.parametrize("seconds", [0, 0.001, 3, 25])
 def test_codes_are_those_of_plain_packing(n_channels: int, n_q: int, seconds: float) -> None:
     ours = encoded(n_channels, seconds, n_q=n_q)
     plain = encoded(n_channels, seconds, n_q=n_q, entropy="packed")
@@ -136,7 +138,7 @@ def test_a_model_of_too_few_codebooks_is_not_used(models: Path) -> None:
     save_network(path, "modelled", find("modelled"), config, random_tensors(config, 3), {})
     assert choose_entropy(find("modelled"), None, 2).name == "transformer"
     assert choose_entropy(find("modelled"), None, 3).name == "adaptive"
-    with pytest.raises(ModelMissing, match="is installed that has 3 codebooks"):
+    with pytest.raises(ModelMissing, match="no entropy model for 3 codebooks"):
         choose_entropy(find("modelled"), "transformer", 3)
     assert Reader(io.BytesIO(encoded(seconds=1, n_q=4))).header.entropy == 1
 
@@ -152,10 +154,10 @@ def test_other_weights_of_the_codec_are_no_match(models: Path) -> None:
 
 @pytest.mark.parametrize("n_channels", [1, 2])
 def test_a_damaged_packet_is_lost_alone(n_channels: int) -> None:
-    blob = encoded(n_channels)
+    blob = encoded(n_channels, 25, n_q=2)
     whole = codes_of(blob)
     packets = list(Reader(io.BytesIO(blob)))
-    assert len(packets) == 4
+    assert len(packets) == 3
     for packet in packets:
         middle = packet.offset + packet.n_bytes // 2
         damaged = blob[:middle] + bytes([blob[middle] ^ 0x10]) + blob[middle + 1 :]
@@ -163,7 +165,7 @@ def test_a_damaged_packet_is_lost_alone(n_channels: int) -> None:
             codes_of(damaged)
         reader = Reader(io.BytesIO(damaged), "song.ncx", on_damage=lambda damage: None)
         left = {found.number: codes for found, codes in decode_tolerantly(reader)}
-        assert left.keys() == set(range(4)) - {packet.number}
+        assert left.keys() == set(range(3)) - {packet.number}
         for number, codes in left.items():
             assert np.array_equal(codes, whole[number])
         facts = inspect(io.BytesIO(damaged), "song.ncx", decode=True)

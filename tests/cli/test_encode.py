@@ -268,8 +268,8 @@ def test_a_missing_entropy_model_is_named(encode: Run, cache: Path) -> None:
     tiny = hashlib.sha256((cache / "models" / "tiny.safetensors").read_bytes()).hexdigest()[:8]
     assert (ran.code, ran.err) == (
         1,
-        f"ncodec: error: entropy coder 'transformer': no entropy model for weights {tiny} of model "
-        "'tiny' is installed; `ncodec train-entropy` makes one\n",
+        "ncodec: error: entropy coder 'transformer': no entropy model for 4 codebooks of weights "
+        f"{tiny} of model 'tiny' is installed; `ncodec train-entropy` makes one\n",
     )
     assert not list(Path().glob("*.ncx"))
 
