@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--model", default="spectral")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--bandwidths", default="1.5,3,6,12")
-    parser.add_argument("--entropy", default="packed,adaptive")
+    parser.add_argument("--entropy", default="packed,adaptive,transformer")
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
     torch.set_num_threads(1)
