@@ -31,7 +31,6 @@ SCORE_BITS = 10  # attention scores have a unit of 2**-10 octaves
 WEIGHT_BITS = 8  # attention weights go up to 2**8
 OCTAVES = 24  # below the largest, from where on a weight is as good as none
 ONE = 127 << 23  # the bits of 1.0
-MIN_SUM_BITS = 127 << 8  # the leading 17 bits of 1.0, sign and exponent and 8 of the fraction
 LEADING = 15  # low bits of a float32 that are dropped to find its place in a table
 
 
@@ -69,7 +68,7 @@ class Arithmetic(Protocol):
 
 
 def norm_scales(width: int) -> Tensor:
-    """Return the factor for every sum of magnitudes, by the sum's leading bits.
+    """Return the factor for every sum of magnitudes, by the leading 17 bits of its float32.
 
     A sum has the form t 2**e with t from 256 to 511 and a remainder that is dropped. Its factor is
     round(2**17 / t) 2**(A - 17 - e), with 2**A the power of two nearest to 21.3 `width`: a row then
@@ -79,7 +78,8 @@ def norm_scales(width: int) -> Tensor:
     target = round(math.log2(width * 64 / 3))
     mantissas = (2**17 / torch.arange(256, 512, dtype=torch.float64)).round().float()
     exponents = torch.arange(24) - 8  # of sums from 1 to 2**24 - 1
-    return (power_of_two(target - 17 - exponents)[:, None] * mantissas).reshape(-1)
+    factors = (power_of_two(target - 17 - exponents)[:, None] * mantissas).reshape(-1)
+    return F.pad(factors, (ONE >> LEADING, 0))  # of a sum of 0: any, all of the row is 0
 
 
 def power_of_two(exponents: Tensor) -> Tensor:
@@ -87,13 +87,13 @@ def power_of_two(exponents: Tensor) -> Tensor:
     return ((exponents.to(torch.int32) + 127) << 23).view(torch.float32)
 
 
-def powers(negative_octaves: Tensor) -> Tensor:
-    """Return 2**-x for x in units of 2**-23, [...] int32, straight between whole octaves.
+def falling(below: Tensor, bits: int) -> Tensor:
+    """Return 2**(bits - x) for x in units of 2**-23, [...] int32, straight between whole octaves.
 
     Schraudolph, "A fast, compact approximation of the exponential function", Neural Computation
-    1999: the bits of a float32 are a logarithm of it, straight between powers of two. Overwrites.
+    1999: the bits of a float32 are a logarithm of it, straight between powers of two.
     """
-    return negative_octaves.neg_().add_(ONE).view(torch.float32)
+    return (ONE + (bits << 23) - below).view(torch.float32)
 
 
 class Exact:
@@ -113,15 +113,15 @@ class Exact:
 
     def norm(self, stream: Tensor, scales: Tensor) -> Tensor:
         """See Arithmetic."""
-        sums = torch.linalg.vector_norm(stream, 1, -1, keepdim=True).clamp_(min=1)
-        places = sums.view(torch.int32).bitwise_right_shift(LEADING).sub_(MIN_SUM_BITS)
+        sums = torch.linalg.vector_norm(stream, 1, -1, keepdim=True)
+        places = sums.view(torch.int32).bitwise_right_shift(LEADING)
         return (stream * scales[places]).round_().clamp_(-LIMIT, LIMIT)
 
     def weights(self, scores: Tensor) -> Tensor:
         """See Arithmetic."""
         below = scores.amax(-1, keepdim=True) - scores
         below = below.clamp_(max=OCTAVES << SCORE_BITS).mul_(1 << (23 - SCORE_BITS))
-        return powers(below.to(torch.int32)).mul_(1 << WEIGHT_BITS).round_()
+        return falling(below.to(torch.int32), WEIGHT_BITS).round_()
 
     def divided(self, total: Tensor, by: Tensor) -> Tensor:
         """See Arithmetic."""
@@ -144,8 +144,8 @@ def frequencies(logits: Tensor, shift: int, room_bits: int = 21) -> Tensor:
         below = below.mul_(2.0 ** (23 - shift)).to(torch.int32)
     else:
         below = below.bitwise_left_shift_(23 - shift)
-    shares = powers(below)
-    sums = shares.mul_(1 << base_bits).floor().sum(-1, keepdim=True)
+    shares = falling(below, base_bits)
+    sums = shares.floor().sum(-1, keepdim=True)
     room = ((1 << room_bits) - n_codes) / (sums + n_codes)
     more = room.view(torch.int32).bitwise_and_(0x7F800000).view(torch.float32)  # 2**j
     return shares.mul_(more).to(torch.int32).add_(1)
