@@ -174,7 +174,7 @@ def small_products_are_right(shapes: Iterable[tuple[int, int]]) -> bool:
                 both = _both_ways(torch.full((n_out, n_in), float(weight)))
                 try:
                     real, small = (Exact().product(rows, matrix) for matrix in both)
-                except (RuntimeError, NotImplementedError):
+                except RuntimeError:
                     return False
                 if not torch.equal(real, small.to(torch.float32)):
                     return False
