@@ -69,7 +69,7 @@ def decode(
 
     def start() -> Callable[[Job], None]:
         from ncodec.audio import AudioSink
-        from ncodec.codec import Decoding
+        from ncodec.decoding import Decoding
         from ncodec.formats.ncx import Reader
 
         def decode_one(job: Job) -> None:

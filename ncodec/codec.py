@@ -4,7 +4,8 @@ Shapes: C channels, T samples, S streams, Q codebooks, F frames. A stream is wha
 codec codes: a mono codec codes stereo as two streams of one file.
 
 All networks run with one thread inside, in pieces whose size depends on nothing but the file, so
-that the codes do not depend on the number of threads or on what else is being done.
+that the codes do not depend on the number of threads or on what else is being done. The way back is
+in `ncodec.decoding`.
 """
 
 import io
@@ -19,28 +20,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ncodec.audio import MAX_CHANNELS, ArraySource, Resampler, Source, resampled_length
-from ncodec.codes import Codes, CodesWriter, decode_packets, iterate_codes, join
+from ncodec.audio import MAX_CHANNELS, ArraySource, Resampler, Source
+from ncodec.codes import Codes, CodesWriter, iterate_codes, join
+from ncodec.decoding import Decoding
 from ncodec.entropy_models import Entropy, choose_entropy
-from ncodec.errors import (
-    AudioError,
-    FormatError,
-    InvalidField,
-    LimitExceeded,
-    ModelError,
-    Truncated,
-    UsageError,
-)
-from ncodec.formats.ncx import Header, Packet, Reader, Writer
-from ncodec.models.base import CodedChunk
+from ncodec.errors import AudioError, FormatError, UsageError
+from ncodec.formats.ncx import Header, Reader, Writer
 from ncodec.threads import one_thread
-from ncodec.weights import ModelFile, find, find_exact, load_codec
+from ncodec.weights import ModelFile, find, load_codec
 
 PIECE_SECONDS = 10.0  # of audio in one pass of the network, and in one packet
-MAX_PACKET_SECONDS = 40.0  # that are decoded at once: bounds the memory a file can ask for
 BLOCK_VALUES = 1 << 22  # most samples, of all channels, that are read at once
 TAG_BYTES = 60_000  # of a header's 65 536
 DEFAULT_MODEL = "spectral"
+CODEC_PARAMETERS = 0x01  # the extension that holds what an encoder was told
+DENOISED = b"\x01"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,24 +91,23 @@ def encode_audio(
     model: ModelFile,
     n_q: int,
     entropy: Entropy | None = None,
+    denoise: bool = False,
     on_progress: Callable[[int], None] = lambda n_samples: None,
 ) -> Encoded:
     """Encode all of `source` into the writable stream `sink`.
 
     entropy      the coder; `choose_entropy` says which by default
+    denoise      take noise away, for a model that can
     on_progress  called with the number of source samples that were just taken
 
     Raises AudioError if the source changes its length while it is read, or has a number of
-    channels that the codec cannot split into streams.
+    channels that the codec cannot split into streams, UsageError for a model that cannot denoise.
     """
     codec = load_codec(model)
     config = codec.config
-    n_streams, odd = divmod(source.n_channels, config.n_channels)
-    if odd:
-        raise AudioError(
-            f"{source.name}: {source.n_channels} channels; model {model.model_id!r} codes "
-            f"{config.n_channels} at a time"
-        )
+    n_streams = count_streams(source, model, config.n_channels)
+    if denoise and not codec.can_denoise:
+        raise UsageError(f"model {model.model_id!r} does not take noise away")
     announced = source.n_samples
     header = _header(
         source.name,
@@ -132,6 +125,7 @@ def encode_audio(
         source_sample_rate_hz=source.sample_rate_hz,
         n_samples=announced,
         tags=fitting(source.tags),
+        extensions=((CODEC_PARAMETERS, DENOISED),) if denoise else (),
     )
     writer = Writer(sink, header)
     packets = CodesWriter(writer)
@@ -148,10 +142,11 @@ def encode_audio(
         yield resampler.push(np.zeros((source.n_channels, 0), np.float32), last=True)
 
     n_piece = round(PIECE_SECONDS * config.frame_rate_hz) * config.samples_per_frame
-    state = codec.start_encoder(n_streams)
+    state = codec.start_encoder(n_streams, denoise=denoise)
     for piece, last in pieces(resampled(), source.n_channels, n_piece):
         wav = torch.from_numpy(np.ascontiguousarray(piece))
-        wav = wav.reshape(n_streams, config.n_channels, -1)  # [C, T] -> [S, C / S, T]
+        wav = wav.reshape(n_streams, source.n_channels // n_streams, -1)  # [C, T] -> [S, C / S, T]
+        wav = wav.expand(-1, config.n_channels, -1)
         with one_thread, torch.inference_mode():  # and nothing of the caller's
             chunk = codec.encode_chunk(wav, state, n_q, last=last)
         if not chunk.scales.isfinite().all():
@@ -164,6 +159,22 @@ def encode_audio(
         )
     packets.finish(n_samples)
     return Encoded(n_samples, source.sample_rate_hz, writer.n_bytes, writer.payload_bytes)
+
+
+def count_streams(source: Source, model: ModelFile, channels_per_stream: int) -> int:
+    """Return the streams that a source is split into; a single channel may stand for a stream's all.
+
+    Raises AudioError where they are not whole.
+    """
+    if source.n_channels == 1:
+        return 1
+    n_streams, odd = divmod(source.n_channels, channels_per_stream)
+    if odd:
+        raise AudioError(
+            f"{source.name}: {source.n_channels} channels; model {model.model_id!r} codes "
+            f"{channels_per_stream} at a time"
+        )
+    return n_streams
 
 
 def fitting(tags: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
@@ -182,129 +193,6 @@ def _header(name: str, **fields: Any) -> Header:
         return Header(**fields)
     except FormatError as error:
         raise AudioError(f"{name}: cannot be described by a .ncx file: {error}") from None
-
-
-class Decoding:
-    """A .ncx stream on its way back to audio.
-
-    Attributes:
-        header: of the file.
-        sample_rate_hz: of the audio that comes out.
-        n_channels: of the audio that comes out.
-        n_samples: per channel; None if only the trailer will tell.
-    """
-
-    def __init__(self, reader: Reader, *, codec_rate: bool = False) -> None:
-        self.header = reader.header
-        self._reader = reader
-        try:
-            model = find_exact(self.header.model_id, self.header.model_fingerprint)
-        except ModelError as error:
-            raise type(error)(f"{reader.name}: made with {error}") from None
-        self._codec = load_codec(model)
-        self._check_header()
-        self.n_channels = self.header.n_channels
-        source_rate_hz = self.header.source_sample_rate_hz
-        self.sample_rate_hz = self.header.sample_rate_hz if codec_rate else source_rate_hz
-        self.n_samples = self._at(self.sample_rate_hz, self.header.n_samples)
-
-    def _check_header(self) -> None:
-        """Raise InvalidField where the header contradicts the model that it names."""
-        header, config = self.header, self._codec.config
-        wanted = {
-            "architecture": self._codec.number,
-            "sample_rate_hz": config.sample_rate_hz,
-            "samples_per_frame": config.samples_per_frame,
-            "codebook_size": config.codebook_size,
-            "channels_per_stream": config.n_channels,
-        }
-        for name, value in wanted.items():
-            if getattr(header, name) != value:
-                raise InvalidField(
-                    f"{self._reader.name}: header: {name} is {getattr(header, name)}, but model "
-                    f"{header.model_id!r} has {value}"
-                )
-        if header.n_codebooks > config.n_codebooks:
-            raise InvalidField(
-                f"{self._reader.name}: header: {header.n_codebooks} codebooks, but model "
-                f"{header.model_id!r} has {config.n_codebooks}"
-            )
-
-    def _at(self, sample_rate_hz: int, n_source: int | None) -> int | None:
-        """Return the length at a rate of `n_source` samples at the source's."""
-        if n_source is None:
-            return None
-        return resampled_length(n_source, self.header.source_sample_rate_hz, sample_rate_hz)
-
-    def blocks(self) -> Iterator[NDArray[np.float32]]:
-        """Yield float32 [C, T] blocks, `n_samples` samples in all.
-
-        Raises FormatError for a damaged file, after all that comes before the damage.
-        """
-        header, codec = self.header, self._codec
-        resampler = Resampler(header.sample_rate_hz, self.sample_rate_hz, header.n_channels)
-        n_frames = n_decoded = n_given = 0
-        state = codec.start_decoder(header.n_streams)
-        for packet, codes in decode_packets(self._reader, self._frame_limit()):
-            n_frames += packet.n_frames
-            wav = self._run(CodedChunk(torch.from_numpy(codes), self._scales(packet)), state)
-            n_decoded += wav.shape[1]
-            wav = resampler.push(wav)
-            n_given += wav.shape[1]
-            yield wav
-        n_source = self._n_source()
-        self._check_length(n_source, n_frames)
-        nothing = torch.zeros(header.n_streams, header.n_codebooks, 0, dtype=torch.int64)
-        chunk = CodedChunk(nothing, torch.zeros(header.n_streams, 0))
-        left = (self._at(header.sample_rate_hz, n_source) or 0) - n_decoded
-        wav = resampler.push(self._run(chunk, state, last=True)[:, :left], last=True)
-        self.n_samples = self._at(self.sample_rate_hz, n_source) or 0
-        wav = wav[:, : self.n_samples - n_given]
-        yield np.pad(wav, ((0, 0), (0, self.n_samples - n_given - wav.shape[1])))
-
-    def _run(self, chunk: CodedChunk, state: Any, *, last: bool = False) -> NDArray[np.float32]:
-        """Return the audio [C, T] of a chunk; nothing of the caller's runs in these settings."""
-        with one_thread, torch.inference_mode():
-            wav = self._codec.decode_chunk(chunk, state, last=last)
-            return wav.reshape(self.n_channels, -1).numpy()
-
-    def _frame_limit(self) -> int | None:
-        """Return how many frames the file may hold, None if only its trailer will tell."""
-        n_codec = self._at(self.header.sample_rate_hz, self.header.n_samples)
-        return None if n_codec is None else self._codec.n_frames(n_codec)
-
-    def _scales(self, packet: Packet) -> torch.Tensor:
-        """Return the scales [S, N] of a packet. Raises InvalidField for another number of them."""
-        limit = round(MAX_PACKET_SECONDS * self.header.frame_rate_hz)
-        if packet.n_frames > limit:
-            raise LimitExceeded(
-                f"{self._reader.name}: packet {packet.number} at byte {packet.offset}: "
-                f"{packet.n_frames} frames, at most {limit} are decoded at once"
-            )
-        wanted = self.header.n_streams * self._codec.n_scales(packet.n_frames)
-        if len(packet.scales) != wanted:
-            raise InvalidField(
-                f"{self._reader.name}: packet {packet.number} at byte {packet.offset}: "
-                f"{len(packet.scales)} scales, model {self.header.model_id!r} has {wanted}"
-            )
-        return torch.tensor(packet.scales).reshape(self.header.n_streams, -1)
-
-    def _n_source(self) -> int:
-        trailer, known = self._reader.trailer, self.header.n_samples
-        if known is None and trailer is not None:
-            known = trailer.n_samples
-        if known is None:
-            raise Truncated(f"{self._reader.name}: no trailer, so the length is not known")
-        return known
-
-    def _check_length(self, n_source: int, n_frames: int) -> None:
-        n_codec = self._at(self.header.sample_rate_hz, n_source) or 0
-        wanted = self._codec.n_frames(n_codec)
-        if n_frames != wanted:
-            raise InvalidField(
-                f"{self._reader.name}: {n_source} samples need {wanted} frames, "
-                f"the packets hold {n_frames}"
-            )
 
 
 def _as_audio(wav: Any) -> NDArray[np.float32]:
@@ -333,6 +221,7 @@ def encode(
     bandwidth_kbps: float | None = None,
     n_q: int | None = None,
     entropy: str | None = None,
+    denoise: bool = False,
     tags: dict[str, str] | None = None,
 ) -> bytes:
     """Return `wav` as the bytes of a .ncx file.
@@ -340,6 +229,7 @@ def encode(
     wav             [C, T] or [T] float in [-1, 1], array or tensor
     bandwidth_kbps  nominal, of each stream; the model's default if neither it nor `n_q` is given
     entropy         "transformer", "adaptive" or "packed"; see `choose_entropy` for none
+    denoise         take noise away, for a model that can
 
     Raises AudioError for other shapes and for values that are not finite, UsageError for a
     bandwidth that the model does not have, ModelMissing.
@@ -352,7 +242,7 @@ def encode(
     coder = choose_entropy(found, entropy, n_codebooks)
     sink = io.BytesIO()
     source = ArraySource(array, sample_rate_hz, tags or {})
-    encode_audio(source, sink, model=found, n_q=n_codebooks, entropy=coder)
+    encode_audio(source, sink, model=found, n_q=n_codebooks, entropy=coder, denoise=denoise)
     return sink.getvalue()
 
 

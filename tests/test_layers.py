@@ -24,9 +24,13 @@ ALLOWED = {
     "ncodec.codes": (
         "ncodec.errors", "ncodec.entropy", "ncodec.entropy_models", "ncodec.formats",
     ),
+    "ncodec.decoding": (
+        "ncodec.errors", "ncodec.audio", "ncodec.codes", "ncodec.formats", "ncodec.models",
+        "ncodec.threads", "ncodec.weights",
+    ),
     "ncodec.codec": (
-        "ncodec.errors", "ncodec.audio", "ncodec.codes", "ncodec.entropy_models", "ncodec.formats",
-        "ncodec.models", "ncodec.threads", "ncodec.weights",
+        "ncodec.errors", "ncodec.audio", "ncodec.codes", "ncodec.decoding", "ncodec.entropy_models",
+        "ncodec.formats", "ncodec.models", "ncodec.threads", "ncodec.weights",
     ),
     "ncodec.threads": (),
     "ncodec.inspection": ("ncodec.errors", "ncodec.codes", "ncodec.entropy", "ncodec.formats"),

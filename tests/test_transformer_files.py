@@ -12,7 +12,7 @@ import pytest
 from random_network import TINY, random_tensors
 
 import ncodec
-from ncodec.codec import Decoding
+from ncodec.decoding import Decoding
 from ncodec.codes import CodesWriter, decode_packets, iterate_codes, packet_groups
 from ncodec.entropy_models import (
     choose_entropy,

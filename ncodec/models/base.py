@@ -79,6 +79,11 @@ class CodedChunk:
     scales: Tensor  # [B, N] float32, N >= 0: levels that the decoder needs, as the codec defines
 
 
+def no_scales(wav: Tensor) -> Tensor:
+    """Return the scales [B, 0] of a codec that has none."""
+    return wav.new_zeros(len(wav), 0)
+
+
 class Codec(nn.Module, ABC):
     """Waveforms to codes and back, whole or chunk by chunk.
 
@@ -110,13 +115,30 @@ class Codec(nn.Module, ABC):
     def warmup_frames(self) -> int:
         """Frames before a place from which decoding there equals decoding from the start."""
 
+    @property
+    def segment_frames(self) -> int:
+        """Frames that belong together: codes are cut before each so many, and nowhere else."""
+        return 1
+
+    def first_sample(self, frame: int) -> int:
+        """Return the first of the samples that a frame stands for."""
+        return frame * self.config.samples_per_frame
+
+    @property
+    def can_denoise(self) -> bool:
+        """Whether the encoder can take noise away on request."""
+        return False
+
     @abstractmethod
-    def start_encoder(self, batch: int) -> Any:
-        """Return the state of an encoder before its first sample."""
+    def start_encoder(self, batch: int, *, denoise: bool = False) -> Any:
+        """Return the state of an encoder before its first sample.
+
+        denoise  take noise away; for a codec that `can_denoise` only
+        """
 
     @abstractmethod
     def start_decoder(self, batch: int, first_frame: int = 0) -> Any:
-        """Return the state of a decoder before frame `first_frame`."""
+        """Return the state of a decoder before frame `first_frame`, a multiple of a segment."""
 
     @abstractmethod
     def encode_chunk(self, wav: Tensor, state: Any, n_q: int, *, last: bool = False) -> CodedChunk:
@@ -131,23 +153,25 @@ class Codec(nn.Module, ABC):
     def decode_chunk(self, chunk: CodedChunk, state: Any, *, last: bool = False) -> Tensor:
         """Return the samples that become known with a chunk as it was encoded; advance `state`.
 
-        chunk  codes [B, Q, F], any F, 1 <= Q <= config.n_codebooks, and their scales
+        chunk  codes [B, Q, F], 1 <= Q <= config.n_codebooks, and their scales; F is any number of
+               segments, and may end within one where the stream ends
         return [B, C, T] float32; over a whole stream at least as many as were encoded
         """
 
-    @abstractmethod
-    def n_scales(self, n_frames: int) -> int:
-        """Return how many scales, per stream, a chunk of `n_frames` frames has."""
+    def scale_counts(self, n_frames: int) -> tuple[int, ...]:
+        """Return how many scales, per stream, a chunk of `n_frames` frames may have."""
+        return (0,)
 
     @abstractmethod
     def reconstruct(
-        self, wav: Tensor, quantise: Callable[[Tensor], Tensor]
+        self, wav: Tensor, quantise: Callable[[Tensor], Tensor], denoise: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Run the whole codec for training, with `quantise` in place of the codes.
 
-        wav       [B, T], at the level that a chunk is brought to
+        wav       [B, C, T], at the level that a chunk is brought to
         quantise  maps latents [B, F, D] to latents, as the quantiser would
-        return    two waveforms [B, T]: what is meant to match sample by sample, and what is heard
+        denoise   [B], 1 where noise is to be taken away; for a codec that `can_denoise`
+        return    two waveforms [B, C, T]: what is meant to match sample by sample, what is heard
         """
 
     @torch.inference_mode()

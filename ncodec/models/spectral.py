@@ -211,7 +211,7 @@ class SpectralCodec(Codec):
         """The blocks' context, and the frame that overlaps."""
         return self.config.decoder_blocks * (self.config.kernel - 1) + 1
 
-    def start_encoder(self, batch: int) -> EncoderState:
+    def start_encoder(self, batch: int, *, denoise: bool = False) -> EncoderState:
         """Return the state before the first sample: a hop of silence."""
         before = self.mdct.cosine.new_zeros(batch, self.config.samples_per_frame)
         return EncoderState(before, self.encoder.start(batch))
@@ -228,9 +228,9 @@ class SpectralCodec(Codec):
             skip_frames=config.lookahead_frames,
         )
 
-    def n_scales(self, n_frames: int) -> int:
+    def scale_counts(self, n_frames: int) -> tuple[int, ...]:
         """Return 1: the level of the chunk."""
-        return min(1, n_frames)
+        return (min(1, n_frames),)
 
     def latents(
         self, samples: Tensor, gain: Tensor, past: list[Tensor]
@@ -317,10 +317,11 @@ class SpectralCodec(Codec):
         return done
 
     def reconstruct(
-        self, wav: Tensor, quantise: Callable[[Tensor], Tensor]
+        self, wav: Tensor, quantise: Callable[[Tensor], Tensor], denoise: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """See Codec.reconstruct: the first waveform is without the noise."""
         hop, lookahead = self.config.samples_per_frame, self.config.lookahead_frames
+        wav = wav.squeeze(1)
         n_samples = wav.shape[1]
         samples = F.pad(wav, (hop, -n_samples % hop + hop))
         gain = wav.new_ones(len(wav), 1)
@@ -333,5 +334,5 @@ class SpectralCodec(Codec):
             first = int(torch.randint(2**NOISE_BITS, ()))
             noise = self.noise_at(first, plain.shape[1])
             both = self.mdct.inverse(torch.cat([plain, plain + gains * noise]))
-        plain, whole = both[:, hop : hop + n_samples].chunk(2)
+        plain, whole = both[:, None, hop : hop + n_samples].chunk(2)
         return plain, whole

@@ -121,7 +121,7 @@ class Run:
         if not self.workers.is_first:
             n_batches = 0
         for wav in islice(crops.batches(self.config.optimiser.batch_size, seed=0), n_batches):
-            self.model.reconstruct(wav.to(self.device), keep)
+            self.model.reconstruct(wav.to(self.device).unsqueeze(1), keep)
         if self.workers.is_first:
             self.quantiser.fit(torch.cat(latents))
         self.workers.share(self.quantiser.buffers())
@@ -139,7 +139,8 @@ class Run:
             return results[-1].latents
 
         with torch.autocast(self.device.type, torch.bfloat16, enabled=config.bfloat16):
-            plain, whole = self.model.reconstruct(wav, quantise)
+            plain, whole = self.model.reconstruct(wav.unsqueeze(1), quantise)
+        plain, whole = plain.squeeze(1), whole.squeeze(1)
         losses = reconstruction(wav, plain, whole, self.model.config.sample_rate_hz, self.rng)
         losses["commitment"] = results[0].commitment
         weights = asdict(config.loss)

@@ -1,4 +1,4 @@
-"""Small seeded codecs of every registered architecture."""
+"""One codec after the other, small and with random weights."""
 
 import pytest
 import torch
@@ -6,16 +6,41 @@ import torch
 from ncodec.models.base import Codec
 from ncodec.registry import architecture, names
 
-SMALLEST = {"spectral": "spectral-tiny"}
+# The smallest preset of each kind of network that an architecture has.
+SMALLEST = {
+    "spectral": ("spectral-tiny",),
+    "soundstream": ("soundstream-tiny",),
+    "encodec": ("encodec-tiny", "encodec-tiny-stereo"),
+    "hilcodec": ("hilcodec-tiny",),
+}
+PRESETS = [(name, preset) for name in sorted(names()) for preset in SMALLEST[name]]
 
 
-@pytest.fixture(params=sorted(names()))
+@pytest.fixture(params=PRESETS, ids=[preset for _, preset in PRESETS])
 def codec(request: pytest.FixtureRequest) -> Codec:
     """A codec with random weights everywhere, so that no path is silent."""
     torch.manual_seed(7)
-    kind = architecture(request.param)
-    made = kind(kind.presets[SMALLEST[request.param]])
+    name, preset = request.param
+    kind = architecture(name)
+    made = kind(kind.presets[preset])
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
+    fit_codebooks(made)
     return made.eval()
+
+
+@torch.no_grad()
+def fit_codebooks(codec: Codec) -> None:
+    """Draw the codebooks at the size of the latents, so that noise uses all of the codes."""
+    seen = []
+
+    def see(latents: torch.Tensor) -> torch.Tensor:
+        seen.append(latents)
+        return latents
+
+    codec.reconstruct(0.2 * torch.randn(1, codec.config.n_channels, 8000), see)
+    spread = seen[0].flatten(0, 1).std(0)
+    codebooks = codec.quantiser.codebooks
+    codebooks.copy_(torch.randn(codebooks.shape) * spread)
+    codebooks[0] += seen[0].flatten(0, 1).mean(0)

@@ -27,7 +27,7 @@ def distance(run: Run) -> float:
     time_s = torch.arange(4000) / 8000
     wav = 0.14 * torch.sin(2 * torch.pi * torch.tensor([[200.0], [350], [500]]) * time_s)
     every = torch.full((len(wav),), 4)
-    plain, whole = run.model.reconstruct(wav, lambda z: run.quantiser.eval()(z, every).latents)
+    plain, whole = run.model.reconstruct(wav[:, None], lambda z: run.quantiser.eval()(z, every).latents)
     return sum(map(float, reconstruction(wav, plain, whole, 8000, random.Random(0)).values()))
 
 

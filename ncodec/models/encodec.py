@@ -1,0 +1,317 @@
+"""`encodec`: Meta's EnCodec, the causal 24 kHz mono model and the 48 kHz stereo model in segments.
+
+Shapes: B batch, C channels, T samples, Q codebooks, F frames, D latent.
+
+    wav -> SEANet encoder, LSTM -> latents -> RVQ codes
+    wav <- SEANet decoder, LSTM <- latents <- RVQ codes
+
+Defossez, Copet, Synnaeve and Adi, "High fidelity neural audio compression", 2022 (arXiv 2210.13438).
+The causal model carries its state from chunk to chunk and gives the very codes of the whole. The
+other one sees segments of a second, each brought to one level and coded for itself; they overlap by
+a hundredth, where the decoder fades from one to the next.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ncodec.models.base import Codec, CodecConfig, CodedChunk, no_scales
+from ncodec.nn.conv import Memory
+from ncodec.nn.rvq import ResidualVectorQuantiser
+from ncodec.nn.seanet import Seanet, SeanetDecoder, SeanetEncoder
+
+QUIETEST = 1e-8  # added to a segment's level, so that silence can be divided by it
+FIRST_FRAMES = 7  # of a stream, mirrored to its start: they must be there before the first is coded
+WARMUP_FRAMES = 75  # the LSTM forgets slowly; what of it is left behind these is in docs/MODELS.md
+
+
+@dataclass(frozen=True, slots=True)
+class EncodecConfig(CodecConfig):
+    """Sizes of the networks, beside what every codec has."""
+
+    n_filters: int
+    latent: int
+    strides: tuple[int, ...]  # of the encoder
+    lstm_layers: int
+    segment_samples: int  # 0: no segments, causal
+    segment_stride: int  # samples from one segment's start to the next one's
+
+    @property
+    def shape(self) -> Seanet:
+        """What of the networks is not the same in all presets, and what is."""
+        return Seanet(
+            n_channels=self.n_channels, n_filters=self.n_filters, latent=self.latent,
+            strides=self.strides, kernel=7, encoder_last_kernel=7, decoder_last_kernel=7,
+            residual_kernel=3, dilations=(1,), compress=2, shortcut=True,
+            lstm_layers=self.lstm_layers, causal=not self.segment_samples, padding="reflect",
+        )  # fmt: skip
+
+
+PRESETS: Mapping[str, EncodecConfig] = MappingProxyType(
+    {
+        "encodec_24khz": EncodecConfig(
+            sample_rate_hz=24000,
+            n_channels=1,
+            samples_per_frame=320,
+            n_codebooks=32,
+            codebook_size=1024,
+            bandwidths_kbps=(1.5, 3.0, 6.0, 12.0, 24.0),
+            default_bandwidth_kbps=6.0,
+            n_filters=32,
+            latent=128,
+            strides=(2, 4, 5, 8),
+            lstm_layers=2,
+            segment_samples=0,
+            segment_stride=0,
+        ),
+        "encodec_48khz": EncodecConfig(
+            sample_rate_hz=48000,
+            n_channels=2,
+            samples_per_frame=320,
+            n_codebooks=16,
+            codebook_size=1024,
+            bandwidths_kbps=(3.0, 6.0, 12.0, 24.0),
+            default_bandwidth_kbps=6.0,
+            n_filters=32,
+            latent=128,
+            strides=(2, 4, 5, 8),
+            lstm_layers=2,
+            segment_samples=48000,
+            segment_stride=47520,
+        ),
+        "encodec-tiny": EncodecConfig(
+            sample_rate_hz=8000,
+            n_channels=1,
+            samples_per_frame=80,
+            n_codebooks=4,
+            codebook_size=16,
+            bandwidths_kbps=(0.4, 0.8, 1.6),
+            default_bandwidth_kbps=1.6,
+            n_filters=4,
+            latent=16,
+            strides=(4, 4, 5),
+            lstm_layers=1,
+            segment_samples=0,
+            segment_stride=0,
+        ),
+        "encodec-tiny-stereo": EncodecConfig(
+            sample_rate_hz=8000,
+            n_channels=2,
+            samples_per_frame=80,
+            n_codebooks=4,
+            codebook_size=16,
+            bandwidths_kbps=(0.4, 0.8, 1.6),
+            default_bandwidth_kbps=1.6,
+            n_filters=4,
+            latent=16,
+            strides=(4, 4, 5),
+            lstm_layers=1,
+            segment_samples=960,
+            segment_stride=860,
+        ),
+    }
+)
+
+
+@dataclass(slots=True)
+class EncoderState:
+    """What an encoder remembers between chunks."""
+
+    pending: Tensor  # [B, C, t] samples that are not coded yet
+    memory: Memory = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class DecoderState:
+    """What a decoder remembers between chunks."""
+
+    pending: Tensor  # [B, D, f] latents, causal; [B, C, t] samples that still overlap, in segments
+    memory: Memory = field(default_factory=dict)
+    slope: Tensor | None = None  # [t] the weight of each sample of a segment where two overlap
+
+
+class Encodec(Codec):
+    """SEANet networks with an LSTM, residual vector quantiser."""
+
+    number = 3
+    name = "encodec"
+    config_class = EncodecConfig
+    presets = PRESETS
+    config: EncodecConfig
+
+    def __init__(self, config: EncodecConfig) -> None:
+        super().__init__(config)
+        self.encoder = SeanetEncoder(config.shape)
+        self.decoder = SeanetDecoder(config.shape)
+        self.quantiser = ResidualVectorQuantiser(
+            config.n_codebooks, config.codebook_size, config.latent
+        )
+
+    def _segments(self, n_samples: int) -> list[tuple[int, int]]:
+        """Return where each segment of so many samples starts and ends."""
+        length, stride = self.config.segment_samples, self.config.segment_stride
+        starts = range(0, n_samples, stride)
+        return [(start, min(start + length, n_samples)) for start in starts]
+
+    def n_frames(self, n_samples: int) -> int:
+        """Return ceil(T / hop), of every segment."""
+        hop, length = self.config.samples_per_frame, self.config.segment_samples
+        if not length:
+            return -(-n_samples // hop)
+        n_whole = max(0, (n_samples - length) // self.config.segment_stride + 1)
+        rest = n_samples - n_whole * self.config.segment_stride
+        return n_whole * self.segment_frames + sum(
+            -(-(end - start) // hop) for start, end in self._segments(rest)
+        )
+
+    @property
+    def segment_frames(self) -> int:
+        """Frames of a segment; 1 where there are none."""
+        return max(1, -(-self.config.segment_samples // self.config.samples_per_frame))
+
+    def first_sample(self, frame: int) -> int:
+        """See Codec.first_sample."""
+        n_segments, inside = divmod(frame, self.segment_frames)
+        stride = self.config.segment_stride or self.config.samples_per_frame
+        return n_segments * stride + inside * self.config.samples_per_frame
+
+    @property
+    def latency_samples(self) -> int:
+        """A frame or a segment is gathered; the first frames of a stream wait for FIRST_FRAMES."""
+        return self.config.segment_samples or self.config.samples_per_frame
+
+    @property
+    def warmup_frames(self) -> int:
+        """A segment, which fades out at the place; causal, see WARMUP_FRAMES."""
+        return self.segment_frames if self.config.segment_samples else WARMUP_FRAMES
+
+    def start_encoder(self, batch: int, *, denoise: bool = False) -> EncoderState:
+        """Return the state before the first sample."""
+        return EncoderState(self.quantiser.codebooks.new_zeros(batch, self.config.n_channels, 0))
+
+    def start_decoder(self, batch: int, first_frame: int = 0) -> DecoderState:
+        """Return the state before frame `first_frame`."""
+        n_wide = self.config.n_channels if self.config.segment_samples else self.config.latent
+        return DecoderState(self.quantiser.codebooks.new_zeros(batch, n_wide, 0))
+
+    def scale_counts(self, n_frames: int) -> tuple[int, ...]:
+        """Return 0, or 1 for each segment.
+
+        The last segment can be so short that the one before it reaches the end as well, and lacks a
+        frame: together they may have as many frames as one.
+        """
+        if not self.config.segment_samples:
+            return (0,)
+        n_segments = -(-n_frames // self.segment_frames)
+        both = n_frames and n_frames % self.segment_frames == 0
+        return (n_segments, n_segments + 1) if both else (n_segments,)
+
+    def encode_chunk(
+        self, wav: Tensor, state: EncoderState, n_q: int, *, last: bool = False
+    ) -> CodedChunk:
+        """See Codec.encode_chunk."""
+        samples = torch.cat([state.pending, wav], 2)
+        if self.config.segment_samples:
+            return self._encode_segments(samples, state, n_q, last)
+        hop = self.config.samples_per_frame
+        n_samples = samples.shape[2]
+        if not last:
+            n_samples -= n_samples % hop
+            if not state.memory and n_samples < FIRST_FRAMES * hop:
+                n_samples = 0
+        state.pending = samples[:, :, n_samples:]
+        if not n_samples:
+            return self._nothing(wav, n_q)
+        latents = self.encoder(samples[:, :, :n_samples].transpose(1, 2), state.memory, last)
+        return CodedChunk(self.quantiser.encode(latents, n_q), no_scales(wav))
+
+    def _nothing(self, wav: Tensor, n_q: int) -> CodedChunk:
+        codes = torch.empty(len(wav), n_q, 0, dtype=torch.int64, device=wav.device)
+        return CodedChunk(codes, no_scales(wav))
+
+    def _encode_segments(
+        self, samples: Tensor, state: EncoderState, n_q: int, last: bool
+    ) -> CodedChunk:
+        whole, stride = self.config.segment_samples, self.config.segment_stride
+        n_samples = samples.shape[2]
+        segments = self._segments(n_samples)
+        if not last:
+            segments = segments[: max(0, (n_samples - whole) // stride + 1)]
+        state.pending = samples[:, :, len(segments) * stride :]
+        codes, scales = [], []
+        for start, end in segments:
+            segment = samples[:, :, start:end]
+            level = segment.mean(1, keepdim=True).square().mean(2, keepdim=True).sqrt()
+            scales.append(level.flatten(1) + QUIETEST)
+            latents = self.encoder((segment / scales[-1][:, :, None]).transpose(1, 2), {}, True)
+            codes.append(self.quantiser.encode(latents, n_q))
+        if not codes:
+            return self._nothing(samples, n_q)
+        return CodedChunk(torch.cat(codes, 2), torch.cat(scales, 1))
+
+    def decode_chunk(self, chunk: CodedChunk, state: DecoderState, *, last: bool = False) -> Tensor:
+        """See Codec.decode_chunk."""
+        if self.config.segment_samples:
+            return self._decode_segments(chunk, state, last)
+        latents = self.quantiser.decode(chunk.codes)
+        latents = torch.cat([state.pending.transpose(1, 2), latents], 1)
+        if not latents.shape[1] or (
+            not state.memory and not last and latents.shape[1] < FIRST_FRAMES
+        ):
+            state.pending = latents.transpose(1, 2)
+            return latents.new_zeros(len(latents), self.config.n_channels, 0)
+        state.pending = latents.transpose(1, 2)[:, :, :0]
+        return self.decoder(latents, state.memory, last).transpose(1, 2)
+
+    def segment_sizes(self, n_frames: int, n_segments: int) -> list[int]:
+        """Return the frames of each segment of a chunk; see `scale_counts`."""
+        if not n_segments:
+            return []
+        sizes = [self.segment_frames] * (n_segments - 1)
+        sizes.append(n_frames - sum(sizes))
+        if sizes[-1] == 0:  # two segments that end together, as many frames as one
+            sizes[-2:] = [self.segment_frames - 1, 1]
+        return sizes
+
+    def _decode_segments(self, chunk: CodedChunk, state: DecoderState, last: bool) -> Tensor:
+        stride, channels = self.config.segment_stride, self.config.n_channels
+        sizes = self.segment_sizes(chunk.codes.shape[2], chunk.scales.shape[1])
+        done = []
+        for index, codes in enumerate(chunk.codes.split(sizes, 2) if sizes else ()):
+            segment = self.decoder(self.quantiser.decode(codes), {}, True).transpose(1, 2)
+            segment = segment * chunk.scales[:, None, index : index + 1]
+            joined = self._fade(state, segment)
+            done.append(joined[:, :, :stride])
+            state.pending = joined[:, :, stride:]
+        if last:
+            done.append(state.pending)
+            state.pending = state.pending[:, :, :0]
+        return torch.cat(done, 2) if done else chunk.scales.new_zeros(len(chunk.codes), channels, 0)
+
+    def _fade(self, state: DecoderState, segment: Tensor) -> Tensor:
+        """Return [B, C, t] samples, those at the start a mean of this segment and of the one before.
+
+        The weights are a triangle over the length of the stream's first segment.
+        """
+        if state.slope is None:
+            place = torch.linspace(0, 1, segment.shape[2] + 2, device=segment.device)[1:-1]
+            state.slope = 0.5 - (place - 0.5).abs()
+            return segment
+        before, slope, stride = state.pending, state.slope, self.config.segment_stride
+        n_both = min(before.shape[2], segment.shape[2])
+        falling, rising = slope[stride : stride + n_both], slope[:n_both]
+        both = before[:, :, :n_both] * falling + segment[:, :, :n_both] * rising
+        rest = segment if segment.shape[2] > n_both else before
+        return torch.cat([both / (falling + rising), rest[:, :, n_both:]], 2)
+
+    def reconstruct(
+        self, wav: Tensor, quantise: Callable[[Tensor], Tensor], denoise: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """See Codec.reconstruct: both waveforms are the same."""
+        latents = quantise(self.encoder(wav.transpose(1, 2), {}, True).float())
+        whole = self.decoder(latents, {}, True).transpose(1, 2)[:, :, : wav.shape[2]]
+        return whole, whole

@@ -1,0 +1,208 @@
+"""Convolutions over time of channels-last data, in chunks that follow each other or in segments.
+
+Shapes: B batch, T samples, C channels, k kernel, s stride.
+
+Channels lie together in memory: so a 1x1 convolution is one matrix product, an upsampling by s is a
+convolution to s times the channels whose result is read as s times the samples, and the library's
+convolutions need no other layout. Weights have no weight norm; each is fitted in its running layout.
+
+What a layer must remember between chunks is kept by the caller, in a `Memory`: an empty one is the
+start of a stream, and layers find their own entry in it.
+"""
+
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Memory = dict[nn.Module, Any]
+Padding = Literal["zero", "reflect"]
+
+
+def elu(x: Tensor) -> Tensor:
+    """Return x where it is positive, exp(x) - 1 elsewhere (Clevert et al., ICLR 2016).
+
+    At inference by way of exp, twice as fast as torch's expm1 and within 6e-8 of it.
+    """
+    if torch.is_grad_enabled():
+        return F.elu(x)
+    negative = x.clamp_max(0).exp_().sub_(1)
+    return torch.maximum(x, negative, out=negative)
+
+
+class Elu(nn.Module):
+    """`elu` as a layer of a stack."""
+
+    def forward(self, x: Tensor, memory: Memory, last: bool) -> Tensor:
+        """Map [B, T, C] to the same shape."""
+        return elu(x)
+
+
+def running(layout: Tensor) -> nn.Parameter:
+    """Return a weight [C', C, 1, k] as a parameter in channels-last layout, drawn as torch does."""
+    weight = torch.empty_like(layout, memory_format=torch.channels_last)
+    return nn.Parameter(nn.init.kaiming_uniform_(weight, a=5**0.5))
+
+
+def convolve(
+    x: Tensor, weight: Tensor, bias: Tensor | None,
+    stride: int = 1, dilation: int = 1, groups: int = 1,
+) -> Tensor:  # fmt: skip
+    """Convolve [B, T, C] with a weight [C', C / groups, 1, k], without padding."""
+    if weight.shape[-1] == stride == groups == 1:
+        return F.linear(x, weight.flatten(1), bias)
+    across = x.unsqueeze(1).permute(0, 3, 1, 2)  # [B, C, 1, T], channels last in memory
+    y = F.conv2d(across, weight, bias, (1, stride), 0, (1, dilation), groups)
+    return y.permute(0, 2, 3, 1).squeeze(1)
+
+
+def reflect(x: Tensor, left: int, right: int) -> Tensor:
+    """Pad [B, T, C] by its own mirror image, its first and last sample not repeated.
+
+    Where it is too short for that, zeros are appended before, and taken away again after, as in
+    EnCodec.
+    """
+    extra = max(0, max(left, right) - x.shape[1] + 1)
+    whole = F.pad(x, (0, 0, 0, extra))
+    length = whole.shape[1]
+    parts = [
+        whole[:, 1 : left + 1].flip(1),
+        whole,
+        whole[:, length - 1 - right : length - 1].flip(1),
+    ]
+    padded = torch.cat(parts, 1)
+    return padded[:, : padded.shape[1] - extra]
+
+
+def pad(x: Tensor, left: int, right: int, padding: Padding) -> Tensor:
+    """Pad [B, T, C] on both sides."""
+    if left == right == 0:
+        return x
+    return reflect(x, left, right) if padding == "reflect" else F.pad(x, (0, 0, left, right))
+
+
+class Conv(nn.Module):
+    """What convolutions share: the weight [C', C / groups, 1, k], and how far it reaches."""
+
+    def __init__(
+        self, n_in: int, n_out: int, kernel: int, *, stride: int = 1, dilation: int = 1,
+        groups: int = 1, bias: bool = True, padding: Padding = "zero",
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.weight = running(torch.empty(n_out, n_in // groups, 1, kernel))
+        self.bias = nn.Parameter(torch.zeros(n_out)) if bias else None
+        self.stride, self.dilation, self.groups, self.padding = stride, dilation, groups, padding
+        self.context = (kernel - 1) * dilation + 1 - stride  # samples before the first of a window
+        assert self.context >= 0
+
+    def convolve(self, x: Tensor) -> Tensor:
+        """Apply the weight to padded [B, T, C]."""
+        return convolve(x, self.weight, self.bias, self.stride, self.dilation, self.groups)
+
+
+class CausalConv(Conv):
+    """Sees nothing that comes later than the stride's own samples; chunk after chunk.
+
+    The start of the stream is padded with zeros or its mirror image; for the latter, the first
+    chunk must have more samples than `context`, or be the last.
+    """
+
+    def forward(self, x: Tensor, memory: Memory, last: bool) -> Tensor:
+        """Map [B, T, C] to the windows that are complete, [B, T / s, C']; all of them at the end."""
+        if self.context == 0 and self.stride == 1:
+            return self.convolve(x)
+        past = memory.get(self)
+        right = -x.shape[1] % self.stride if last else 0  # chunks before are whole windows
+        if past is None:
+            x = pad(x, self.context, right, self.padding)
+        else:
+            x = torch.cat([past, x], 1)
+            x = pad(x, 0, right, self.padding)
+        n_windows = (x.shape[1] - self.context) // self.stride
+        memory[self] = x[:, n_windows * self.stride :].clone()
+        if n_windows == 0:
+            return x.new_zeros(len(x), 0, len(self.weight))
+        return self.convolve(x)
+
+
+class Upsample(nn.Module):
+    """A transposed convolution with a kernel of two strides, as a convolution with a kernel of two.
+
+    The weight [s C', C, 1, 2] gives the s samples of a frame from the frame before and itself.
+    """
+
+    def __init__(self, n_in: int, n_out: int, stride: int) -> None:
+        super().__init__()
+        self.stride, self.n_out = stride, n_out
+        self.weight = running(torch.empty(stride * n_out, n_in, 1, 2))
+        self.bias = nn.Parameter(torch.zeros(n_out))
+
+    def spread(self, x: Tensor) -> Tensor:
+        """Map [B, 1 + T, C] to [B, s T, C']."""
+        y = convolve(x, self.weight, self.bias.repeat(self.stride))
+        return y.reshape(len(x), -1, self.n_out)
+
+
+class CausalUpsample(Upsample):
+    """Chunk after chunk, nothing from later frames."""
+
+    def forward(self, x: Tensor, memory: Memory, last: bool) -> Tensor:
+        """Map [B, T, C] to [B, s T, C']."""
+        if not x.shape[1]:
+            return x.new_zeros(len(x), 0, self.n_out)
+        past = memory.get(self)
+        x = F.pad(x, (0, 0, 1, 0)) if past is None else torch.cat([past, x], 1)
+        memory[self] = x[:, -1:].clone()
+        return self.spread(x)
+
+
+def upsample_weight(transposed: Tensor) -> Tensor:
+    """Return `Upsample`'s weight for that [C, C', 2 s] of a torch ConvTranspose1d."""
+    n_in, n_out, taps = transposed.shape
+    later, sooner = transposed.view(n_in, n_out, 2, taps // 2).unbind(2)  # of a frame's two reaches
+    both = torch.stack([sooner, later])  # [2, C, C', s]
+    return both.permute(3, 2, 1, 0).reshape(-1, n_in, 1, 2)
+
+
+class TimeNorm(nn.Module):
+    """Normalises a whole segment, all channels and samples together (GroupNorm of one group)."""
+
+    def __init__(self, n_channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(n_channels))
+        self.bias = nn.Parameter(torch.zeros(n_channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [B, T, C] to mean 0 and variance 1, then scale and shift each channel."""
+        variance, mean = torch.var_mean(x, (1, 2), correction=0, keepdim=True)
+        gain = self.weight * (variance + 1e-5).rsqrt()
+        return torch.addcmul(self.bias - mean * gain, x, gain)
+
+
+class SegmentConv(Conv):
+    """Sees both sides of a segment that is there as a whole, then `TimeNorm`."""
+
+    def __init__(self, n_in: int, n_out: int, kernel: int, **options: Any) -> None:
+        super().__init__(n_in, n_out, kernel, **options)
+        self.norm = TimeNorm(n_out)
+
+    def forward(self, x: Tensor, memory: Memory, last: bool) -> Tensor:
+        """Map a segment [B, T, C] to [B, ceil(T / s), C']."""
+        after = self.context // 2
+        x = pad(x, self.context - after, after + -x.shape[1] % self.stride, self.padding)
+        return self.norm(self.convolve(x))
+
+
+class SegmentUpsample(Upsample):
+    """Both sides, then `TimeNorm`, over the samples that are cut off as well."""
+
+    def __init__(self, n_in: int, n_out: int, stride: int) -> None:
+        super().__init__(n_in, n_out, stride)
+        self.norm = TimeNorm(n_out)
+
+    def forward(self, x: Tensor, memory: Memory, last: bool) -> Tensor:
+        """Map a segment [B, T, C] to [B, s T, C']."""
+        y = self.norm(self.spread(F.pad(x, (0, 0, 1, 1))))
+        after = self.stride // 2
+        return y[:, self.stride - after : y.shape[1] - after]
