@@ -5,10 +5,10 @@ Shapes: B batch, C channels, T samples, Q codebooks, F frames, D latent.
     wav -> SEANet encoder, LSTM -> latents -> RVQ codes
     wav <- SEANet decoder, LSTM <- latents <- RVQ codes
 
-Defossez, Copet, Synnaeve and Adi, "High fidelity neural audio compression", 2022 (arXiv 2210.13438).
-The causal model carries its state from chunk to chunk and gives the very codes of the whole. The
-other one sees segments of a second, each brought to one level and coded for itself; they overlap by
-a hundredth, where the decoder fades from one to the next.
+Defossez et al., "High fidelity neural audio compression", 2022 (arXiv 2210.13438). The causal model
+carries its state from chunk to chunk and gives the very codes of the whole. The other one sees
+segments of a second, each brought to one level and coded for itself; they overlap by a hundredth,
+where the decoder fades from one to the next.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ncodec.models.base import Codec, CodecConfig, CodedChunk, no_scales
@@ -293,7 +292,7 @@ class Encodec(Codec):
         return torch.cat(done, 2) if done else chunk.scales.new_zeros(len(chunk.codes), channels, 0)
 
     def _fade(self, state: DecoderState, segment: Tensor) -> Tensor:
-        """Return [B, C, t] samples, those at the start a mean of this segment and of the one before.
+        """Return [B, C, t] samples, a mean of two segments where they overlap.
 
         The weights are a triangle over the length of the stream's first segment.
         """

@@ -4,7 +4,7 @@ Shapes: B batch, T samples, C channels, k kernel, s stride.
 
 Channels lie together in memory: so a 1x1 convolution is one matrix product, an upsampling by s is a
 convolution to s times the channels whose result is read as s times the samples, and the library's
-convolutions need no other layout. Weights have no weight norm; each is fitted in its running layout.
+convolutions need no other layout. Weights have no weight norm and lie as they are used.
 
 What a layer must remember between chunks is kept by the caller, in a `Memory`: an empty one is the
 start of a stream, and layers find their own entry in it.
@@ -92,7 +92,8 @@ class Conv(nn.Module):
         super().__init__()
         self.weight = running(torch.empty(n_out, n_in // groups, 1, kernel))
         self.bias = nn.Parameter(torch.zeros(n_out)) if bias else None
-        self.stride, self.dilation, self.groups, self.padding = stride, dilation, groups, padding
+        self.stride, self.dilation, self.groups = stride, dilation, groups
+        self.padding: Padding = padding
         self.context = (kernel - 1) * dilation + 1 - stride  # samples before the first of a window
         assert self.context >= 0
 
@@ -109,7 +110,7 @@ class CausalConv(Conv):
     """
 
     def forward(self, x: Tensor, memory: Memory, last: bool) -> Tensor:
-        """Map [B, T, C] to the windows that are complete, [B, T / s, C']; all of them at the end."""
+        """Map [B, T, C] to [B, T / s, C'], rounded up at the end of the stream."""
         if self.context == 0 and self.stride == 1:
             return self.convolve(x)
         past = memory.get(self)

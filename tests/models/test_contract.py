@@ -86,7 +86,7 @@ def test_frames_are_counted_for_every_length(codec: Codec) -> None:
         assert chunk.codes.shape[-1] == n_frames
         assert chunk.scales.shape[1] in codec.scale_counts(n_frames)
         whole = codec.decode_chunk(chunk, codec.start_decoder(BATCH), last=True)
-        assert 0 <= whole.shape[-1] - n_samples
+        assert whole.shape[-1] >= n_samples
         assert codec.decode(chunk, n_samples).shape[-1] == n_samples
 
 

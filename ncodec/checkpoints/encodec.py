@@ -1,0 +1,130 @@
+"""Meta's EnCodec: encodec_24khz-d7cc33bc.th, encodec_48khz-7e698e3e.th, and transformers' layout.
+
+    theirs                      transformers'            ours
+    encoder.model.N.conv.conv.  encoder.layers.N.conv.   encoder.layers.N.
+    N.conv.norm.                N.norm.                  N.norm.
+    N.block.1. and block.3.     the same                 N.narrow. and widen.
+    N.shortcut.                 the same                 N.shortcut.
+    N.convtr.convtr.            N.conv.                  N., laid out anew
+    N.lstm.                     the same                 N.lstm.
+
+and quantizer.vq.layers.Q._codebook.embed, or quantizer.layers.Q.codebook.embed, is
+quantiser.codebooks[Q].
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ncodec.checkpoints.base import Converted, check_tensors, fold_weight_norm
+from ncodec.errors import ModelInvalid
+from ncodec.models.encodec import PRESETS, Encodec, EncodecConfig
+from ncodec.nn.conv import Upsample, upsample_weight
+
+_LAYER = re.compile(r"(encoder|decoder)\.(?:model|layers)\.(\d+)\.(.+)")
+_CODEBOOK = re.compile(r"quantizer\.(?:vq\.)?layers\.(\d+)\.(?:_codebook|codebook)\.(.+)")
+_TRAINING_ONLY = ("inited", "cluster_size", "embed_avg")
+
+
+def convert(state: Mapping[str, Tensor], config: Mapping[str, Any] | None) -> Converted | None:
+    """Return the codec of a checkpoint, None if it is of another kind. Raises ModelInvalid.
+
+    config  of transformers, where the checkpoint is a folder of that library
+    """
+    first = next((state[name] for name in _first_weights(state)), None)
+    codebooks = [match for name in state if (match := _CODEBOOK.fullmatch(name))]
+    if first is None or not codebooks or (config or {}).get("model_type", "encodec") != "encodec":
+        return None
+    name = {1: "encodec_24khz", 2: "encodec_48khz"}.get(first.shape[1] if first.ndim == 3 else 0)
+    if name is None:
+        raise ModelInvalid(f"EnCodec: the first layer has shape {list(first.shape)}")
+    preset = PRESETS[name]
+    if config is not None:
+        _check_config(preset, config)
+    with torch.device("meta"):
+        codec = Encodec(preset)
+    expected = {key: list(value.shape) for key, value in codec.state_dict().items()}
+    tensors = _renamed(fold_weight_norm(state), codec)
+    check_tensors(tensors, expected, name)
+    facts = {"licence": "MIT", "authors": "Meta AI: A. Defossez, J. Copet, G. Synnaeve, Y. Adi"}
+    return Converted("codec", name, preset, tensors, Encodec.name, facts)
+
+
+def _first_weights(state: Mapping[str, Tensor]) -> list[str]:
+    """Return the names of the first convolution's weight, in all the layouts."""
+    stems = ("encoder.model.0.conv.conv.", "encoder.layers.0.conv.")
+    ends = ("weight_v", "weight", "parametrizations.weight.original1")
+    return [name for stem in stems for end in ends if (name := stem + end) in state]
+
+
+def _renamed(state: Mapping[str, Tensor], codec: Encodec) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
+    codebooks: dict[int, Tensor] = {}
+    modules = dict(codec.named_modules())
+    for name, tensor in state.items():
+        tensor = tensor.float()
+        if match := _CODEBOOK.fullmatch(name):
+            if match[2] == "embed":
+                codebooks[int(match[1])] = tensor
+            elif match[2] not in _TRAINING_ONLY:
+                raise ModelInvalid(f"EnCodec: unexpected {name}")
+            continue
+        match = _LAYER.fullmatch(name)
+        ours = f"{match[1]}.layers.{match[2]}.{_inside(match[3])}" if match else name
+        if tensor.ndim == 3:  # a convolution's weight
+            if isinstance(modules.get(ours.removesuffix(".weight")), Upsample):
+                if tensor.shape[2] % 2:
+                    raise ModelInvalid(f"EnCodec: {name} has shape {list(tensor.shape)}")
+                tensor = upsample_weight(tensor)
+            else:
+                tensor = tensor.unsqueeze(2)
+        tensors[ours] = tensor
+    if sorted(codebooks) != list(range(len(codebooks))) or len(
+        {tuple(codebook.shape) for codebook in codebooks.values()}
+    ) != 1:  # fmt: skip
+        raise ModelInvalid("EnCodec: the codebooks differ in shape, or one is missing")
+    tensors["quantiser.codebooks"] = torch.stack([codebooks[q] for q in sorted(codebooks)])
+    return tensors
+
+
+def _inside(name: str) -> str:
+    """Return what one of their layers' tensors is called inside ours."""
+    name = name.replace("block.1.", "narrow.").replace("block.3.", "widen.")
+    name = re.sub(r"(?:conv|convtr)\.norm\.", "norm.", name)
+    return re.sub(r"(?:conv\.conv|convtr\.convtr|conv)\.(?=weight|bias)", "", name)
+
+
+def _check_config(preset: EncodecConfig, config: Mapping[str, Any]) -> None:
+    """Raise ModelInvalid where a config of transformers is not that of the public model."""
+    segments = preset.segment_samples > 0
+    expected = {
+        "audio_channels": preset.n_channels,
+        "sampling_rate": preset.sample_rate_hz,
+        "codebook_size": preset.codebook_size,
+        "hidden_size": preset.latent,
+        "num_filters": preset.n_filters,
+        "upsampling_ratios": list(reversed(preset.strides)),
+        "num_lstm_layers": preset.lstm_layers,
+        "target_bandwidths": list(preset.bandwidths_kbps),
+        "normalize": segments,
+        "norm_type": "time_group_norm" if segments else "weight_norm",
+        "use_causal_conv": not segments,
+        "chunk_length_s": preset.segment_samples / preset.sample_rate_hz if segments else None,
+        "num_residual_layers": 1,
+        "kernel_size": 7,
+        "last_kernel_size": 7,
+        "residual_kernel_size": 3,
+        "compress": 2,
+        "pad_mode": "reflect",
+        "trim_right_ratio": 1.0,
+        "use_conv_shortcut": True,
+    }
+    for key, wanted in expected.items():
+        found = config.get(key, wanted)
+        if found != wanted:
+            raise ModelInvalid(f"EnCodec: config.json: {key} is {found!r}, expected {wanted!r}")
+    if segments and abs(config.get("overlap", 0.01) - 0.01) > 1e-9:
+        raise ModelInvalid(f"EnCodec: config.json: overlap is {config['overlap']!r}, expected 0.01")
