@@ -26,6 +26,7 @@ from ncodec.decoding import Decoding
 from ncodec.entropy_models import Entropy, choose_entropy
 from ncodec.errors import AudioError, FormatError, UsageError
 from ncodec.formats.ncx import Header, Reader, Writer
+from ncodec.models.base import CodedChunk
 from ncodec.threads import one_thread
 from ncodec.weights import ModelFile, find, load_codec
 
@@ -84,6 +85,62 @@ def choose_n_q(model: ModelFile, bandwidth_kbps: float | None, n_q: int | None) 
     return n_q
 
 
+class Encoding:
+    """Audio on its way to codes.
+
+    Attributes:
+        codec: that codes it.
+        n_streams: of codes.
+        n_samples: of the source, per channel, that were read so far.
+    """
+
+    def __init__(
+        self, source: Source, model: ModelFile, n_q: int, *, denoise: bool = False,
+        on_progress: Callable[[int], None] = lambda n_samples: None,
+    ) -> None:  # fmt: skip
+        self.source, self.n_q, self.denoise = source, n_q, denoise
+        self.codec = load_codec(model)
+        self.n_streams = count_streams(source, model, self.codec.config.n_channels)
+        if denoise and not self.codec.can_denoise:
+            raise UsageError(f"model {model.model_id!r} does not take noise away")
+        self.n_samples = 0
+        self._on_progress = on_progress
+
+    def _resampled(self) -> Iterator[NDArray[np.float32]]:
+        source, config = self.source, self.codec.config
+        resampler = Resampler(source.sample_rate_hz, config.sample_rate_hz, source.n_channels)
+        n_block = round(PIECE_SECONDS * source.sample_rate_hz)
+        for block in source.blocks(max(1, min(n_block, BLOCK_VALUES // source.n_channels))):
+            yield resampler.push(block)
+            self.n_samples += block.shape[1]
+            self._on_progress(block.shape[1])
+        yield resampler.push(np.zeros((source.n_channels, 0), np.float32), last=True)
+
+    def chunks(self) -> Iterator[CodedChunk]:
+        """Yield the codes [S, Q, F], F > 0, and scales of pieces of some seconds.
+
+        Raises AudioError if the source changes its length while it is read.
+        """
+        source, codec, config = self.source, self.codec, self.codec.config
+        n_piece = round(PIECE_SECONDS * config.frame_rate_hz) * config.samples_per_frame
+        state = codec.start_encoder(self.n_streams, denoise=self.denoise)
+        for piece, last in pieces(self._resampled(), source.n_channels, n_piece):
+            wav = torch.from_numpy(np.ascontiguousarray(piece))
+            wav = wav.reshape(self.n_streams, source.n_channels // self.n_streams, piece.shape[1])
+            wav = wav.expand(-1, config.n_channels, -1)
+            with one_thread, torch.inference_mode():  # and nothing of the caller's
+                chunk = codec.encode_chunk(wav, state, self.n_q, last=last)
+            if not chunk.scales.isfinite().all():
+                raise AudioError(f"{source.name}: its level is beyond what float32 holds")
+            if chunk.codes.shape[-1]:
+                yield chunk
+        if source.n_samples not in (None, self.n_samples):
+            raise AudioError(
+                f"{source.name}: {source.n_samples} samples were announced, "
+                f"{self.n_samples} were read"
+            )
+
+
 def encode_audio(
     source: Source,
     sink: Any,
@@ -103,15 +160,11 @@ def encode_audio(
     Raises AudioError if the source changes its length while it is read, or has a number of
     channels that the codec cannot split into streams, UsageError for a model that cannot denoise.
     """
-    codec = load_codec(model)
-    config = codec.config
-    n_streams = count_streams(source, model, config.n_channels)
-    if denoise and not codec.can_denoise:
-        raise UsageError(f"model {model.model_id!r} does not take noise away")
-    announced = source.n_samples
+    encoding = Encoding(source, model, n_q, denoise=denoise, on_progress=on_progress)
+    config, n_streams = encoding.codec.config, encoding.n_streams
     header = _header(
         source.name,
-        architecture=codec.number,
+        architecture=encoding.codec.number,
         model_id=model.model_id,
         model_fingerprint=model.fingerprint,
         sample_rate_hz=config.sample_rate_hz,
@@ -123,46 +176,20 @@ def encode_audio(
         **(entropy or choose_entropy(model, None, n_q)).header_fields(),
         bitrate_bps=round(n_q * config.codebook_bps * n_streams),
         source_sample_rate_hz=source.sample_rate_hz,
-        n_samples=announced,
+        n_samples=source.n_samples,
         tags=fitting(source.tags),
         extensions=((CODEC_PARAMETERS, DENOISED),) if denoise else (),
     )
     writer = Writer(sink, header)
     packets = CodesWriter(writer)
-    resampler = Resampler(source.sample_rate_hz, config.sample_rate_hz, source.n_channels)
-    n_samples, n_channels = 0, source.n_channels
-
-    def resampled() -> Iterator[NDArray[np.float32]]:
-        nonlocal n_samples
-        n_block = min(round(PIECE_SECONDS * source.sample_rate_hz), BLOCK_VALUES // n_channels)
-        for block in source.blocks(max(1, n_block)):
-            yield resampler.push(block)
-            n_samples += block.shape[1]
-            on_progress(block.shape[1])
-        yield resampler.push(np.zeros((source.n_channels, 0), np.float32), last=True)
-
-    n_piece = round(PIECE_SECONDS * config.frame_rate_hz) * config.samples_per_frame
-    state = codec.start_encoder(n_streams, denoise=denoise)
-    for piece, last in pieces(resampled(), source.n_channels, n_piece):
-        wav = torch.from_numpy(np.ascontiguousarray(piece))
-        wav = wav.reshape(n_streams, source.n_channels // n_streams, -1)  # [C, T] -> [S, C / S, T]
-        wav = wav.expand(-1, config.n_channels, -1)
-        with one_thread, torch.inference_mode():  # and nothing of the caller's
-            chunk = codec.encode_chunk(wav, state, n_q, last=last)
-        if not chunk.scales.isfinite().all():
-            raise AudioError(f"{source.name}: its level is beyond what float32 holds")
-        if chunk.codes.shape[-1]:
-            packets.write(chunk.codes.numpy(), tuple(chunk.scales.flatten().tolist()))
-    if announced not in (None, n_samples):
-        raise AudioError(
-            f"{source.name}: {announced} samples were announced, {n_samples} were read"
-        )
-    packets.finish(n_samples)
-    return Encoded(n_samples, source.sample_rate_hz, writer.n_bytes, writer.payload_bytes)
+    for chunk in encoding.chunks():
+        packets.write(chunk.codes.numpy(), tuple(chunk.scales.flatten().tolist()))
+    packets.finish(encoding.n_samples)
+    return Encoded(encoding.n_samples, source.sample_rate_hz, writer.n_bytes, writer.payload_bytes)
 
 
 def count_streams(source: Source, model: ModelFile, channels_per_stream: int) -> int:
-    """Return the streams that a source is split into; a single channel may stand for a stream's all.
+    """Return how many streams a source makes; a single channel is repeated to fill one.
 
     Raises AudioError where they are not whole.
     """
