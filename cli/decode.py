@@ -11,7 +11,7 @@ from ncodec.cli.inputs import (
     STDIO,
     Job,
     binary_stdout,
-    open_ncx,
+    open_codes,
     plan_jobs,
     run_jobs,
     source_name,
@@ -51,7 +51,7 @@ def decode(
     inputs: tuple[str, ...], output: str | None, container: str | None, subtype: str | None,
     codec_rate: bool, force: bool, quiet: bool,
 ) -> None:  # fmt: skip
-    """Decode .ncx files into audio files.
+    """Decode .ncx files, and EnCodec's .ecdc files, into audio files.
 
     Gives exactly as many samples as the source had, at its sample rate, and its tags where the
     format has room for them. song.ncx becomes song.wav beside it unless -o says otherwise; - is
@@ -70,12 +70,11 @@ def decode(
     def start() -> Callable[[Job], None]:
         from ncodec.audio import AudioSink
         from ncodec.decoding import Decoding
-        from ncodec.formats.ncx import Reader
 
         def decode_one(job: Job) -> None:
             started = time.perf_counter()
-            with open_ncx(job.source) as stream:
-                decoding = Decoding(Reader(stream, source_name(job.source)), codec_rate=codec_rate)
+            with open_codes(job.source) as reader:
+                decoding = Decoding(reader, codec_rate=codec_rate)
                 rate, n_samples = decoding.sample_rate_hz, decoding.n_samples
                 total = None if n_samples is None else n_samples / rate
                 with (

@@ -8,14 +8,18 @@ import sys
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
 from ncodec.cli.errors import is_expected, overall_exit_code, report
 from ncodec.errors import AudioError, BadSignature, NcodecError, OutputExists, UsageError
 from ncodec.files import atomic_output
+from ncodec.formats.ecdc import MAGIC as ECDC_MAGIC
 from ncodec.formats.ncx import SIGNATURE
+
+if TYPE_CHECKING:
+    from ncodec.formats.ncx import Reader
 
 STDIO = "-"
 _AUDIO_STARTS = (b"RIFF", b"RF64", b"BW64", b"riff", b"fLaC", b"OggS", b"FORM", b"caff", b"ID3",
@@ -200,8 +204,17 @@ def open_output(target: str, *, overwrite: bool) -> Generator[BinaryIO, None, No
 def open_ncx(source: str) -> Generator[BinaryIO, None, None]:
     """Open an input that must be an .ncx file. Raises BadSignature if it is audio."""
     name = source_name(source)
+    if is_ecdc(source):
+        raise BadSignature(f"{name}: is an .ecdc file; ncodec repack makes an .ncx file of it")
     if first_bytes(source).startswith(_AUDIO_STARTS):
         raise BadSignature(f"{name}: is audio, not an .ncx file; ncodec encode makes one of it")
+    with open_input(source) as stream:
+        yield stream
+
+
+@contextlib.contextmanager
+def open_input(source: str) -> Generator[BinaryIO, None, None]:
+    """Open an input of any kind."""
     if source == STDIO:
         yield binary_stdin()
         return
@@ -209,11 +222,34 @@ def open_ncx(source: str) -> Generator[BinaryIO, None, None]:
         yield file
 
 
+@contextlib.contextmanager
+def open_codes(source: str) -> "Generator[Reader, None, None]":
+    """Open an .ncx or .ecdc file; the latter as the .ncx file that it amounts to."""
+    from ncodec.formats.ncx import Reader
+
+    if is_ecdc(source):
+        from ncodec.transcode import reader_of_ecdc
+
+        with open_input(source) as stream:
+            yield reader_of_ecdc(stream, source_name(source))
+    else:
+        with open_ncx(source) as stream:
+            yield Reader(stream, source_name(source))
+
+
+def is_ecdc(source: str) -> bool:
+    """Tell whether an input starts as an .ecdc file does."""
+    return first_bytes(source).startswith(ECDC_MAGIC)
+
+
 def refuse_ncx(source: str) -> None:
     """Raise AudioError for an input that must be audio but is an .ncx file."""
-    if first_bytes(source).startswith(SIGNATURE[:4]):
-        name = source_name(source)
-        raise AudioError(f"{name}: is an .ncx file, not audio; ncodec decode makes audio of it")
+    for kind, start in ((".ncx", SIGNATURE[:4]), (".ecdc", ECDC_MAGIC)):
+        if first_bytes(source).startswith(start):
+            name = source_name(source)
+            raise AudioError(
+                f"{name}: is an {kind} file, not audio; ncodec decode makes audio of it"
+            )
 
 
 def first_bytes(source: str) -> bytes:

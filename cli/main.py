@@ -12,7 +12,9 @@ from ncodec.cli.errors import is_expected, report, report_usage
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-COMMANDS = ("encode", "decode", "inspect", "verify", "models", "train", "train-entropy")
+COMMANDS = (
+    "encode", "decode", "repack", "inspect", "verify", "models", "train", "train-entropy",
+)  # fmt: skip
 
 
 class LazyGroup(click.Group):

@@ -47,9 +47,5 @@ def _check(source: str) -> str:
     with open_ncx(source) as stream:
         reader = Reader(stream, source_name(source))
         n_packets = sum(1 for _ in iterate_codes(reader))
-        header, trailer = reader.header, reader.trailer
-    n_samples = header.n_samples
-    if n_samples is None and trailer is not None:
-        n_samples = trailer.n_samples
-    seconds = (n_samples or 0) / header.source_sample_rate_hz
+    seconds = (reader.n_samples or 0) / reader.header.source_sample_rate_hz
     return f"{n_packets} packet{'' if n_packets == 1 else 's'}, {clock(seconds)}"

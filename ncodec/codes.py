@@ -17,6 +17,7 @@ from ncodec.errors import (
     LimitExceeded,
     ModelError,
     PayloadError,
+    Truncated,
     UsageError,
 )
 from ncodec.formats.ncx import CodesDigest, Header, Packet, Reader, Writer
@@ -94,6 +95,13 @@ def decode_packets(reader: Reader, max_frames: int | None = None) -> Iterator[tu
             f"{reader.name}: the decoded codes have digest {digest.digest().hex()}, "
             f"the trailer says {trailer.codes_digest.hex()}"
         )
+
+
+def source_length(reader: Reader) -> int:
+    """Return the samples of the source, once all packets are read. Raises Truncated."""
+    if reader.n_samples is None:
+        raise Truncated(f"{reader.name}: no trailer, so the length is not known")
+    return reader.n_samples
 
 
 def _within(reader: Reader, max_frames: int | None) -> Iterator[Packet]:

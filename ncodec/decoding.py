@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from ncodec.audio import Resampler, resampled_length
-from ncodec.codes import decode_packets
-from ncodec.errors import InvalidField, LimitExceeded, ModelError, Truncated
+from ncodec.codes import decode_packets, source_length
+from ncodec.errors import InvalidField, LimitExceeded, ModelError
 from ncodec.formats.ncx import Packet, Reader
 from ncodec.models.base import CodedChunk
 from ncodec.threads import one_thread
@@ -94,7 +94,7 @@ class Decoding:
             wav = resampler.push(wav[:, :n_sure])
             n_given += wav.shape[1]
             yield wav
-        n_source = self._n_source()
+        n_source = source_length(self._reader)
         self._check_length(n_source, n_frames)
         nothing = torch.zeros(header.n_streams, header.n_codebooks, 0, dtype=torch.int64)
         chunk = CodedChunk(nothing, torch.zeros(header.n_streams, 0))
@@ -135,14 +135,6 @@ class Decoding:
                 f"{len(packet.scales)} scales, model {self.header.model_id!r} has {wanted}"
             )
         return torch.tensor(packet.scales).reshape(self.header.n_streams, -1)
-
-    def _n_source(self) -> int:
-        trailer, known = self._reader.trailer, self.header.n_samples
-        if known is None and trailer is not None:
-            known = trailer.n_samples
-        if known is None:
-            raise Truncated(f"{self._reader.name}: no trailer, so the length is not known")
-        return known
 
     def _check_length(self, n_source: int, n_frames: int) -> None:
         n_codec = self._at(self.header.sample_rate_hz, n_source) or 0

@@ -21,6 +21,24 @@ ALLOWED = {
     "ncodec.entropy_models": (
         "ncodec.errors", "ncodec.entropy", "ncodec.formats", "ncodec.weights",
     ),
+    "ncodec.model_store": (
+        "ncodec.errors", "ncodec.ecdc_lm_files", "ncodec.entropy_models", "ncodec.files",
+        "ncodec.weights",
+    ),
+    "ncodec.public_models": ("ncodec.errors", "ncodec.model_store"),
+    "ncodec.download": ("ncodec.errors",),
+    "ncodec.checkpoints": (
+        "ncodec.errors", "ncodec.ecdc_lm_files", "ncodec.entropy_models", "ncodec.files",
+        "ncodec.model_store", "ncodec.models", "ncodec.nn", "ncodec.weights",
+    ),
+    "ncodec.ecdc_lm_files": ("ncodec.errors", "ncodec.models", "ncodec.weights"),
+    "ncodec.ecdc_segments": (
+        "ncodec.errors", "ncodec.formats", "ncodec.models", "ncodec.threads",
+    ),
+    "ncodec.ecdc": (
+        "ncodec.errors", "ncodec.ecdc_lm_files", "ncodec.ecdc_segments", "ncodec.formats",
+        "ncodec.models",
+    ),
     "ncodec.codes": (
         "ncodec.errors", "ncodec.entropy", "ncodec.entropy_models", "ncodec.formats",
     ),
@@ -31,6 +49,10 @@ ALLOWED = {
     "ncodec.codec": (
         "ncodec.errors", "ncodec.audio", "ncodec.codes", "ncodec.decoding", "ncodec.entropy_models",
         "ncodec.formats", "ncodec.models", "ncodec.threads", "ncodec.weights",
+    ),
+    "ncodec.transcode": (
+        "ncodec.errors", "ncodec.audio", "ncodec.codec", "ncodec.codes", "ncodec.ecdc",
+        "ncodec.entropy_models", "ncodec.formats", "ncodec.models", "ncodec.weights",
     ),
     "ncodec.threads": (),
     "ncodec.inspection": ("ncodec.errors", "ncodec.codes", "ncodec.entropy", "ncodec.formats"),

@@ -1,0 +1,131 @@
+"""Public checkpoints of other projects, recognised and made into model files of ncodec.
+
+A module of `CONVERTERS` has a function `convert(state, config)`: state is the tensors of the
+checkpoint by name, config what its config.json says, None without one. It returns None if the
+checkpoint is not one of its kind, a `Converted` if it is, and raises ModelInvalid, which names the
+tensor and what was expected, if it is one that was altered.
+"""
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+import ncodec.ecdc_lm_files as ecdc_lm_files
+import ncodec.entropy_models as entropy_models
+import ncodec.weights as weights
+from ncodec.checkpoints.base import Converted
+from ncodec.checkpoints.reading import Checkpoint, is_safetensors, read, weights_of
+from ncodec.errors import ModelInvalid, UsageError
+from ncodec.files import atomic_output
+from ncodec.model_store import Kind, check_name, in_package, named, place
+from ncodec.weights import StoredModel, metadata_of
+
+CONVERTERS = ("ncodec.checkpoints.encodec", "ncodec.checkpoints.hilcodec")
+KNOWN = "EnCodec, its language models, HILCodec, model files of ncodec"
+
+_OWN: Mapping[str, tuple[Kind, Callable[[Path], StoredModel]]] = {
+    "ncodec": ("codec", weights.describe),
+    "ncodec-entropy": ("entropy", entropy_models.describe),
+    "ncodec-ecdc-lm": ("ecdc-lm", ecdc_lm_files.describe),
+}
+"""Key of the metadata of ncodec's own files -> what they hold, and what reads it."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnModel:
+    """A model file of ncodec, which is taken as it is: files name it by its digest."""
+
+    kind: Kind
+    model: StoredModel
+
+    @property
+    def model_id(self) -> str:
+        """The name it is installed by."""
+        return self.model.model_id
+
+
+def recognise(path: Path) -> Converted | OwnModel:
+    """Read a checkpoint or a model file, or the folder it is in.
+
+    Raises ModelInvalid for what is unknown, damaged or altered.
+    """
+    file = weights_of(path)
+    own = _own_model(file) if is_safetensors(file) else None
+    if own is not None:
+        return own
+    checkpoint = read(path)
+    try:
+        converted = _convert(checkpoint)
+    except ModelInvalid as error:
+        raise ModelInvalid(f"{file}: {error}") from None
+    if converted is None:
+        first = ", ".join(list(checkpoint.state)[:3]) or "none"
+        raise ModelInvalid(f"{file}: expected one of {KNOWN}; the first tensors are {first}")
+    return converted
+
+
+def install(
+    found: Converted | OwnModel, name: str | None = None, *, overwrite: bool = False
+) -> Path:
+    """Put a model into the cache and return its file there.
+
+    name  in place of found.model_id; ncodec's own model files keep theirs
+
+    Raises OutputExists, UsageError.
+    """
+    name = name or found.model_id
+    path = place(found.kind, name)
+    if isinstance(found, OwnModel):
+        if name != found.model_id:
+            raise UsageError(
+                f"{found.model.path}: a model file of ncodec keeps its name, {found.model_id!r}"
+            )
+    elif any(in_package(model) for model in named(found.kind, name)):
+        raise UsageError(f"{name!r} is a model of the package; another name is needed")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_output(path, overwrite) as partial:
+        if isinstance(found, OwnModel):
+            shutil.copyfile(found.model.path, partial)
+        elif found.kind == "codec":
+            weights.save_tensors(
+                partial, name, found.architecture, found.config, found.tensors, found.facts
+            )
+        else:
+            ecdc_lm_files.save(partial, name, found.config, found.tensors, found.facts)
+    return path
+
+
+def _convert(checkpoint: Checkpoint) -> Converted | None:
+    for name in CONVERTERS:
+        converted = import_module(name).convert(checkpoint.state, checkpoint.config)
+        if converted is not None:
+            return converted
+    from ncodec.checkpoints.encodec_lm import convert
+    from ncodec.models.encodec_lm import PRESETS
+
+    language_model = convert(checkpoint.state)
+    if language_model is None:
+        return None
+    tensors, config = language_model
+    codec_id = next(name for name, preset in PRESETS.items() if preset == config)
+    return Converted("ecdc-lm", codec_id, config, tensors, facts={"licence": "MIT"})
+
+
+def _own_model(path: Path) -> OwnModel | None:
+    from safetensors import SafetensorError, safe_open
+
+    metadata = metadata_of(path)
+    own = next((row for key, row in _OWN.items() if key in metadata), None)
+    if own is None:
+        return None
+    kind, describe = own
+    model = describe(path)
+    try:
+        with safe_open(path, "pt"):  # compares the tensors' places with the length of the file
+            pass
+        check_name(model.model_id)
+    except (SafetensorError, UsageError) as error:
+        raise ModelInvalid(f"{path}: damaged model file: {error}") from None
+    return OwnModel(kind, model)

@@ -1,0 +1,242 @@
+""".ecdc <-> .ncx without touching the codes, and audio to .ecdc.
+
+Shapes: S streams, Q codebooks, F frames, C channels, T samples.
+"""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ncodec.audio import Source, resampled_length
+from ncodec.codec import Encoded, Encoding
+from ncodec.codes import Codes, CodesWriter, decode_packets, source_length
+from ncodec.ecdc import Segment, read_ecdc, write_ecdc
+from ncodec.entropy_models import choose_entropy
+from ncodec.errors import InvalidField, ModelInvalid, ModelMissing, UsageError
+from ncodec.formats.ecdc import CODE_BITS, MODELS, SAMPLES_PER_FRAME, EcdcHeader, Readable
+from ncodec.formats.ncx import ARCHITECTURES, Header, Reader, Writer
+from ncodec.models.encodec import PRESETS
+from ncodec.weights import ModelFile, find, find_exact
+
+PACKET_SECONDS = 10
+
+
+def ecdc_model(name: str) -> ModelFile:
+    """Return the installed model that the .ecdc files of that name need.
+
+    Raises ModelMissing, ModelInvalid if what has the name is not EnCodec's.
+    """
+    try:
+        model = find(name)
+    except ModelMissing as error:
+        raise ModelMissing(f"{error}; `ncodec models pull {name}` fetches it") from None
+    if _ecdc_name(model) != name:
+        raise ModelInvalid(f"{model.path}: model {name!r} is not the one of .ecdc files")
+    return model
+
+
+def _ecdc_name(model: ModelFile) -> str | None:
+    """Return what .ecdc files call a model, None for one that they cannot be made with."""
+    for name, preset in PRESETS.items():
+        same = all(
+            (list(value) if isinstance(value, tuple) else value) == model.config.get(key)
+            for key, value in preset.to_dict().items()
+        )
+        if name in MODELS and same and model.architecture == "encodec":
+            return name
+    return None
+
+
+def ecdc_to_ncx(stream: Readable, name: str, sink: Any, entropy: str | None = None) -> Header:
+    """Write the codes of an .ecdc file as a .ncx file, whose header is returned.
+
+    name     of the file, for errors
+    entropy  the coder's name; see `choose_entropy` for none
+
+    Raises FormatError, ModelError, UsageError.
+    """
+    ecdc = read_ecdc(stream, name)
+    geometry, n_q = ecdc.header.geometry, ecdc.header.n_codebooks
+    model = ecdc_model(ecdc.header.model)
+    frame_bps = geometry.sample_rate_hz * n_q * CODE_BITS / SAMPLES_PER_FRAME
+    header = Header(
+        architecture=next(n for n, known in ARCHITECTURES.items() if known == model.architecture),
+        model_id=model.model_id,
+        model_fingerprint=model.fingerprint,
+        sample_rate_hz=geometry.sample_rate_hz,
+        n_channels=geometry.n_channels,
+        codebook_size=1 << CODE_BITS,
+        n_codebooks=n_q,
+        samples_per_frame=SAMPLES_PER_FRAME,
+        **choose_entropy(model, entropy, n_q).header_fields(),
+        bitrate_bps=round(frame_bps),
+        source_sample_rate_hz=geometry.sample_rate_hz,
+        n_samples=ecdc.header.n_samples,
+    )
+    packets = CodesWriter(Writer(sink, header))
+    n_packet = PACKET_SECONDS * geometry.sample_rate_hz // SAMPLES_PER_FRAME
+    for codes, scales in _packed(ecdc.segments, n_packet):
+        packets.write(codes[None], scales)
+    packets.finish(ecdc.header.n_samples)
+    return header
+
+
+def _packed(
+    segments: Iterator[Segment], n_packet: int
+) -> Iterator[tuple[NDArray[np.int64], tuple[float, ...]]]:
+    """Join segments to packets of about `n_packet` frames: codes [Q, F] and their scales."""
+    held: list[Segment] = []
+    n_held = 0
+    for segment in segments:
+        held.append(segment)
+        n_held += segment.codes.shape[1]
+        if n_held >= n_packet:
+            yield _joined(held)
+            held, n_held = [], 0
+    if held:
+        yield _joined(held)
+
+
+def _joined(segments: list[Segment]) -> tuple[NDArray[np.int64], tuple[float, ...]]:
+    scales = tuple(segment.scale for segment in segments if segment.scale is not None)
+    return np.concatenate([segment.codes for segment in segments], axis=1), scales
+
+
+def reader_of_ecdc(stream: Readable, name: str) -> Reader:
+    """Return a reader of the .ncx file, in memory, that an .ecdc file amounts to."""
+    held = io.BytesIO()
+    ecdc_to_ncx(stream, name, held, "packed")
+    held.seek(0)
+    return Reader(held, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """An .ecdc file that was made of a .ncx file."""
+
+    n_bytes: int
+    left_out: tuple[str, ...]  # what it has no room for
+
+
+def ncx_to_ecdc(reader: Reader, sink: Any, *, lm: bool = False) -> Written:
+    """Write the codes of a .ncx file as an .ecdc file.
+
+    lm  code them with EnCodec's language model
+
+    Raises UsageError if the file is not of one of EnCodec's models, or holds more than one stream;
+    FormatError, ModelError.
+    """
+    header = reader.header
+    model = find_exact(header.model_id, header.model_fingerprint)
+    name = _ecdc_name(model)
+    if name is None:
+        raise UsageError(
+            f"{reader.name}: made with model {model.model_id!r}; .ecdc files hold codes of "
+            f"{' and '.join(MODELS)} only"
+        )
+    if header.n_streams > 1:
+        raise UsageError(f"{reader.name}: {header.n_streams} streams; an .ecdc file holds one")
+    packets = [(codes[0], packet.scales) for packet, codes in decode_packets(reader)]
+    n_samples = source_length(reader)
+    n_samples = resampled_length(n_samples, header.source_sample_rate_hz, header.sample_rate_hz)
+    target = _header(reader.name, name, n_samples, header.n_codebooks, lm)
+    try:
+        n_bytes = write_ecdc(sink, target, cut_segments(target, packets))
+    except UsageError as error:  # codes that are not those of so many samples
+        raise InvalidField(f"{reader.name}: {error}") from None
+    left_out = []
+    if header.tags:
+        left_out.append("the tags")
+    if header.source_sample_rate_hz != header.sample_rate_hz:
+        left_out.append(f"the source's sample rate {header.source_sample_rate_hz} Hz")
+    if header.n_channels != target.geometry.n_channels:
+        left_out.append("that the source has one channel")
+    return Written(n_bytes, tuple(left_out))
+
+
+def ncx_to_ncx(reader: Reader, sink: Any, entropy: str | None = None) -> None:
+    """Write the codes of a .ncx file anew, with another entropy coder; see `choose_entropy`.
+
+    All else of the header stays. Raises FormatError, ModelError, UsageError.
+    """
+    old = reader.header
+    model = find_exact(old.model_id, old.model_fingerprint)
+    coder: dict[str, Any] = {"entropy_model_id": "", "entropy_fingerprint": b""}
+    coder |= choose_entropy(model, entropy, old.n_codebooks).header_fields()
+    packets = CodesWriter(Writer(sink, replace(old, **coder)))
+    for packet, codes in decode_packets(reader):
+        packets.write(codes, packet.scales)
+    packets.finish(source_length(reader))
+
+
+def cut_segments(
+    header: EcdcHeader, packets: list[tuple[Codes, tuple[float, ...]]]
+) -> Iterator[Segment]:
+    """Yield the codes [Q, F] of packets, and their scales, by the segments of an .ecdc file."""
+    if not header.geometry.has_scales:
+        yield from (Segment(codes) for codes, _ in packets)
+        return
+    codes = np.concatenate([codes for codes, _ in packets] or [np.zeros((1, 0), np.int64)], axis=1)
+    scales = [scale for _, of_packet in packets for scale in of_packet]
+    start = 0
+    for number, n_frames in enumerate(header.segment_frames()):
+        if number >= len(scales):
+            raise UsageError(f"{len(scales)} scales, expected more")
+        yield Segment(codes[:, start : start + n_frames], scales[number])
+        start += n_frames
+    if start != codes.shape[1] or len(scales) != sum(1 for _ in header.segment_frames()):
+        raise UsageError(f"{codes.shape[1]} frames in {len(scales)} segments, expected {start}")
+
+
+def _header(file: str, model: str, n_samples: int, n_codebooks: int, lm: bool) -> EcdcHeader:
+    if not n_samples:
+        raise UsageError(f"{file}: no samples; an .ecdc file has one at least")
+    return EcdcHeader(model, n_samples, n_codebooks, lm)
+
+
+class MixedSource:
+    """A source whose channels are mixed to one."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.name, self.sample_rate_hz, self.n_channels = source.name, source.sample_rate_hz, 1
+        self.tags = source.tags
+
+    @property
+    def n_samples(self) -> int | None:
+        """Per channel; None when only reading will tell."""
+        return self._source.n_samples
+
+    def blocks(self, n: int) -> Iterator[NDArray[np.float32]]:
+        """Yield float32 [1, n] blocks, the last one shorter."""
+        for block in self._source.blocks(n):
+            yield block.mean(0, keepdims=True)
+
+
+def encode_ecdc(encoding: Encoding, model: ModelFile, sink: Any, *, lm: bool = False) -> Encoded:
+    """Encode audio into an .ecdc file. Its codes are held until the length is known.
+
+    Raises UsageError for a model or a source that an .ecdc file cannot hold.
+    """
+    name = _ecdc_name(model)
+    if name is None:
+        raise UsageError(f"model {model.model_id!r}: .ecdc files are of {' and '.join(MODELS)}")
+    source = encoding.source
+    if encoding.n_streams > 1:
+        raise UsageError(
+            f"{source.name}: {source.n_channels} channels; an .ecdc file of {name} holds "
+            f"{MODELS[name].n_channels}"
+        )
+    packets = [
+        (chunk.codes[0].numpy(), tuple(chunk.scales.flatten().tolist()))
+        for chunk in encoding.chunks()
+    ]
+    config = encoding.codec.config
+    n_samples = resampled_length(encoding.n_samples, source.sample_rate_hz, config.sample_rate_hz)
+    header = _header(source.name, name, n_samples, encoding.n_q, lm)
+    n_bytes = write_ecdc(sink, header, cut_segments(header, packets))
+    return Encoded(encoding.n_samples, source.sample_rate_hz, n_bytes, n_bytes - len(header.pack()))

@@ -1,0 +1,207 @@
+"""Between .ecdc and .ncx: the codes stay, byte for byte where nothing is lost."""
+
+import io
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from reference_encodec import reference
+
+from ncodec.audio import ArraySource
+from ncodec.codec import Encoding, decode, encode, read_codes
+from ncodec.codes import decode_packets
+from ncodec.ecdc import Segment, read_ecdc, write_ecdc
+from ncodec.ecdc_lm_files import save
+from ncodec.errors import InvalidField, ModelMissing, NcodecError, UsageError
+from ncodec.formats.ecdc import EcdcHeader
+from ncodec.formats.ncx import Reader
+from ncodec.models.encodec import PRESETS, Encodec
+from ncodec.models.encodec_lm import PRESETS as LM_PRESETS
+from ncodec.models.encodec_lm import EncodecLm
+from ncodec.transcode import ecdc_model, ecdc_to_ncx, encode_ecdc, ncx_to_ecdc, ncx_to_ncx
+from ncodec.weights import find, save_codec
+
+MODELS = ("encodec_24khz", "encodec_48khz")
+
+
+@pytest.fixture(scope="module")
+def official(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache with both models of the official sizes, and their language models; random weights."""
+    cache = tmp_path_factory.mktemp("official")
+    (cache / "models" / "ecdc-lm").mkdir(parents=True)
+    for number, name in enumerate(MODELS):
+        torch.manual_seed(number)
+        path = cache / "models" / f"{name}.safetensors"
+        save_codec(path, name, Encodec(PRESETS[name]), {}, torch.float32)
+        lm = EncodecLm(LM_PRESETS[name])
+        save(cache / "models" / "ecdc-lm" / f"{name}.safetensors", name, LM_PRESETS[name],
+             lm.state_dict(), {})  # fmt: skip
+    return cache
+
+
+@pytest.fixture(autouse=True)
+def _cache(official: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NCODEC_CACHE", str(official))
+
+
+def made(name: str, n_samples: int, n_q: int = 4, *, lm: bool = False) -> bytes:
+    """An .ecdc file of random codes."""
+    header = EcdcHeader(name, n_samples, n_q, lm)
+    rng = np.random.default_rng(n_samples)
+    segments = [
+        Segment(
+            rng.integers(0, 1024, (n_q, n_frames)),
+            float(np.float32(rng.random())) if header.geometry.has_scales else None,
+        )
+        for n_frames in header.segment_frames()
+    ]
+    sink = io.BytesIO()
+    write_ecdc(sink, header, segments)
+    return sink.getvalue()
+
+
+def to_ncx(ecdc: bytes, entropy: str | None = None) -> bytes:
+    sink = io.BytesIO()
+    ecdc_to_ncx(io.BytesIO(ecdc), "song.ecdc", sink, entropy)
+    return sink.getvalue()
+
+
+def to_ecdc(ncx: bytes, *, lm: bool = False) -> bytes:
+    sink = io.BytesIO()
+    ncx_to_ecdc(Reader(io.BytesIO(ncx), "song.ncx"), sink, lm=lm)
+    return sink.getvalue()
+
+
+LENGTHS = [
+    *((MODELS[0], n) for n in (1, 320, 24001, 24000 * 31)),
+    *((MODELS[1], n) for n in (1, 47520, 47521, 47681, 48000, 95041, 48000 * 12)),
+]
+
+
+@pytest.mark.parametrize("entropy", ["packed", "adaptive"])
+@pytest.mark.parametrize(("name", "n_samples"), LENGTHS)
+def test_there_and_back_gives_the_same_bytes(name: str, n_samples: int, entropy: str) -> None:
+    ecdc = made(name, n_samples)
+    assert to_ecdc(to_ncx(ecdc, entropy)) == ecdc
+
+
+@pytest.mark.parametrize(("name", "n_samples"), [(MODELS[0], 7000), (MODELS[1], 49000)])
+def test_with_the_language_model_too(name: str, n_samples: int) -> None:
+    ecdc = made(name, n_samples, 2, lm=True)
+    ncx = to_ncx(ecdc)
+    assert to_ecdc(ncx, lm=True) == ecdc
+    assert to_ecdc(ncx) == made(name, n_samples, 2)
+
+
+def test_header_says_all_that_a_decoder_needs() -> None:
+    header = Reader(io.BytesIO(to_ncx(made(MODELS[1], 100000, 8)))).header
+    assert (header.architecture, header.model_id, header.n_codebooks) == (3, MODELS[1], 8)
+    assert (header.sample_rate_hz, header.n_channels, header.n_streams) == (48000, 2, 1)
+    assert (header.n_samples, header.bitrate_bps) == (100000, 12000)
+    assert header.model_fingerprint == find(MODELS[1]).fingerprint
+
+
+@pytest.mark.parametrize(("name", "n_samples"), [(MODELS[0], 24500), (MODELS[1], 60000)])
+def test_it_decodes_as_the_authors_package_does(
+    name: str, n_samples: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both read the other's files, and make the same files of the same audio."""
+    package, compress = reference(), sys.modules["encodec.compress"]
+    rng = np.random.default_rng(1)
+    wav = (0.1 * rng.standard_normal((PRESETS[name].n_channels, n_samples))).astype(np.float32)
+    codec = Encodec(PRESETS[name])
+    torch.manual_seed(2)
+    theirs = getattr(package.model.EncodecModel, f"encodec_model_{name[8:]}")(pretrained=False)
+    theirs.name, theirs = name, theirs.eval()
+    theirs.set_target_bandwidth(6.0)
+    from ncodec.checkpoints.encodec import convert
+
+    for codebook in theirs.quantizer.vq.layers:
+        codebook._codebook.embed.copy_(torch.randn(1024, 128))
+    converted = convert(theirs.state_dict(), None)
+    assert converted is not None
+    codec.load_state_dict(dict(converted.tensors))
+    monkeypatch.setattr("ncodec.codec.load_codec", lambda model: codec)
+    monkeypatch.setattr("ncodec.decoding.load_codec", lambda model: codec)
+    monkeypatch.setitem(compress.MODELS, name, lambda: theirs)
+    with torch.no_grad():
+        written = compress.compress(theirs, torch.from_numpy(wav), use_lm=False)
+    ours = io.BytesIO()
+    source = ArraySource(wav, PRESETS[name].sample_rate_hz, {})
+    n_q = PRESETS[name].n_q_for(6.0)
+    encode_ecdc(Encoding(source, find(name), n_q), find(name), ours)
+    assert ours.getvalue() == written
+    with torch.no_grad():
+        audio, _ = compress.decompress(ours.getvalue())
+    mine, rate = decode(to_ncx(written))
+    assert rate == PRESETS[name].sample_rate_hz
+    np.testing.assert_allclose(mine, audio.numpy(), atol=1e-4, rtol=0)
+
+
+def test_other_coders_keep_the_codes(tmp_path: Path) -> None:
+    wav = 0.1 * np.random.default_rng(0).standard_normal((2, 24000)).astype(np.float32)
+    one = encode(wav, 24000, model=MODELS[0], n_q=3, tags={"TITLE": "x"}, entropy="adaptive")
+    sink = io.BytesIO()
+    ncx_to_ncx(Reader(io.BytesIO(one)), sink, "packed")
+    two = Reader(io.BytesIO(sink.getvalue()))
+    (tmp_path / "one.ncx").write_bytes(one)
+    (tmp_path / "two.ncx").write_bytes(sink.getvalue())
+    np.testing.assert_array_equal(
+        read_codes(tmp_path / "one.ncx"), read_codes(tmp_path / "two.ncx")
+    )
+    assert two.header.tags == (("TITLE", "x"),)
+    assert two.header.entropy != Reader(io.BytesIO(one)).header.entropy
+    back = io.BytesIO()
+    ncx_to_ncx(two, back, "adaptive")
+    assert back.getvalue() == one
+
+
+def test_what_ecdc_cannot_hold_is_refused_or_said() -> None:
+    wav = np.zeros((2, 24000), np.float32)
+    stereo = encode(wav, 24000, model=MODELS[0], n_q=2)
+    with pytest.raises(UsageError, match=r"2 streams; an \.ecdc file holds one"):
+        to_ecdc(stereo)
+    with pytest.raises(UsageError, match="made with model 'spectral'"):
+        to_ecdc(encode(wav, 24000, n_q=2))
+    with pytest.raises(UsageError, match="4 channels; an .ecdc file of encodec_48khz holds 2"):
+        source = ArraySource(np.zeros((4, 100), np.float32), 48000, {})
+        encode_ecdc(Encoding(source, find(MODELS[1]), 2), find(MODELS[1]), io.BytesIO())
+    with pytest.raises(UsageError, match="no samples"):
+        to_ecdc(encode(wav[:1, :0], 24000, model=MODELS[0], n_q=2))
+    tagged = encode(wav[:1], 44100, model=MODELS[0], n_q=2, tags={"TITLE": "x"})
+    written = ncx_to_ecdc(Reader(io.BytesIO(tagged)), io.BytesIO())
+    assert written.left_out == ("the tags", "the source's sample rate 44100 Hz")
+
+
+def test_wrong_number_of_scales_is_refused() -> None:
+    good = to_ncx(made(MODELS[1], 96000))
+    reader = Reader(io.BytesIO(good))
+    packets = list(decode_packets(reader))
+    assert len(packets[0][0].scales) == 3
+    header = EcdcHeader(MODELS[1], 96000, 4, False)
+    from ncodec.transcode import cut_segments
+
+    short = [(packets[0][1][0], packets[0][0].scales[:2])]
+    with pytest.raises(UsageError, match="2 scales, expected more"):
+        write_ecdc(io.BytesIO(), header, cut_segments(header, short))
+
+
+def test_missing_model_says_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ecdc = made(MODELS[0], 400)
+    monkeypatch.setenv("NCODEC_CACHE", str(tmp_path))
+    with pytest.raises(ModelMissing, match="`ncodec models pull encodec_24khz` fetches it"):
+        to_ncx(ecdc)
+
+
+def test_damaged_files_are_refused() -> None:
+    ecdc = made(MODELS[0], 24000)
+    for broken in (ecdc[:-1], ecdc + b"\0", b"ECDC", ecdc[:5] + b"\xff" + ecdc[6:]):
+        with pytest.raises(NcodecError):
+            to_ncx(broken)
+    assert ecdc_model(MODELS[0]).architecture == "encodec"
+    assert list(read_ecdc(io.BytesIO(ecdc), "x").segments)
+    assert InvalidField
