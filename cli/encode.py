@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
+from ncodec.cli.errors import warn
 from ncodec.cli.inputs import (
     STDIO,
     Job,
@@ -14,25 +16,35 @@ from ncodec.cli.inputs import (
     plan_jobs,
     refuse_ncx,
     run_jobs,
+    target_name,
 )
-from ncodec.cli.options import force_option, inputs_argument, output_option, quiet_option
+from ncodec.cli.options import (
+    choose_format,
+    entropy_option,
+    force_option,
+    inputs_argument,
+    output_option,
+    quiet_option,
+    to_option,
+)
 from ncodec.cli.progress import clock, progress_bar, say, speed
 from ncodec.errors import UsageError
 
 if TYPE_CHECKING:
     from ncodec.codec import Encoded
 
+DEFAULT_MODELS = {"ncx": "spectral", "ecdc": "encodec_24khz"}
+
 
 @click.command()
 @inputs_argument()
-@output_option(".ncx file")
+@output_option(".ncx or .ecdc file")
 @click.option(
     "-m",
     "--model",
-    default="spectral",
-    show_default=True,
     metavar="MODEL",
-    help="A model's id, or an architecture's name for its default model.",
+    help="A model's id, or an architecture's name for its default model; by default spectral, for "
+    ".ecdc encodec_24khz.",
 )
 @click.option(
     "-b",
@@ -43,17 +55,13 @@ if TYPE_CHECKING:
     help="Nominal kbit/s of each code stream; the model's own choice by default.",
 )
 @click.option("--n-q", type=int, metavar="N", help="Number of codebooks, instead of -b.")
-@click.option(
-    "--entropy",
-    type=click.Choice(("transformer", "adaptive", "packed")),
-    help="Entropy coder; by default transformer for a model that has an entropy model, else "
-    "adaptive.",
-)
+@entropy_option()
+@to_option()
 @force_option()
 @quiet_option()
 def encode(
-    inputs: tuple[str, ...], output: str | None, model: str, bandwidth_kbps: float | None,
-    n_q: int | None, entropy: str | None, force: bool, quiet: bool,
+    inputs: tuple[str, ...], output: str | None, model: str | None, bandwidth_kbps: float | None,
+    n_q: int | None, entropy: str | None, to: str | None, force: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Compress audio files into .ncx files.
 
@@ -64,6 +72,9 @@ def encode(
 
     A mono codec codes every channel as a stream of its own, so stereo takes twice the bandwidth.
 
+    Also makes EnCodec's own .ecdc files, with its models: of one stream, so stereo is mixed to mono
+    for the mono model, and without tags and the source's rate; what is left out is said.
+
     \b
     Examples:
       ncodec encode song.flac                     # makes song.ncx
@@ -72,7 +83,8 @@ def encode(
     """  # noqa: D301
     if bandwidth_kbps is not None and n_q is not None:
         raise UsageError("-b and --n-q exclude each other")
-    jobs = plan_jobs(inputs, output, ".ncx", overwrite=force)
+    made = choose_format(to, output, entropy)
+    jobs = plan_jobs(inputs, output, f".{made}", overwrite=force)
 
     def start() -> Callable[[Job], None]:
         from ncodec.audio import AudioSource
@@ -80,11 +92,17 @@ def encode(
         from ncodec.entropy_models import choose_entropy
         from ncodec.weights import find
 
-        found = find(model)
-        n_codebooks = choose_n_q(found, bandwidth_kbps, n_q)
-        coder = choose_entropy(found, entropy, n_codebooks)
-        fallback = entropy is None and coder.model is None
-        said = f"{coder.name}: {found.model_id} has no entropy model" if fallback else ""
+        found = find(model or DEFAULT_MODELS[made])
+        n_codebooks, said = choose_n_q(found, bandwidth_kbps, n_q), ""
+        if made == "ecdc":
+            from ncodec.transcode import encode_ecdc
+
+            write = partial(encode_ecdc, model=found, n_q=n_codebooks, lm=entropy == "lm")
+        else:
+            coder = choose_entropy(found, entropy, n_codebooks)
+            write = partial(encode_audio, model=found, n_q=n_codebooks, entropy=coder)
+            if entropy is None and coder.model is None:
+                said = f"{coder.name}: {found.model_id} has no entropy model"
 
         def encode_one(job: Job) -> None:
             refuse_ncx(job.source)
@@ -94,11 +112,10 @@ def encode(
                 rate, n_samples = source.sample_rate_hz, source.n_samples
                 total = None if n_samples is None else n_samples / rate
                 with progress_bar(source.name, total, quiet=quiet) as advance:
-                    done = encode_audio(
-                        source, sink, model=found, n_q=n_codebooks, entropy=coder,
-                        on_progress=lambda n: advance(n / rate),
-                    )  # fmt: skip
+                    done = write(source, sink, on_progress=lambda n: advance(n / rate))
             elapsed_s = time.perf_counter() - started
+            if done.left_out:
+                warn(f"{target_name(job.target)}: without {', '.join(done.left_out)}")
             say(f"{job.title}: {_summary(done, source.n_channels, elapsed_s, said)}", quiet=quiet)
 
         return encode_one

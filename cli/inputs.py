@@ -257,7 +257,12 @@ def first_bytes(source: str) -> bytes:
     if source == STDIO:
         stream = binary_stdin()
         peek: Callable[[int], bytes] | None = getattr(stream, "peek", None)
-        return peek(16)[:16] if peek else b""
+        if peek is not None:
+            return peek(16)[:16]
+        start = stream.tell()  # one that cannot peek is in memory
+        found = stream.read(16)
+        stream.seek(start)
+        return found
     if not Path(source).is_file():  # a pipe, say
         return b""
     with Path(source).open("rb") as file:

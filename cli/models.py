@@ -1,45 +1,72 @@
-"""`ncodec models`: the models that are there."""
+"""`ncodec models`: the models that are there, and the commands that change which."""
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ncodec.cli.errors import EXIT_FAILED, report
+from ncodec.cli.model_files import export, import_model, pull, remove
 from ncodec.cli.options import MODELS_SCHEMA, json_option
 
 if TYPE_CHECKING:
     from ncodec.errors import ModelInvalid
-    from ncodec.weights import ModelFile
+    from ncodec.weights import ModelFile, StoredModel
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @json_option(MODELS_SCHEMA)
-def models(as_json: bool) -> None:
-    """List the models that are installed.
+@click.pass_context
+def models(ctx: click.Context, as_json: bool) -> None:
+    """List the models that are installed, or install and remove some.
 
-    Those of the package, and those of the cache: the folder models/ below $NCODEC_CACHE, or below
-    ncodec/ in $XDG_CACHE_HOME or ~/.cache; entropy models lie in the folder entropy/ there. A
-    model's digest is the SHA-256 of its file; an .ncx file holds its first four bytes.
+    Models come with the package, or lie in the cache: the folder models/ below $NCODEC_CACHE, or
+    below ncodec/ in $XDG_CACHE_HOME or ~/.cache; entropy models lie in the folder entropy/ there,
+    language models for .ecdc files in ecdc-lm/. A model's digest is the SHA-256 of its file; an
+    .ncx file holds its first four bytes.
 
     \b
     Examples:
       ncodec models
-      ncodec models --json
+      ncodec models pull encodec_24khz
+      ncodec models import checkpoint.pth --as my_codec
     """  # noqa: D301
-    from ncodec import entropy_models
+    if ctx.invoked_subcommand is None:
+        _list(as_json=as_json)
+    elif as_json:
+        raise click.UsageError("--json: only without a command, or after list", ctx)
+
+
+@models.command("list")
+@json_option(MODELS_SCHEMA)
+def list_models(as_json: bool) -> None:
+    """List the models that are installed, as `ncodec models` alone does.
+
+    \b
+    Example:
+      ncodec models list --json
+    """  # noqa: D301
+    _list(as_json=as_json)
+
+
+for _command in (import_model, pull, export, remove):
+    models.add_command(_command)
+
+
+def _list(*, as_json: bool) -> None:
+    from ncodec import ecdc_lm_files, entropy_models
     from ncodec.weights import installed
 
     broken: list[ModelInvalid] = []
     found = installed(broken.append)
     entropy_models.installed(broken.append)
+    ecdc_lm_files.installed(broken.append)
     if as_json:
         listing = {"schema": MODELS_SCHEMA, "models": [_as_json(model) for model in found]}
         click.echo(json.dumps(listing, indent=2))
     elif found:
         titles = ("MODEL", "ARCHITECTURE", "PARAMETERS", "RATE", "BANDWIDTHS", "LICENCE", "DIGEST",
-                  "SOURCE", "ENTROPY")  # fmt: skip
+                  "SOURCE", "ENTROPY", "ECDC-LM")  # fmt: skip
         rows = [titles, *(_row(model) for model in found)]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for row in rows:
@@ -52,16 +79,11 @@ def models(as_json: bool) -> None:
     click.get_current_context().exit(EXIT_FAILED if broken else 0)
 
 
-def _source(path: Path) -> str:
-    from ncodec.weights import SHIPPED
-
-    return "package" if path.is_relative_to(SHIPPED) else "cache"
-
-
 def _row(model: "ModelFile") -> tuple[str, ...]:
-    from ncodec.entropy_models import find_for
+    from ncodec import ecdc_lm_files, entropy_models
 
-    config, entropy = model.config, find_for(model)
+    config, entropy = model.config, entropy_models.find_for(model)
+    language_model = ecdc_lm_files.find_for(model.model_id)
     bandwidths = "/".join(f"{kbps:g}" for kbps in config["bandwidths_kbps"])
     return (
         model.model_id,
@@ -71,8 +93,9 @@ def _row(model: "ModelFile") -> tuple[str, ...]:
         f"{bandwidths} kbps",
         str(model.facts.get("licence", "unknown")),
         model.sha256[:16],
-        _source(model.path),
+        _source(model),
         "adaptive" if entropy is None else f"transformer {entropy.sha256[:16]}",
+        "-" if language_model is None else language_model.sha256[:16],
     )
 
 
@@ -80,10 +103,16 @@ def _channels(n_channels: int) -> str:
     return {1: "mono", 2: "stereo"}.get(n_channels, f"{n_channels} channels")
 
 
-def _as_json(model: "ModelFile") -> dict[str, object]:
-    from ncodec.entropy_models import find_for
+def _source(model: "StoredModel") -> str:
+    from ncodec.model_store import in_package
 
-    config, entropy = model.config, find_for(model)
+    return "package" if in_package(model) else "cache"
+
+
+def _as_json(model: "ModelFile") -> dict[str, object]:
+    from ncodec import ecdc_lm_files, entropy_models
+
+    config = model.config
     return {
         "id": model.model_id,
         "architecture": model.architecture,
@@ -96,16 +125,21 @@ def _as_json(model: "ModelFile") -> dict[str, object]:
         "default_bandwidth_kbps": config["default_bandwidth_kbps"],
         "licence": model.facts.get("licence"),
         "sha256": model.sha256,
-        "source": _source(model.path),
+        "source": _source(model),
         "path": str(model.path),
-        "entropy_model": None
-        if entropy is None
-        else {
-            "id": entropy.model_id,
-            "n_parameters": entropy.n_parameters,
-            "licence": entropy.facts.get("licence"),
-            "sha256": entropy.sha256,
-            "source": _source(entropy.path),
-            "path": str(entropy.path),
-        },
+        "entropy_model": _companion_json(entropy_models.find_for(model)),
+        "ecdc_lm": _companion_json(ecdc_lm_files.find_for(model.model_id)),
+    }
+
+
+def _companion_json(model: "StoredModel | None") -> dict[str, object] | None:
+    if model is None:
+        return None
+    return {
+        "id": model.model_id,
+        "n_parameters": model.n_parameters,
+        "licence": model.facts.get("licence"),
+        "sha256": model.sha256,
+        "source": _source(model),
+        "path": str(model.path),
     }

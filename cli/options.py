@@ -10,6 +10,10 @@ from ncodec.errors import NcodecError, UsageError
 
 INSPECT_SCHEMA = "ncodec.inspect/1"
 MODELS_SCHEMA = "ncodec.models/1"
+CODERS: dict[str, tuple[str, ...]] = {  # of each format of codes
+    "ncx": ("transformer", "adaptive", "packed"),
+    "ecdc": ("packed", "lm"),
+}
 
 F = TypeVar("F", bound=Callable[..., Any])
 Decorator = Callable[[F], F]
@@ -49,6 +53,33 @@ def json_option(schema: str) -> Decorator[Any]:
     return click.option(
         "--json", "as_json", is_flag=True, help=f"Print one JSON object, schema {schema}."
     )
+
+
+def to_option() -> Decorator[Any]:
+    """Which format of codes to make."""
+    return click.option(
+        "--to", type=click.Choice(tuple(CODERS)),
+        help="Format to make; by default the suffix of -o decides, or it is ncx.",
+    )  # fmt: skip
+
+
+def entropy_option() -> Decorator[Any]:
+    """How to code the codes."""
+    return click.option(
+        "--entropy", type=click.Choice(tuple(dict.fromkeys(sum(CODERS.values(), ())))),
+        help="Entropy coder; by default transformer for a model that has an entropy model, else "
+        "adaptive. For .ecdc: packed, the default, or lm, EnCodec's language model.",
+    )  # fmt: skip
+
+
+def choose_format(to: str | None, output: str | None, entropy: str | None) -> str:
+    """Return which format of codes is made. Raises UsageError for a coder that it lacks."""
+    if to is None:
+        to = "ecdc" if output is not None and Path(output).suffix == ".ecdc" else "ncx"
+    if entropy is not None and entropy not in CODERS[to]:
+        known = ", ".join(CODERS[to])
+        raise UsageError(f"--entropy {entropy}: for .{to} files it is one of {known}")
+    return to
 
 
 def resume_option() -> Decorator[Any]:

@@ -25,6 +25,23 @@ def progress_bar(
         yield advance
 
 
+@contextlib.contextmanager
+def download_bar(title: str) -> Generator[Callable[[int, int | None], None], None, None]:
+    """Show progress on a terminal; gives the function to call with bytes done and of the whole."""
+    if not _is_terminal():
+        yield lambda done, total: None
+        return
+    from tqdm import tqdm
+
+    with tqdm(desc=title, unit="B", unit_scale=True, leave=False) as bar:
+
+        def show(done: int, total: int | None) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield show
+
+
 def _is_terminal() -> bool:
     return sys.stderr is not None and sys.stderr.isatty()  # pyright: ignore[reportUnnecessaryComparison]
 

@@ -1,34 +1,38 @@
 """`ncodec repack`: other files of the same codes."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import click
 
 from ncodec.cli.errors import warn
-from ncodec.cli.inputs import Job, is_ecdc, open_codes, open_input, open_output, plan_jobs, run_jobs
-from ncodec.cli.inputs import source_name as name_of
-from ncodec.cli.options import force_option, inputs_argument, output_option, quiet_option
+from ncodec.cli.inputs import (
+    Job,
+    is_ecdc,
+    open_codes,
+    open_input,
+    open_output,
+    plan_jobs,
+    run_jobs,
+    source_name,
+    target_name,
+)
+from ncodec.cli.options import (
+    choose_format,
+    entropy_option,
+    force_option,
+    inputs_argument,
+    output_option,
+    quiet_option,
+    to_option,
+)
 from ncodec.cli.progress import say
-from ncodec.errors import UsageError
-
-FORMATS = ("ncx", "ecdc")
 
 
 @click.command()
 @inputs_argument()
 @output_option(".ncx or .ecdc file")
-@click.option(
-    "--to",
-    type=click.Choice(FORMATS),
-    help="Format to make; by default the suffix of -o decides, or it is ncx.",
-)
-@click.option(
-    "--entropy",
-    type=click.Choice(("transformer", "adaptive", "packed", "lm")),
-    help="Entropy coder. For .ncx: transformer for a model that has an entropy model, else "
-    "adaptive. For .ecdc: packed, or lm, EnCodec's language model.",
-)
+@entropy_option()
+@to_option()
 @force_option()
 @quiet_option()
 def repack(
@@ -48,24 +52,21 @@ def repack(
       ncodec repack song.ncx -o song.ecdc
       ncodec repack --entropy packed song.ncx -o plain.ncx
     """  # noqa: D301
-    if to is None:
-        to = "ecdc" if output is not None and Path(output).suffix == ".ecdc" else "ncx"
-    fitting = ("packed", "lm") if to == "ecdc" else ("transformer", "adaptive", "packed")
-    if entropy is not None and entropy not in fitting:
-        raise UsageError(f"--entropy {entropy}: for .{to} files it is one of {', '.join(fitting)}")
-    jobs = plan_jobs(inputs, output, f".{to}", overwrite=force)
+    made = choose_format(to, output, entropy)
+    jobs = plan_jobs(inputs, output, f".{made}", overwrite=force)
 
     def start() -> Callable[[Job], None]:
         from ncodec.transcode import ecdc_to_ncx, ncx_to_ecdc, ncx_to_ncx
 
         def repack_one(job: Job) -> None:
-            name = name_of(job.source)
+            name = source_name(job.source)
             with open_output(job.target, overwrite=force) as sink:
-                if to == "ecdc":
+                if made == "ecdc":
                     with open_codes(job.source) as reader:
                         written = ncx_to_ecdc(reader, sink, lm=entropy == "lm")
                     if written.left_out:
-                        warn(f"{name}: .ecdc has no room for {', '.join(written.left_out)}")
+                        left_out = ", ".join(written.left_out)
+                        warn(f"{target_name(job.target)}: without {left_out}")
                 elif is_ecdc(job.source):
                     with open_input(job.source) as stream:
                         ecdc_to_ncx(stream, name, sink, entropy)

@@ -45,6 +45,7 @@ class Encoded:
     sample_rate_hz: int
     n_bytes: int
     payload_bytes: int
+    left_out: tuple[str, ...] = ()  # of the source, for which the file has no room
 
     @property
     def seconds(self) -> float:

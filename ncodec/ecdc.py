@@ -57,10 +57,12 @@ class Writable(Protocol):
         ...
 
 
-def read_ecdc(stream: Readable, name: str) -> EcdcCodes:
+def read_ecdc(stream: Readable, name: str, *, one_thread: bool = True) -> EcdcCodes:
     """Read the header of a file; its segments are read when they are asked for.
 
-    name  of the file, for errors
+    name        of the file, for errors
+    one_thread  run a language model so, as `write_ecdc` does; else with as many threads as torch
+                takes, as EnCodec's own tool does: the probabilities depend on it
 
     Raises FormatError; for the segments, too, and after those that could be read. A language model
     that gives other probabilities than the writer's is only found out at the end of a segment: what
@@ -69,7 +71,7 @@ def read_ecdc(stream: Readable, name: str) -> EcdcCodes:
     source = Source(stream, name)
     header = EcdcHeader.parse(source)
     lm = _language_model(header) if header.lm else None
-    return EcdcCodes(header, _segments(source, header, lm))
+    return EcdcCodes(header, _segments(source, header, lm, one_thread))
 
 
 def write_ecdc(sink: Writable, header: EcdcHeader, segments: Iterable[Segment]) -> int:
@@ -100,7 +102,9 @@ def write_ecdc(sink: Writable, header: EcdcHeader, segments: Iterable[Segment]) 
     return n_bytes
 
 
-def _segments(source: Source, header: EcdcHeader, lm: "EncodecLm | None") -> Iterator[Segment]:
+def _segments(
+    source: Source, header: EcdcHeader, lm: "EncodecLm | None", one_thread: bool
+) -> Iterator[Segment]:
     try:
         for number, n_frames in enumerate(header.segment_frames()):
             label = f"segment {number}"
@@ -108,7 +112,7 @@ def _segments(source: Source, header: EcdcHeader, lm: "EncodecLm | None") -> Ite
             n_q = header.n_codebooks
             reader = (
                 PackedReader(source, label, n_q) if lm is None
-                else LmReader(source, label, n_q, lm)
+                else LmReader(source, label, n_q, lm, one_thread=one_thread)
             )  # fmt: skip
             for start in range(0, n_frames, PIECE_FRAMES):
                 yield Segment(reader.read(min(PIECE_FRAMES, n_frames - start)), scale)

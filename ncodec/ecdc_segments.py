@@ -3,6 +3,7 @@
 Shapes: Q codebooks, F frames.
 """
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -97,20 +98,22 @@ class LmWriter:
 class LmReader:
     """Reads what `LmWriter` wrote."""
 
-    def __init__(self, source: Source, label: str, n_codebooks: int, lm: "EncodecLm") -> None:
+    def __init__(
+        self, source: Source, label: str, n_codebooks: int, lm: "EncodecLm", *, one_thread: bool
+    ) -> None:
         from ncodec.models.encodec_lm import LmContext
+        from ncodec.threads import one_thread as alone
 
         self._n_codebooks = n_codebooks
+        self._threads = alone if one_thread else contextlib.nullcontext()
         self._context = LmContext(lm)
         self._coder = ArithmeticDecoder(source, label)
         self._last: NDArray[np.int64] | None = None
 
     def read(self, n_frames: int) -> Codes:
         """Return the next frames."""
-        from ncodec.threads import one_thread
-
         codes = np.empty((n_frames, self._n_codebooks), np.int64)
-        with one_thread:
+        with self._threads:
             for frame in codes:
                 tables = self._context.tables(self._last, self._n_codebooks)
                 frame[:] = [self._coder.pull(table.data) for table in tables]

@@ -83,3 +83,7 @@ class ModelMismatch(ModelError):
 
 class ModelInvalid(ModelError):
     """A model file that is damaged or not one of ncodec's."""
+
+
+class DownloadError(NcodecError):
+    """A file that could not be fetched, or that is not the one that was expected."""

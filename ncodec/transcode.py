@@ -4,7 +4,7 @@ Shapes: S streams, Q codebooks, F frames, C channels, T samples.
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from ncodec.audio import Source, resampled_length
 from ncodec.codec import Encoded, Encoding
 from ncodec.codes import Codes, CodesWriter, decode_packets, source_length
-from ncodec.ecdc import Segment, read_ecdc, write_ecdc
+from ncodec.ecdc import EcdcCodes, Segment, read_ecdc, write_ecdc
 from ncodec.entropy_models import choose_entropy
-from ncodec.errors import InvalidField, ModelInvalid, ModelMissing, UsageError
+from ncodec.errors import InvalidField, ModelInvalid, ModelMissing, PayloadError, UsageError
 from ncodec.formats.ecdc import CODE_BITS, MODELS, SAMPLES_PER_FRAME, EcdcHeader, Readable
 from ncodec.formats.ncx import ARCHITECTURES, Header, Reader, Writer
 from ncodec.models.encodec import PRESETS
@@ -59,7 +59,7 @@ def ecdc_to_ncx(stream: Readable, name: str, sink: Any, entropy: str | None = No
 
     Raises FormatError, ModelError, UsageError.
     """
-    ecdc = read_ecdc(stream, name)
+    ecdc = _read(stream, name)
     geometry, n_q = ecdc.header.geometry, ecdc.header.n_codebooks
     model = ecdc_model(ecdc.header.model)
     frame_bps = geometry.sample_rate_hz * n_q * CODE_BITS / SAMPLES_PER_FRAME
@@ -83,6 +83,46 @@ def ecdc_to_ncx(stream: Readable, name: str, sink: Any, entropy: str | None = No
         packets.write(codes[None], scales)
     packets.finish(ecdc.header.n_samples)
     return header
+
+
+class _Kept:
+    """A stream that remembers what was read of it."""
+
+    def __init__(self, stream: Readable) -> None:
+        self._stream = stream
+        self.kept = bytearray()
+        self.keeps = True
+
+    def read(self, size: int, /) -> bytes | None:
+        """Return up to `size` bytes."""
+        chunk = self._stream.read(size)
+        if self.keeps:
+            self.kept += chunk or b""
+        return chunk
+
+    def again(self) -> Readable:
+        """Return the whole stream once more."""
+        while self.read(1 << 20):
+            pass
+        return io.BytesIO(self.kept)
+
+
+def _read(stream: Readable, name: str) -> EcdcCodes:
+    """Return what is in an .ecdc file.
+
+    A language model is tried with one thread first, which all that ncodec writes needs, then with
+    as many as torch takes, which EnCodec's own tool does on this machine.
+    """
+    kept = _Kept(stream)
+    ecdc = read_ecdc(kept, name)
+    if not ecdc.header.lm:
+        kept.keeps = False
+        return ecdc
+    try:
+        return EcdcCodes(ecdc.header, iter(list(ecdc.segments)))
+    except PayloadError:
+        second = read_ecdc(kept.again(), name, one_thread=False)
+        return EcdcCodes(second.header, iter(list(second.segments)))
 
 
 def _packed(
@@ -150,7 +190,7 @@ def ncx_to_ecdc(reader: Reader, sink: Any, *, lm: bool = False) -> Written:
         raise InvalidField(f"{reader.name}: {error}") from None
     left_out = []
     if header.tags:
-        left_out.append("the tags")
+        left_out.append("tags")
     if header.source_sample_rate_hz != header.sample_rate_hz:
         left_out.append(f"the source's sample rate {header.source_sample_rate_hz} Hz")
     if header.n_channels != target.geometry.n_channels:
@@ -217,26 +257,40 @@ class MixedSource:
             yield block.mean(0, keepdims=True)
 
 
-def encode_ecdc(encoding: Encoding, model: ModelFile, sink: Any, *, lm: bool = False) -> Encoded:
+def encode_ecdc(
+    source: Source, sink: Any, *, model: ModelFile, n_q: int, lm: bool = False,
+    on_progress: Callable[[int], None] = lambda n_samples: None,
+) -> Encoded:  # fmt: skip
     """Encode audio into an .ecdc file. Its codes are held until the length is known.
 
-    Raises UsageError for a model or a source that an .ecdc file cannot hold.
+    lm  code them with EnCodec's language model
+
+    Raises UsageError for a model or a source that an .ecdc file cannot hold; as `encode_audio`.
     """
     name = _ecdc_name(model)
     if name is None:
         raise UsageError(f"model {model.model_id!r}: .ecdc files are of {' and '.join(MODELS)}")
-    source = encoding.source
-    if encoding.n_streams > 1:
+    n_channels = MODELS[name].n_channels
+    left_out = [f"tags ({', '.join(source.tags)})"] if source.tags else []
+    if n_channels == 1 < source.n_channels:
+        left_out.append(f"stereo: {source.n_channels} channels are mixed to one")
+    elif source.n_channels not in (1, n_channels):
         raise UsageError(
-            f"{source.name}: {source.n_channels} channels; an .ecdc file of {name} holds "
-            f"{MODELS[name].n_channels}"
+            f"{source.name}: {source.n_channels} channels; an .ecdc file of {name} has {n_channels}"
         )
+    mixed = MixedSource(source) if n_channels == 1 < source.n_channels else source
+    encoding = Encoding(mixed, model, n_q, on_progress=on_progress)
     packets = [
         (chunk.codes[0].numpy(), tuple(chunk.scales.flatten().tolist()))
         for chunk in encoding.chunks()
     ]
-    config = encoding.codec.config
-    n_samples = resampled_length(encoding.n_samples, source.sample_rate_hz, config.sample_rate_hz)
-    header = _header(source.name, name, n_samples, encoding.n_q, lm)
+    rate = encoding.codec.config.sample_rate_hz
+    if rate != source.sample_rate_hz:
+        left_out.append(f"the source's sample rate {source.sample_rate_hz} Hz")
+    n_samples = resampled_length(encoding.n_samples, source.sample_rate_hz, rate)
+    header = _header(source.name, name, n_samples, n_q, lm)
     n_bytes = write_ecdc(sink, header, cut_segments(header, packets))
-    return Encoded(encoding.n_samples, source.sample_rate_hz, n_bytes, n_bytes - len(header.pack()))
+    return Encoded(
+        encoding.n_samples, source.sample_rate_hz, n_bytes, n_bytes - len(header.pack()),
+        tuple(left_out),
+    )  # fmt: skip

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ncodec.errors import ModelInvalid, ModelMismatch, ModelMissing
 
 if TYPE_CHECKING:
-    from ncodec.models.base import Codec
+    import torch
+
+    from ncodec.models.base import Codec, CodecConfig
 
 SHIPPED = Path(__file__).parent / "weights"
 HEADER_LIMIT = 1 << 20
@@ -74,6 +76,13 @@ def _read_header(path: Path) -> dict[str, Any]:
 def _sha256(path: Path, _stamp: tuple[int, int]) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def metadata_of(path: Path) -> Mapping[str, Any]:
+    """Return the metadata of a .safetensors file, of whatever origin. Raises ModelInvalid."""
+    header: object = _read_header(path)
+    metadata = header.get("__metadata__") if isinstance(header, dict) else None
+    return metadata if isinstance(metadata, dict) else {}
 
 
 def read_about(
@@ -170,7 +179,7 @@ def described(
     found: list[Stored] = []
     for folder in (SHIPPED / inside, cache_folder() / "models" / inside):
         try:
-            paths = sorted(folder.glob("*.safetensors"))
+            paths = sorted(folder.glob("[!.]*.safetensors"))  # a hidden one is in the making
         except OSError as error:
             on_invalid(ModelInvalid(f"{folder}: cannot be read: {error.strerror}"))
             continue
@@ -260,8 +269,14 @@ def _load(path: Path, sha256: str) -> "Codec":
     return codec.eval().requires_grad_(False)
 
 
-def save_codec(path: Path, model_id: str, codec: "Codec", facts: Mapping[str, Any]) -> None:
-    """Write a codec's weights in half precision, with all that a decoder must know."""
+def save_codec(
+    path: Path, model_id: str, codec: "Codec", facts: Mapping[str, Any],
+    dtype: "torch.dtype | None" = None,
+) -> None:  # fmt: skip
+    """Write a codec's weights, with all that a decoder must know.
+
+    dtype  of the numbers in the file; half precision by default
+    """
     import torch
     from safetensors.torch import save
 
@@ -272,14 +287,39 @@ def save_codec(path: Path, model_id: str, codec: "Codec", facts: Mapping[str, An
         "facts": dict(facts),
     }
     tensors = {
-        name: tensor.detach().cpu().to(torch.float16).contiguous()
+        name: tensor.detach().cpu().to(dtype or torch.float16).contiguous()
         for name, tensor in codec.state_dict().items()
     }
     write_model(path, save(tensors, {"ncodec": json.dumps(about, sort_keys=True)}))
 
 
+def save_tensors(
+    path: Path, model_id: str, architecture_name: str, config: "CodecConfig",
+    tensors: "Mapping[str, torch.Tensor]", facts: Mapping[str, Any],
+) -> None:  # fmt: skip
+    """Write a codec of these weights, in single precision.
+
+    Raises ModelInvalid if they are not those of the architecture, ModelMissing if it is unknown.
+    """
+    import torch
+
+    from ncodec.registry import architecture
+
+    codec = architecture(architecture_name)(config)
+    try:
+        codec.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise ModelInvalid(
+            f"weights do not fit the architecture {architecture_name!r}: {str(error)[:200]}"
+        ) from None
+    save_codec(path, model_id, codec, facts, torch.float32)
+
+
 def write_model(path: Path, blob: bytes) -> None:
     """Write a model file beside, then rename."""
     beside = path.with_name(f".{path.name}.tmp")
-    beside.write_bytes(blob)
-    beside.replace(path)
+    try:
+        beside.write_bytes(blob)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)

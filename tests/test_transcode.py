@@ -10,17 +10,18 @@ import torch
 from reference_encodec import reference
 
 from ncodec.audio import ArraySource
-from ncodec.codec import Encoding, decode, encode, read_codes
-from ncodec.codes import decode_packets
-from ncodec.ecdc import Segment, read_ecdc, write_ecdc
-from ncodec.ecdc_lm_files import save
-from ncodec.errors import InvalidField, ModelMissing, NcodecError, UsageError
+from ncodec.codec import decode, encode, read_codes
+from ncodec.codes import decode_packets, iterate_codes, join
+from ncodec.ecdc import Segment, write_ecdc
+from ncodec.ecdc_lm_files import find_for, load, save
+from ncodec.errors import ModelMissing, NcodecError, UsageError
 from ncodec.formats.ecdc import EcdcHeader
+from ncodec.formats.ecdc_arithmetic import ArithmeticEncoder
 from ncodec.formats.ncx import Reader
 from ncodec.models.encodec import PRESETS, Encodec
 from ncodec.models.encodec_lm import PRESETS as LM_PRESETS
-from ncodec.models.encodec_lm import EncodecLm
-from ncodec.transcode import ecdc_model, ecdc_to_ncx, encode_ecdc, ncx_to_ecdc, ncx_to_ncx
+from ncodec.models.encodec_lm import EncodecLm, LmContext
+from ncodec.transcode import ecdc_to_ncx, encode_ecdc, ncx_to_ecdc, ncx_to_ncx
 from ncodec.weights import find, save_codec
 
 MODELS = ("encodec_24khz", "encodec_48khz")
@@ -95,6 +96,29 @@ def test_with_the_language_model_too(name: str, n_samples: int) -> None:
     assert to_ecdc(ncx) == made(name, n_samples, 2)
 
 
+def test_a_language_model_run_with_more_threads_is_tried_too() -> None:
+    """As EnCodec's own tool runs it, on a machine with more than one core."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        name, n_samples, n_q = MODELS[0], 320 * 60, 8
+        header = EcdcHeader(name, n_samples, n_q, lm=True)
+        file = find_for(name)
+        assert file is not None
+        context = LmContext(load(file))
+        coder, last = ArithmeticEncoder(), None
+        codes = np.random.default_rng(5).integers(0, 1024, (60, n_q))
+        for frame in codes:
+            for symbol, table in zip(frame.tolist(), context.tables(last, n_q), strict=True):
+                coder.push(symbol, table.data)
+            last = frame
+        blob = header.pack() + coder.finish()
+        reader = Reader(io.BytesIO(to_ncx(blob)))
+        np.testing.assert_array_equal(join(list(iterate_codes(reader)), reader.header)[0].T, codes)
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_header_says_all_that_a_decoder_needs() -> None:
     header = Reader(io.BytesIO(to_ncx(made(MODELS[1], 100000, 8)))).header
     assert (header.architecture, header.model_id, header.n_codebooks) == (3, MODELS[1], 8)
@@ -131,7 +155,7 @@ def test_it_decodes_as_the_authors_package_does(
     ours = io.BytesIO()
     source = ArraySource(wav, PRESETS[name].sample_rate_hz, {})
     n_q = PRESETS[name].n_q_for(6.0)
-    encode_ecdc(Encoding(source, find(name), n_q), find(name), ours)
+    encode_ecdc(source, ours, model=find(name), n_q=n_q)
     assert ours.getvalue() == written
     with torch.no_grad():
         audio, _ = compress.decompress(ours.getvalue())
@@ -165,14 +189,14 @@ def test_what_ecdc_cannot_hold_is_refused_or_said() -> None:
         to_ecdc(stereo)
     with pytest.raises(UsageError, match="made with model 'spectral'"):
         to_ecdc(encode(wav, 24000, n_q=2))
-    with pytest.raises(UsageError, match="4 channels; an .ecdc file of encodec_48khz holds 2"):
-        source = ArraySource(np.zeros((4, 100), np.float32), 48000, {})
-        encode_ecdc(Encoding(source, find(MODELS[1]), 2), find(MODELS[1]), io.BytesIO())
+    four = ArraySource(np.zeros((4, 100), np.float32), 48000, {})
+    with pytest.raises(UsageError, match="4 channels; an .ecdc file of encodec_48khz has 2"):
+        encode_ecdc(four, io.BytesIO(), model=find(MODELS[1]), n_q=2)
     with pytest.raises(UsageError, match="no samples"):
         to_ecdc(encode(wav[:1, :0], 24000, model=MODELS[0], n_q=2))
     tagged = encode(wav[:1], 44100, model=MODELS[0], n_q=2, tags={"TITLE": "x"})
     written = ncx_to_ecdc(Reader(io.BytesIO(tagged)), io.BytesIO())
-    assert written.left_out == ("the tags", "the source's sample rate 44100 Hz")
+    assert written.left_out == ("tags", "the source's sample rate 44100 Hz")
 
 
 def test_wrong_number_of_scales_is_refused() -> None:
@@ -188,9 +212,7 @@ def test_wrong_number_of_scales_is_refused() -> None:
         write_ecdc(io.BytesIO(), header, cut_segments(header, short))
 
 
-def test_missing_model_says_how_to_get_it(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_missing_model_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ecdc = made(MODELS[0], 400)
     monkeypatch.setenv("NCODEC_CACHE", str(tmp_path))
     with pytest.raises(ModelMissing, match="`ncodec models pull encodec_24khz` fetches it"):
@@ -202,6 +224,4 @@ def test_damaged_files_are_refused() -> None:
     for broken in (ecdc[:-1], ecdc + b"\0", b"ECDC", ecdc[:5] + b"\xff" + ecdc[6:]):
         with pytest.raises(NcodecError):
             to_ncx(broken)
-    assert ecdc_model(MODELS[0]).architecture == "encodec"
-    assert list(read_ecdc(io.BytesIO(ecdc), "x").segments)
-    assert InvalidField
+    assert to_ecdc(to_ncx(ecdc)) == ecdc

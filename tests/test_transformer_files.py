@@ -12,8 +12,8 @@ import pytest
 from random_network import TINY, random_tensors
 
 import ncodec
-from ncodec.decoding import Decoding
 from ncodec.codes import CodesWriter, decode_packets, iterate_codes, packet_groups
+from ncodec.decoding import Decoding
 from ncodec.entropy_models import (
     choose_entropy,
     describe,

@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -110,12 +110,11 @@ def _refusal(error: Exception) -> str:
 
 def _state_of(path: Path, content: object) -> dict[str, Tensor]:
     """Return the state dict in what torch.load returned."""
-    if isinstance(content, Mapping) and _holds_tensors(content.get("model")):
-        content = content["model"]
-    if not _holds_tensors(content):
+    nested = content.get("model") if isinstance(content, Mapping) else None
+    state = _tensors(nested) or _tensors(content)
+    if not state:
         keys = list(content)[:4] if isinstance(content, Mapping) else type(content).__name__
         raise ModelInvalid(f"{path}: not a dict of tensors, but {keys!r}"[:300])
-    state = {name: tensor.detach() for name, tensor in content.items()}
     for name, tensor in state.items():
         plain = tensor.layout == torch.strided and tensor.device.type == "cpu"
         if not plain or tensor.is_quantized or tensor.is_nested:
@@ -126,13 +125,17 @@ def _state_of(path: Path, content: object) -> dict[str, Tensor]:
     return state
 
 
-def _holds_tensors(content: object) -> TypeGuard[Mapping[str, Tensor]]:
-    return (
-        isinstance(content, Mapping)
-        and bool(content)
-        and all(isinstance(key, str) for key in content)
-        and all(isinstance(value, Tensor) for value in content.values())
-    )
+def _tensors(content: object) -> dict[str, Tensor]:
+    """Return what is a state dict, empty if it is none.
+
+    What modules put into theirs beside tensors is left out: torch calls it `_extra_state`.
+    """
+    if not isinstance(content, Mapping) or not all(isinstance(name, str) for name in content):
+        return {}
+    state = {name: of for name, of in content.items() if not name.endswith("_extra_state")}
+    if not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        return {}
+    return {name: tensor.detach() for name, tensor in state.items()}
 
 
 def _read_config(path: Path) -> dict[str, Any] | None:

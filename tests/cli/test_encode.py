@@ -242,7 +242,7 @@ def test_two_inputs_never_have_one_output(encode: Run) -> None:
         (
             ["--entropy", "zip"],
             "invalid value for '--entropy': 'zip' is not one of 'transformer', 'adaptive', "
-            "'packed'; see 'ncodec encode --help'",
+            "'packed', 'lm'; see 'ncodec encode --help'",
         ),
     ],
 )

@@ -1,0 +1,119 @@
+"""Models as files: where each kind lies in the cache, how they are copied and taken out."""
+
+import re
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import ncodec.ecdc_lm_files as ecdc_lm_files
+import ncodec.entropy_models as entropy_models
+import ncodec.weights as weights
+from ncodec.errors import ModelError, ModelMissing, UsageError
+from ncodec.files import atomic_output
+from ncodec.weights import StoredModel, cache_folder
+
+Kind = Literal["codec", "entropy", "ecdc-lm"]
+_FOLDERS: Mapping[Kind, str] = {
+    "codec": ".",
+    "entropy": entropy_models.FOLDER,
+    "ecdc-lm": ecdc_lm_files.FOLDER,
+}
+_LISTS: Mapping[Kind, Callable[[], Sequence[StoredModel]]] = {
+    "codec": weights.installed,
+    "entropy": entropy_models.installed,
+    "ecdc-lm": ecdc_lm_files.installed,
+}
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")  # an id of .ncx, but no hidden file
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What became of the models of a name."""
+
+    removed: Sequence[StoredModel]
+    left: Sequence[StoredModel]  # made for those that were removed, of no use without them
+
+
+def check_name(name: str) -> None:
+    """Raise UsageError for a name that a .ncx file or a folder cannot hold."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"name {name!r}: expected 1 to 64 of A-Z a-z 0-9 . _ - and neither . nor - first"
+        )
+
+
+def place(kind: Kind, name: str) -> Path:
+    """Return where the cache keeps the model of that name. Raises UsageError."""
+    check_name(name)
+    return cache_folder() / "models" / _FOLDERS[kind] / f"{name}.safetensors"
+
+
+def in_package(model: StoredModel) -> bool:
+    """Whether a model came with the package."""
+    return model.path.is_relative_to(weights.SHIPPED)
+
+
+def named(kind: Kind, name: str) -> list[StoredModel]:
+    """Return the models of an id, those of the package before those of the cache."""
+    return [model for model in _LISTS[kind]() if model.model_id == name]
+
+
+def find(name: str, kind: Kind | None = None) -> tuple[Kind, StoredModel]:
+    """Return the model of an id: the codec, else the entropy model, else the language model.
+
+    kind  the only kind to look for
+
+    Raises ModelMissing.
+    """
+    kinds: Sequence[Kind] = (kind,) if kind else tuple(_LISTS)
+    for candidate in kinds:
+        if models := named(candidate, name):
+            return candidate, models[0]
+    ids = dict.fromkeys(model.model_id for candidate in kinds for model in _LISTS[candidate]())
+    raise ModelMissing(
+        f"{kind or 'model'} {name!r}: not installed; installed: {', '.join(ids) or 'none'}"
+    )
+
+
+def export(name: str, output: Path, kind: Kind | None = None, *, overwrite: bool = False) -> Path:
+    """Copy the model that `find` finds to a file, or into a folder; return its path there."""
+    _, model = find(name, kind)
+    if output.is_dir():
+        output = output / f"{name}.safetensors"
+    with atomic_output(output, overwrite) as partial:
+        shutil.copyfile(model.path, partial)
+    return output
+
+
+def remove(name: str, kind: Kind | None = None, *, companions: bool = False) -> Removal:
+    """Delete the models of an id from the cache: all those of the kind that `find` finds.
+
+    companions  delete the entropy and language models that were made for those codecs, too
+
+    Raises ModelMissing, ModelError for a model of the package.
+    """
+    kind, first = find(name, kind)
+    removed = [model for model in named(kind, name) if not in_package(model)]
+    if not removed:
+        raise ModelError(f"{first.path}: came with the package and stays")
+    left = _companions(removed) if kind == "codec" else []
+    if companions:
+        removed, left = removed + left, []
+    for model in removed:
+        model.path.unlink()
+    return Removal(removed, left)
+
+
+def _companions(codecs: Sequence[StoredModel]) -> list[StoredModel]:
+    """Return the models of the cache that were made for these codecs, and for none that stays."""
+    paths = {codec.path for codec in codecs}
+    staying = [codec for codec in weights.installed() if codec.path not in paths]
+    fingerprints = {m.fingerprint for m in codecs} - {m.fingerprint for m in staying}
+    ids = {m.model_id for m in codecs} - {m.model_id for m in staying}
+    made_for = [
+        *(m for m in entropy_models.installed() if m.codec_fingerprint in fingerprints),
+        *(m for m in ecdc_lm_files.installed() if m.model_id in ids),
+    ]
+    return [model for model in made_for if not in_package(model)]

@@ -1,0 +1,41 @@
+"""The models that others publish and ncodec can run, read from public_models.toml."""
+
+import functools
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ncodec.errors import UsageError
+from ncodec.model_store import Kind
+
+_TABLE = Path(__file__).with_name("public_models.toml")
+
+
+@dataclass(frozen=True, slots=True)
+class PublicModel:
+    """Where a model can be had, and how to tell that it is the right one."""
+
+    name: str
+    kind: Kind
+    model_id: str  # what it is installed as; a language model as the codec that it is for
+    url: str  # empty where none that a program can fetch is published
+    n_bytes: int  # 0 where it is not published
+    sha256: str  # of the file at `url`; its first digits where only those are published
+    licence: str  # of the authors' repository
+    home: str
+
+
+@functools.cache
+def public_models() -> Mapping[str, PublicModel]:
+    """Return the table, by name."""
+    table = tomllib.loads(_TABLE.read_text("utf-8"))
+    return {name: PublicModel(name, **row) for name, row in table.items()}
+
+
+def public_model(name: str) -> PublicModel:
+    """Return the row of that name. Raises UsageError."""
+    models = public_models()
+    if name not in models:
+        raise UsageError(f"{name!r} is no public model; known: {', '.join(models)}")
+    return models[name]
