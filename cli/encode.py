@@ -56,12 +56,13 @@ DEFAULT_MODELS = {"ncx": "spectral", "ecdc": "encodec_24khz"}
 )
 @click.option("--n-q", type=int, metavar="N", help="Number of codebooks, instead of -b.")
 @entropy_option()
+@click.option("--denoise", is_flag=True, help="Take noise away, with a model that can.")
 @to_option()
 @force_option()
 @quiet_option()
 def encode(
     inputs: tuple[str, ...], output: str | None, model: str | None, bandwidth_kbps: float | None,
-    n_q: int | None, entropy: str | None, to: str | None, force: bool, quiet: bool,
+    n_q: int | None, entropy: str | None, denoise: bool, to: str | None, force: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Compress audio files into .ncx files.
 
@@ -90,9 +91,11 @@ def encode(
         from ncodec.audio import AudioSource
         from ncodec.codec import choose_n_q, encode_audio
         from ncodec.entropy_models import choose_entropy
-        from ncodec.weights import find
+        from ncodec.weights import find, load_codec
 
         found = find(model or DEFAULT_MODELS[made])
+        if denoise and not load_codec(found).can_denoise:
+            raise UsageError(f"--denoise: model {found.model_id!r} does not take noise away")
         n_codebooks, said = choose_n_q(found, bandwidth_kbps, n_q), ""
         if made == "ecdc":
             from ncodec.transcode import encode_ecdc
@@ -100,7 +103,9 @@ def encode(
             write = partial(encode_ecdc, model=found, n_q=n_codebooks, lm=entropy == "lm")
         else:
             coder = choose_entropy(found, entropy, n_codebooks)
-            write = partial(encode_audio, model=found, n_q=n_codebooks, entropy=coder)
+            write = partial(
+                encode_audio, model=found, n_q=n_codebooks, entropy=coder, denoise=denoise
+            )
             if entropy is None and coder.model is None:
                 said = f"{coder.name}: {found.model_id} has no entropy model"
 

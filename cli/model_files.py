@@ -10,8 +10,7 @@ from ncodec.cli.options import force_option
 from ncodec.cli.progress import download_bar, say
 
 if TYPE_CHECKING:
-    from ncodec.model_store import Kind
-    from ncodec.public_models import PublicModel
+    from ncodec.store.public import Kind, PublicModel
 
 KINDS = {
     "codec": "codec",
@@ -43,7 +42,7 @@ def import_model(source: Path, name: str | None, force: bool) -> None:
       ncodec models import hilcodec/checkpoint.pth --as hilcodec_music
       ncodec models import runs/spectral/spectral.safetensors
     """  # noqa: D301
-    from ncodec.model_store import check_name
+    from ncodec.store.files import check_name
 
     if name is not None:
         check_name(name)
@@ -69,10 +68,10 @@ def pull(name: str, url: str | None, force: bool) -> None:
     Example:
       ncodec models pull encodec_24khz
     """  # noqa: D301
-    from ncodec.download import discard, fetch
     from ncodec.errors import ModelMissing, OutputExists
-    from ncodec.model_store import place
-    from ncodec.public_models import public_model
+    from ncodec.store.download import discard, fetch
+    from ncodec.store.files import place
+    from ncodec.store.public import public_model
     from ncodec.weights import cache_folder
 
     model = public_model(name)
@@ -123,9 +122,9 @@ def export(name: str, output: Path, kind: "Kind | None", force: bool) -> None:
     Example:
       ncodec models export spectral -o spectral.safetensors
     """  # noqa: D301
-    from ncodec import model_store
+    from ncodec.store import files
 
-    path = model_store.export(name, output, kind, overwrite=force)
+    path = files.export(name, output, kind, overwrite=force)
     say(f"{name} -> {path}", quiet=False)
 
 
@@ -145,9 +144,9 @@ def remove(name: str, kind: "Kind | None", companions: bool) -> None:
     Example:
       ncodec models remove encodec_24khz --all
     """  # noqa: D301
-    from ncodec import model_store
+    from ncodec.store import files
 
-    removal = model_store.remove(name, kind, companions=companions)
+    removal = files.remove(name, kind, companions=companions)
     for model in removal.removed:
         say(f"{model.path}: removed", quiet=False)
     for model in removal.left:

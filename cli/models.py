@@ -54,13 +54,14 @@ for _command in (import_model, pull, export, remove):
 
 
 def _list(*, as_json: bool) -> None:
-    from ncodec import ecdc_lm_files, entropy_models
+    from ncodec import entropy_models
+    from ncodec.ecdc import lm_files
     from ncodec.weights import installed
 
     broken: list[ModelInvalid] = []
     found = installed(broken.append)
     entropy_models.installed(broken.append)
-    ecdc_lm_files.installed(broken.append)
+    lm_files.installed(broken.append)
     if as_json:
         listing = {"schema": MODELS_SCHEMA, "models": [_as_json(model) for model in found]}
         click.echo(json.dumps(listing, indent=2))
@@ -80,10 +81,11 @@ def _list(*, as_json: bool) -> None:
 
 
 def _row(model: "ModelFile") -> tuple[str, ...]:
-    from ncodec import ecdc_lm_files, entropy_models
+    from ncodec import entropy_models
+    from ncodec.ecdc import lm_files
 
     config, entropy = model.config, entropy_models.find_for(model)
-    language_model = ecdc_lm_files.find_for(model.model_id)
+    language_model = lm_files.find_for(model.model_id)
     bandwidths = "/".join(f"{kbps:g}" for kbps in config["bandwidths_kbps"])
     return (
         model.model_id,
@@ -104,13 +106,14 @@ def _channels(n_channels: int) -> str:
 
 
 def _source(model: "StoredModel") -> str:
-    from ncodec.model_store import in_package
+    from ncodec.store.files import in_package
 
     return "package" if in_package(model) else "cache"
 
 
 def _as_json(model: "ModelFile") -> dict[str, object]:
-    from ncodec import ecdc_lm_files, entropy_models
+    from ncodec import entropy_models
+    from ncodec.ecdc import lm_files
 
     config = model.config
     return {
@@ -128,7 +131,7 @@ def _as_json(model: "ModelFile") -> dict[str, object]:
         "source": _source(model),
         "path": str(model.path),
         "entropy_model": _companion_json(entropy_models.find_for(model)),
-        "ecdc_lm": _companion_json(ecdc_lm_files.find_for(model.model_id)),
+        "ecdc_lm": _companion_json(lm_files.find_for(model.model_id)),
     }
 
 

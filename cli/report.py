@@ -29,6 +29,7 @@ def as_text(name: str, facts: Inspection) -> Iterator[str]:
         ("codes", f"{_count(header.n_streams, 'stream')} of "
                   f"{_count(header.n_codebooks, 'codebook')} of {header.codebook_size}"),
         ("entropy coder", _entropy_coder(facts)),
+        *([("denoised", "yes")] if facts.denoised else ()),
         *(("tag", printable(f"{key}={value}")) for key, value in header.tags),
         *(("extension", f"0x{number:02X}, {len(content)} bytes")
           for number, content in header.extensions),

@@ -39,6 +39,7 @@ def as_json(name: str, facts: Inspection) -> dict[str, object]:
             "entropy_model_id": header.entropy_model_id or None,
             "entropy_fingerprint": header.entropy_fingerprint.hex() or None,
         },
+        "denoised": facts.denoised,
         "tags": [{"key": key, "value": value} for key, value in header.tags],
         "extensions": [
             {"id": number, "content": content.hex()} for number, content in header.extensions

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from ncodec.audio import Source, resampled_length
 from ncodec.codec import Encoded, Encoding
 from ncodec.codes import Codes, CodesWriter, decode_packets, source_length
-from ncodec.ecdc import EcdcCodes, Segment, read_ecdc, write_ecdc
+from ncodec.ecdc.codes import EcdcCodes, Segment, read_ecdc, write_ecdc
 from ncodec.entropy_models import choose_entropy
-from ncodec.errors import InvalidField, ModelInvalid, ModelMissing, PayloadError, UsageError
+from ncodec.errors import InvalidField, ModelInvalid, PayloadError, UsageError
 from ncodec.formats.ecdc import CODE_BITS, MODELS, SAMPLES_PER_FRAME, EcdcHeader, Readable
 from ncodec.formats.ncx import ARCHITECTURES, Header, Reader, Writer
 from ncodec.models.encodec import PRESETS
@@ -30,10 +30,7 @@ def ecdc_model(name: str) -> ModelFile:
 
     Raises ModelMissing, ModelInvalid if what has the name is not EnCodec's.
     """
-    try:
-        model = find(name)
-    except ModelMissing as error:
-        raise ModelMissing(f"{error}; `ncodec models pull {name}` fetches it") from None
+    model = find(name)
     if _ecdc_name(model) != name:
         raise ModelInvalid(f"{model.path}: model {name!r} is not the one of .ecdc files")
     return model

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ncodec.errors import ModelInvalid, ModelMismatch, ModelMissing
+from ncodec.store.public import hint
 
 if TYPE_CHECKING:
     import torch
@@ -205,7 +206,7 @@ def find_among(models: Sequence[Stored], kind: str, model_id: str, fingerprint: 
     wanted = f"weights {fingerprint.hex()} of {kind} {model_id!r}"
     if not of_id:
         known = ", ".join(dict.fromkeys(model.model_id for model in models)) or "none"
-        raise ModelMissing(f"{wanted}: not installed; installed: {known}")
+        raise ModelMissing(f"{wanted}: not installed; installed: {known}{hint(model_id)}")
     there = ", ".join(f"{model.fingerprint.hex()} ({model.path.name})" for model in of_id)
     raise ModelMismatch(f"{wanted}: not installed; installed: {there}")
 
@@ -225,7 +226,7 @@ def find(name: str) -> ModelFile:
             return model
     known = ", ".join(dict.fromkeys(model.model_id for model in models)) or "none"
     faults = "".join(f"; {error}" for error in invalid)
-    raise ModelMissing(f"model {name!r}: not installed; installed: {known}{faults}")
+    raise ModelMissing(f"model {name!r}: not installed; installed: {known}{hint(name)}{faults}")
 
 
 def find_exact(model_id: str, fingerprint: bytes) -> ModelFile:

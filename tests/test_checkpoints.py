@@ -21,8 +21,8 @@ from ncodec.checkpoints import OwnModel, install, reading, recognise
 from ncodec.checkpoints.base import Converted, check_tensors, fold_weight_norm, take
 from ncodec.errors import ModelInvalid, OutputExists, UsageError
 from ncodec.formats.ncx import Header
-from ncodec.model_store import check_name
 from ncodec.models.spectral import PRESETS, SpectralCodec
+from ncodec.store.files import check_name
 
 TINY = PRESETS["spectral-tiny"]
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from loopback import Site, serving
 
-from ncodec import download
-from ncodec.download import discard, fetch
 from ncodec.errors import DownloadError, NcodecError, UsageError
-from ncodec.public_models import public_model, public_models
+from ncodec.store import download
+from ncodec.store.download import discard, fetch
+from ncodec.store.public import public_model, public_models
 
 CONTENT = bytes(range(256)) * 1000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

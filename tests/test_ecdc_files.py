@@ -18,9 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference_encodec import Part, reference_codes, reference_file, reference_lm
 
-from ncodec import ecdc_lm_files
 from ncodec.checkpoints.encodec_lm import convert
-from ncodec.ecdc import PIECE_FRAMES, Segment, read_ecdc, write_ecdc
+from ncodec.ecdc import lm_files
+from ncodec.ecdc.codes import PIECE_FRAMES, Segment, read_ecdc, write_ecdc
 from ncodec.errors import (
     FormatError,
     InvalidField,
@@ -242,9 +242,9 @@ def test_codes_that_do_not_fit_are_refused(
 
 def install(name: str, lm: EncodecLm) -> None:
     """Put a language model where it is looked for."""
-    folder = cache_folder() / "models" / ecdc_lm_files.FOLDER
+    folder = cache_folder() / "models" / lm_files.FOLDER
     path = folder / f"{name}.safetensors"
-    ecdc_lm_files.save(path, name, lm.config, lm.state_dict(), {})
+    lm_files.save(path, name, lm.config, lm.state_dict(), {})
 
 
 @pytest.fixture
@@ -263,7 +263,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
 
     install_small(0)
     yield install_small
-    ecdc_lm_files._load.cache_clear()
+    lm_files._load.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -286,7 +286,7 @@ def test_modelled_files_are_those_of_the_reference(
     found, codes = read(content)
     assert found == header
     assert_same(codes, parts)
-    ecdc_lm_files._load.cache_clear()
+    lm_files._load.cache_clear()
 
 
 @pytest.mark.usefixtures("small")

@@ -17,27 +17,23 @@ ALLOWED = {
     "ncodec.entropy": ("ncodec.errors", "ncodec.nn", "ncodec.threads"),
     "ncodec.models": ("ncodec.errors", "ncodec.nn"),
     "ncodec.registry": ("ncodec.errors", "ncodec.models"),
-    "ncodec.weights": ("ncodec.errors", "ncodec.files", "ncodec.models", "ncodec.registry"),
+    "ncodec.store.public": ("ncodec.errors",),
+    "ncodec.store.download": ("ncodec.errors",),
+    "ncodec.weights": (
+        "ncodec.errors", "ncodec.files", "ncodec.models", "ncodec.registry", "ncodec.store.public",
+    ),
     "ncodec.entropy_models": (
         "ncodec.errors", "ncodec.entropy", "ncodec.formats", "ncodec.weights",
     ),
-    "ncodec.model_store": (
-        "ncodec.errors", "ncodec.ecdc_lm_files", "ncodec.entropy_models", "ncodec.files",
-        "ncodec.weights",
-    ),
-    "ncodec.public_models": ("ncodec.errors", "ncodec.model_store"),
-    "ncodec.download": ("ncodec.errors",),
-    "ncodec.checkpoints": (
-        "ncodec.errors", "ncodec.ecdc_lm_files", "ncodec.entropy_models", "ncodec.files",
-        "ncodec.model_store", "ncodec.models", "ncodec.nn", "ncodec.weights",
-    ),
-    "ncodec.ecdc_lm_files": ("ncodec.errors", "ncodec.models", "ncodec.weights"),
-    "ncodec.ecdc_segments": (
-        "ncodec.errors", "ncodec.formats", "ncodec.models", "ncodec.threads",
-    ),
     "ncodec.ecdc": (
-        "ncodec.errors", "ncodec.ecdc_lm_files", "ncodec.ecdc_segments", "ncodec.formats",
-        "ncodec.models",
+        "ncodec.errors", "ncodec.formats", "ncodec.models", "ncodec.threads", "ncodec.weights",
+    ),
+    "ncodec.store": (
+        "ncodec.errors", "ncodec.ecdc", "ncodec.entropy_models", "ncodec.files", "ncodec.weights",
+    ),
+    "ncodec.checkpoints": (
+        "ncodec.errors", "ncodec.ecdc", "ncodec.entropy_models", "ncodec.files", "ncodec.models",
+        "ncodec.nn", "ncodec.store", "ncodec.weights",
     ),
     "ncodec.codes": (
         "ncodec.errors", "ncodec.entropy", "ncodec.entropy_models", "ncodec.formats",

@@ -12,8 +12,8 @@ from reference_encodec import reference
 from ncodec.audio import ArraySource
 from ncodec.codec import decode, encode, read_codes
 from ncodec.codes import decode_packets, iterate_codes, join
-from ncodec.ecdc import Segment, write_ecdc
-from ncodec.ecdc_lm_files import find_for, load, save
+from ncodec.ecdc.codes import Segment, write_ecdc
+from ncodec.ecdc.lm_files import find_for, load, save
 from ncodec.errors import ModelMissing, NcodecError, UsageError
 from ncodec.formats.ecdc import EcdcHeader
 from ncodec.formats.ecdc_arithmetic import ArithmeticEncoder
@@ -215,7 +215,7 @@ def test_wrong_number_of_scales_is_refused() -> None:
 def test_missing_model_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ecdc = made(MODELS[0], 400)
     monkeypatch.setenv("NCODEC_CACHE", str(tmp_path))
-    with pytest.raises(ModelMissing, match="`ncodec models pull encodec_24khz` fetches it"):
+    with pytest.raises(ModelMissing, match="`ncodec models pull` installs it"):
         to_ncx(ecdc)
 
 

@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-import ncodec.ecdc_lm_files as ecdc_lm_files
+import ncodec.ecdc.lm_files as lm_files
 import ncodec.entropy_models as entropy_models
 import ncodec.weights as weights
 from ncodec.checkpoints.base import Converted
 from ncodec.checkpoints.reading import Checkpoint, is_safetensors, read, weights_of
 from ncodec.errors import ModelInvalid, UsageError
 from ncodec.files import atomic_output
-from ncodec.model_store import Kind, check_name, in_package, named, place
+from ncodec.store.files import check_name, in_package, named, place
+from ncodec.store.public import Kind
 from ncodec.weights import StoredModel, metadata_of
 
 CONVERTERS = ("ncodec.checkpoints.encodec", "ncodec.checkpoints.hilcodec")
@@ -28,7 +29,7 @@ KNOWN = "EnCodec, its language models, HILCodec, model files of ncodec"
 _OWN: Mapping[str, tuple[Kind, Callable[[Path], StoredModel]]] = {
     "ncodec": ("codec", weights.describe),
     "ncodec-entropy": ("entropy", entropy_models.describe),
-    "ncodec-ecdc-lm": ("ecdc-lm", ecdc_lm_files.describe),
+    "ncodec-ecdc-lm": ("ecdc-lm", lm_files.describe),
 }
 """Key of the metadata of ncodec's own files -> what they hold, and what reads it."""
 
@@ -93,7 +94,7 @@ def install(
                 partial, name, found.architecture, found.config, found.tensors, found.facts
             )
         else:
-            ecdc_lm_files.save(partial, name, found.config, found.tensors, found.facts)
+            lm_files.save(partial, name, found.config, found.tensors, found.facts)
     return path
 
 

@@ -15,8 +15,9 @@ import pytest
 from loopback import Site, serving
 from ran import Run
 
-from ncodec import public_models, weights
-from ncodec.public_models import PublicModel
+from ncodec import weights
+from ncodec.store import public
+from ncodec.store.public import PublicModel
 
 
 def test_the_table_has_a_row_per_model(run: Run, cache: Path) -> None:
@@ -168,7 +169,7 @@ def test_models_of_the_package_stay(run: Run) -> None:
 def test_a_language_model_is_listed(run: Run, own_cache: Path) -> None:
     import torch
 
-    from ncodec.ecdc_lm_files import save
+    from ncodec.ecdc.lm_files import save
     from ncodec.models.encodec_lm import LmConfig
 
     config = LmConfig(n_codebooks=2, past_frames=3, codebook_size=16, width=8, hidden=8, n_layers=1)
@@ -211,7 +212,7 @@ def site(
             hashlib.sha256(content).hexdigest(), "CC0-1.0", "https://home",
         )  # fmt: skip
         table = {"small": row}
-        monkeypatch.setattr(public_models, "public_models", lambda: table)
+        monkeypatch.setattr(public, "public_models", lambda: table)
         yield served, table
 
 

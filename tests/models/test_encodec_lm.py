@@ -8,7 +8,7 @@ import torch
 from reference_encodec import reference, reference_lm
 
 from ncodec.checkpoints.encodec_lm import convert
-from ncodec.ecdc_lm_files import FOLDER, describe, find_for, installed, load, save
+from ncodec.ecdc.lm_files import FOLDER, describe, find_for, installed, load, save
 from ncodec.errors import ModelInvalid
 from ncodec.models.encodec_lm import PRESETS, EncodecLm, LmConfig, LmContext, check, tables
 

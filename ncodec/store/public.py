@@ -1,15 +1,17 @@
-"""The models that others publish and ncodec can run, read from public_models.toml."""
+"""The models that others publish and ncodec can run, read from public.toml."""
 
 import functools
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from ncodec.errors import UsageError
-from ncodec.model_store import Kind
 
-_TABLE = Path(__file__).with_name("public_models.toml")
+Kind = Literal["codec", "entropy", "ecdc-lm"]
+
+_TABLE = Path(__file__).with_name("public.toml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,14 @@ def public_models() -> Mapping[str, PublicModel]:
     """Return the table, by name."""
     table = tomllib.loads(_TABLE.read_text("utf-8"))
     return {name: PublicModel(name, **row) for name, row in table.items()}
+
+
+def hint(name: str) -> str:
+    """Return how a model of that name can be had, nothing for one that is not public."""
+    model = public_models().get(name)
+    if model is None:
+        return ""
+    return f"; `ncodec models {'pull' if model.url else 'import'}` installs it"
 
 
 def public_model(name: str) -> PublicModel:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from ncodec.ecdc_lm_files import find_for, load
-from ncodec.ecdc_segments import Codes, LmReader, LmWriter, PackedReader, PackedWriter
+from ncodec.ecdc.lm_files import find_for, load
+from ncodec.ecdc.segments import Codes, LmReader, LmWriter, PackedReader, PackedWriter
 from ncodec.errors import (
     FormatError,
     ModelInvalid,

@@ -5,25 +5,24 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-import ncodec.ecdc_lm_files as ecdc_lm_files
+import ncodec.ecdc.lm_files as lm_files
 import ncodec.entropy_models as entropy_models
 import ncodec.weights as weights
 from ncodec.errors import ModelError, ModelMissing, UsageError
 from ncodec.files import atomic_output
+from ncodec.store.public import Kind
 from ncodec.weights import StoredModel, cache_folder
 
-Kind = Literal["codec", "entropy", "ecdc-lm"]
 _FOLDERS: Mapping[Kind, str] = {
     "codec": ".",
     "entropy": entropy_models.FOLDER,
-    "ecdc-lm": ecdc_lm_files.FOLDER,
+    "ecdc-lm": lm_files.FOLDER,
 }
 _LISTS: Mapping[Kind, Callable[[], Sequence[StoredModel]]] = {
     "codec": weights.installed,
     "entropy": entropy_models.installed,
-    "ecdc-lm": ecdc_lm_files.installed,
+    "ecdc-lm": lm_files.installed,
 }
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")  # an id of .ncx, but no hidden file
 
@@ -114,6 +113,6 @@ def _companions(codecs: Sequence[StoredModel]) -> list[StoredModel]:
     ids = {m.model_id for m in codecs} - {m.model_id for m in staying}
     made_for = [
         *(m for m in entropy_models.installed() if m.codec_fingerprint in fingerprints),
-        *(m for m in ecdc_lm_files.installed() if m.model_id in ids),
+        *(m for m in lm_files.installed() if m.model_id in ids),
     ]
     return [model for model in made_for if not in_package(model)]

@@ -1,0 +1,1 @@
+"""Model files that come and go: the cache, public models and their download."""
