@@ -11,7 +11,8 @@ segments of a second, each brought to one level and coded for itself; they overl
 where the decoder fades from one to the next.
 """
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -133,6 +134,11 @@ class DecoderState:
     slope: Tensor | None = None  # [t] the weight of each sample of a segment where two overlap
 
 
+def _runs(lengths: list[int]) -> Iterator[tuple[int, int]]:
+    """Yield how many equal lengths follow each other, and that length."""
+    return ((len([*equal]), length) for length, equal in itertools.groupby(lengths))
+
+
 class Encodec(Codec):
     """SEANet networks with an LSTM, residual vector quantiser."""
 
@@ -242,15 +248,19 @@ class Encodec(Codec):
             segments = segments[: max(0, (n_samples - whole) // stride + 1)]
         state.pending = samples[:, :, len(segments) * stride :]
         codes, scales = [], []
-        for start, end in segments:
-            segment = samples[:, :, start:end]
-            level = segment.mean(1, keepdim=True).square().mean(2, keepdim=True).sqrt()
-            scales.append(level.flatten(1) + QUIETEST)
-            latents = self.encoder((segment / scales[-1][:, :, None]).transpose(1, 2), {}, True)
-            codes.append(self.quantiser.encode(latents, n_q))
+        for n_equal, length in _runs([end - start for start, end in segments]):
+            first = segments[len(scales)][0]
+            alike = samples[:, :, first:].unfold(2, length, stride)[:, :, :n_equal]
+            alike = alike.transpose(1, 2)  # [B, n, C, t]
+            level = alike.mean(2).square().mean(2).sqrt() + QUIETEST
+            wav = (alike / level[:, :, None, None]).flatten(0, 1)
+            latents = self.encoder(wav.transpose(1, 2), {}, True)
+            coded = self.quantiser.encode(latents, n_q).unflatten(0, (-1, n_equal))
+            codes.append(coded.transpose(1, 2).flatten(2))  # [B, n, Q, F] -> [B, Q, n F]
+            scales += level.unbind(1)
         if not codes:
             return self._nothing(samples, n_q)
-        return CodedChunk(torch.cat(codes, 2), torch.cat(scales, 1))
+        return CodedChunk(torch.cat(codes, 2), torch.stack(scales, 1))
 
     def decode_chunk(self, chunk: CodedChunk, state: DecoderState, *, last: bool = False) -> Tensor:
         """See Codec.decode_chunk."""
@@ -280,16 +290,26 @@ class Encodec(Codec):
         stride, channels = self.config.segment_stride, self.config.n_channels
         sizes = self.segment_sizes(chunk.codes.shape[2], chunk.scales.shape[1])
         done = []
-        for index, codes in enumerate(chunk.codes.split(sizes, 2) if sizes else ()):
-            segment = self.decoder(self.quantiser.decode(codes), {}, True).transpose(1, 2)
-            segment = segment * chunk.scales[:, None, index : index + 1]
-            joined = self._fade(state, segment)
+        for segment, scale in zip(
+            self._segment_audio(chunk.codes, sizes), chunk.scales.T, strict=True
+        ):
+            joined = self._fade(state, segment * scale[:, None, None])
             done.append(joined[:, :, :stride])
             state.pending = joined[:, :, stride:]
         if last:
             done.append(state.pending)
             state.pending = state.pending[:, :, :0]
         return torch.cat(done, 2) if done else chunk.scales.new_zeros(len(chunk.codes), channels, 0)
+
+    def _segment_audio(self, codes: Tensor, sizes: list[int]) -> Iterator[Tensor]:
+        """Yield what each segment of codes [B, Q, F] decodes to, [B, C, t]; equal ones together."""
+        start = 0
+        for n_equal, size in _runs(sizes):
+            alike = codes[:, :, start : start + n_equal * size].unflatten(2, (n_equal, size))
+            latents = self.quantiser.decode(alike.transpose(1, 2).flatten(0, 1))
+            wav = self.decoder(latents, {}, True).transpose(1, 2)
+            yield from wav.unflatten(0, (-1, n_equal)).unbind(1)
+            start += n_equal * size
 
     def _fade(self, state: DecoderState, segment: Tensor) -> Tensor:
         """Return [B, C, t] samples, a mean of two segments where they overlap.

@@ -176,9 +176,9 @@ class TimeNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, T, C] to mean 0 and variance 1, then scale and shift each channel."""
-        variance, mean = torch.var_mean(x, (1, 2), correction=0, keepdim=True)
-        gain = self.weight * (variance + 1e-5).rsqrt()
-        return torch.addcmul(self.bias - mean * gain, x, gain)
+        across = x.unsqueeze(1).permute(0, 3, 1, 2)  # as in `convolve`
+        y = F.group_norm(across, 1, self.weight, self.bias)
+        return y.permute(0, 2, 3, 1).squeeze(1)
 
 
 class SegmentConv(Conv):

@@ -31,6 +31,25 @@ BLOCK_SAMPLES = 9600  # that go through the layers of high rates at once: they s
 FINE_STRIDE = 40  # samples between time steps, up to which a layer counts as one of these
 
 
+def run(layers: Iterable[nn.Module], x: Tensor, memory: Memory, last: bool) -> Tensor:
+    """Pass [B, T, C] through layers, one after the other."""
+    for layer in layers:
+        x = layer(x, memory, last)
+    return x
+
+
+def blocks(x: Tensor, size: int) -> Iterator[tuple[Tensor, bool]]:
+    """Cut [B, T, C] into blocks of `size` samples, and tell of each whether it is the last.
+
+    With gradients there is one block: nothing is gained by more.
+    """
+    if torch.is_grad_enabled() or x.shape[1] <= size:
+        yield x, True
+        return
+    for start in range(0, x.shape[1], size):
+        yield x[:, start : start + size], start + size >= x.shape[1]
+
+
 @dataclass(frozen=True, slots=True)
 class Seanet:
     """Sizes of an encoder and the decoder that mirrors it."""
@@ -56,6 +75,20 @@ class Seanet:
         """Return a convolution of the network's kind."""
         kind = CausalConv if self.causal else SegmentConv
         return kind(n_in, n_out, kernel, stride=stride, dilation=dilation, padding=self.padding)
+
+    def fine(
+        self, layers: nn.ModuleList, x: Tensor, memory: Memory, last: bool, size: int
+    ) -> Tensor:
+        """Pass [B, T, C] through layers of high rates, a little at a time.
+
+        That is `size` samples, or a segment.
+        """
+        if self.causal:
+            parts = [run(layers, part, memory, last and end) for part, end in blocks(x, size)]
+            return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+        if torch.is_grad_enabled():
+            return run(layers, x, memory, last)
+        return torch.cat([run(layers, part, memory, last) for part in x.split(1)])
 
     def upsample(self, n_in: int, n_out: int, stride: int) -> Upsample:
         """Return a transposed convolution of the network's kind."""
@@ -95,33 +128,6 @@ class SkipLstm(nn.Module):
         return y.transpose(0, 1) + x
 
 
-def run(layers: Iterable[nn.Module], x: Tensor, memory: Memory, last: bool) -> Tensor:
-    """Pass [B, T, C] through layers, one after the other."""
-    for layer in layers:
-        x = layer(x, memory, last)
-    return x
-
-
-def blocks(x: Tensor, size: int) -> Iterator[tuple[Tensor, bool]]:
-    """Cut [B, T, C] into blocks of `size` samples, and tell of each whether it is the last.
-
-    With gradients there is one block: nothing is gained by more.
-    """
-    if torch.is_grad_enabled() or x.shape[1] <= size:
-        yield x, True
-        return
-    for start in range(0, x.shape[1], size):
-        yield x[:, start : start + size], start + size >= x.shape[1]
-
-
-def run_in_blocks(
-    layers: nn.ModuleList, x: Tensor, memory: Memory, last: bool, size: int
-) -> Tensor:
-    """Do what `run` does, some samples at a time."""
-    parts = [run(layers, part, memory, last and is_last) for part, is_last in blocks(x, size)]
-    return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
-
-
 class SeanetEncoder(nn.Module):
     """Waveform to latents, each stride doubling the channels."""
 
@@ -130,12 +136,12 @@ class SeanetEncoder(nn.Module):
         self.shape = shape
         width, stride = shape.n_filters, 1
         layers: list[nn.Module] = [shape.conv(shape.n_channels, width, shape.kernel)]
-        self.n_fine = 0  # layers at high rates
+        self.n_fine, self.fine_stride = 0, 1  # layers at high rates; their strides, all in all
         for step in shape.strides:
             layers += [ResidualUnit(shape, width, dilation) for dilation in shape.dilations]
             layers += [Elu(), shape.conv(width, 2 * width, 2 * step, stride=step)]
             width, stride = 2 * width, stride * step
-            if stride <= FINE_STRIDE and shape.causal:
+            if stride <= FINE_STRIDE:
                 self.n_fine, self.fine_stride = len(layers), stride
         if shape.lstm_layers:
             layers.append(SkipLstm(width, shape.lstm_layers))
@@ -144,9 +150,8 @@ class SeanetEncoder(nn.Module):
 
     def forward(self, x: Tensor, memory: Memory, last: bool) -> Tensor:
         """Map [B, T, C] to [B, T / hop, D]; T is a multiple of the hop unless it is the last."""
-        if self.n_fine:
-            size = BLOCK_SAMPLES // self.fine_stride * self.fine_stride
-            x = run_in_blocks(self.layers[: self.n_fine], x, memory, last, size)
+        size = BLOCK_SAMPLES // self.fine_stride * self.fine_stride
+        x = self.shape.fine(self.layers[: self.n_fine], x, memory, last, size)
         return run(self.layers[self.n_fine :], x, memory, last)
 
 
@@ -173,8 +178,6 @@ class SeanetDecoder(nn.Module):
 
     def forward(self, x: Tensor, memory: Memory, last: bool) -> Tensor:
         """Map [B, F, D] to [B, hop F, C]."""
-        if not self.shape.causal:
-            return run(self.layers, x, memory, last)
         x = run(self.layers[: self.n_coarse], x, memory, last)
         size = BLOCK_SAMPLES // self.fine_stride
-        return run_in_blocks(self.layers[self.n_coarse :], x, memory, last, size)
+        return self.shape.fine(self.layers[self.n_coarse :], x, memory, last, size)
