@@ -25,7 +25,7 @@ from ncodec.codes import Codes, CodesWriter, iterate_codes, join
 from ncodec.decoding import Decoding
 from ncodec.entropy_models import Entropy, choose_entropy
 from ncodec.errors import AudioError, FormatError, UsageError
-from ncodec.formats.ncx import CODEC_PARAMETERS, Header, Reader, Writer
+from ncodec.formats.ncx import CODEC_PARAMETERS, DENOISED, Header, Reader, Writer
 from ncodec.models.base import CodedChunk
 from ncodec.threads import one_thread
 from ncodec.weights import ModelFile, find, load_codec
@@ -34,7 +34,6 @@ PIECE_SECONDS = 10.0  # of audio in one pass of the network, and in one packet
 BLOCK_VALUES = 1 << 22  # most samples, of all channels, that are read at once
 TAG_BYTES = 60_000  # of a header's 65 536
 DEFAULT_MODEL = "spectral"
-DENOISED = b"\x01"  # content of the extension for codec parameters
 
 
 @dataclass(frozen=True, slots=True)

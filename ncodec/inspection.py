@@ -13,7 +13,17 @@ from numpy.typing import NDArray
 from ncodec.codes import Codes, coder_for, decode_group, digest_bytes, packet_groups
 from ncodec.entropy import CODER_NUMBERS
 from ncodec.errors import FormatError, ModelError
-from ncodec.formats.ncx import CodesDigest, Damage, Header, Packet, Reader, Trailer
+from ncodec.formats.ncx import (
+    ARCHITECTURES,
+    CODEC_PARAMETERS,
+    DENOISED,
+    CodesDigest,
+    Damage,
+    Header,
+    Packet,
+    Reader,
+    Trailer,
+)
 from ncodec.formats.ncx.source import Seekable
 
 if TYPE_CHECKING:
@@ -67,6 +77,12 @@ class Inspection:
     def is_whole(self) -> bool:
         """Whether no fault was found."""
         return not self.damage and self.trailer is not None and self.digest != "mismatch"
+
+    @property
+    def denoised(self) -> bool:
+        """Whether the encoder took noise away (NCX.md, section 3)."""
+        is_soundstream = ARCHITECTURES.get(self.header.architecture) == "soundstream"
+        return is_soundstream and self.header.extension(CODEC_PARAMETERS) == DENOISED
 
     @property
     def n_frames(self) -> int:

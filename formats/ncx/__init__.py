@@ -11,6 +11,7 @@ from ncodec.formats.ncx.header import Header
 from ncodec.formats.ncx.header_layout import (
     ARCHITECTURES,
     CODEC_PARAMETERS,
+    DENOISED,
     ENTROPY_ADAPTIVE,
     ENTROPY_CODERS,
     ENTROPY_PACKED,
@@ -34,6 +35,7 @@ from ncodec.formats.ncx.writer import Writer
 __all__ = [
     "ARCHITECTURES",
     "CODEC_PARAMETERS",
+    "DENOISED",
     "ENTROPY_ADAPTIVE",
     "ENTROPY_CODERS",
     "ENTROPY_PACKED",

@@ -15,6 +15,7 @@ ENTROPY_CODERS = {
     ENTROPY_TRANSFORMER: "transformer",
 }
 CODEC_PARAMETERS = 0x01
+DENOISED = b"\x01"  # what they are where soundstream's encoder took noise away
 REQUIRED_CODEC_PARAMETERS = 0x81
 CRITICAL_BIT = 0x80
 

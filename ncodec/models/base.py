@@ -125,6 +125,11 @@ class Codec(nn.Module, ABC):
         return frame * self.config.samples_per_frame
 
     @property
+    def coded_level(self) -> float | None:
+        """RMS that every chunk is brought to before it is coded, None if its level is kept."""
+        return None
+
+    @property
     def can_denoise(self) -> bool:
         """Whether the encoder can take noise away on request."""
         return False

@@ -185,6 +185,11 @@ class Encodec(Codec):
         return n_segments * stride + inside * self.config.samples_per_frame
 
     @property
+    def coded_level(self) -> float | None:
+        """1, of each segment; without segments the level is kept."""
+        return 1.0 if self.config.segment_samples else None
+
+    @property
     def latency_samples(self) -> int:
         """A frame or a segment is gathered; the first frames of a stream wait for FIRST_FRAMES."""
         return self.config.segment_samples or self.config.samples_per_frame

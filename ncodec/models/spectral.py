@@ -211,6 +211,11 @@ class SpectralCodec(Codec):
         """The blocks' context, and the frame that overlaps."""
         return self.config.decoder_blocks * (self.config.kernel - 1) + 1
 
+    @property
+    def coded_level(self) -> float:
+        """The same for all."""
+        return LEVEL
+
     def start_encoder(self, batch: int, *, denoise: bool = False) -> EncoderState:
         """Return the state before the first sample: a hop of silence."""
         before = self.mdct.cosine.new_zeros(batch, self.config.samples_per_frame)

@@ -17,8 +17,13 @@ class DataConfig:
     validation: tuple[str, ...]  # path patterns never trained on
     weights: tuple[tuple[str, float], ...]  # (path pattern, share of crops)
     seconds: float = 1.0
-    gain_db: tuple[float, float] = (-6.0, 6.0)  # around the level that a chunk is coded at
-    mix: float = 0.1
+    gain_db: tuple[float, float] = (-6.0, 6.0)  # around the level it is coded at
+    mix: float = 0.1  # share of crops with another crop mixed in below it
+    # For a codec that takes noise away on request:
+    noise: tuple[tuple[str, float], ...] = ()  # (path pattern, share of the noise)
+    noise_db: tuple[float, float] = (0.0, 30.0)  # of the signal above it
+    noisy: float = 1.0  # share of crops with noise
+    denoise: float = 0.5  # share of crops that are to come out without it
 
 
 @dataclass(frozen=True, slots=True)

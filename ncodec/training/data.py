@@ -17,7 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ncodec.errors import AudioError, UsageError
-from ncodec.models.spectral import LEVEL
+from ncodec.training.config import DataConfig
 
 SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".w64", ".caf"})
 CHUNK_SECONDS = 10.0  # that the level is taken over
@@ -31,9 +31,6 @@ class Clip:
     path: str  # relative to the folder it was found in
     start: int
     n_samples: int
-
-
-Group = tuple[list[Clip], np.ndarray]  # clips that a pattern matches, the odds of each
 
 
 def is_validation(path: str, patterns: Sequence[str]) -> bool:
@@ -104,62 +101,113 @@ class PackedCorpus:
         return torch.from_numpy(ints.astype(np.float32) / 32768)
 
 
+class Pool:
+    """Clips to draw from: a share for every pattern, and in it longer clips more often."""
+
+    def __init__(self, clips: Sequence[Clip], weights: Sequence[tuple[str, float]]) -> None:
+        self.groups: list[tuple[list[Clip], np.ndarray]] = []  # clips, the odds of each
+        for pattern, _ in weights:
+            found = [clip for clip in clips if fnmatch.fnmatch(clip.path, pattern)]
+            if not found:
+                raise UsageError(f"data pattern {pattern!r}: no training clip matches")
+            lengths = np.array([clip.n_samples for clip in found], dtype=np.float64)
+            self.groups.append((found, lengths / lengths.sum()))
+        shares = np.array([share for _, share in weights])
+        self.shares = shares / shares.sum()
+
+    def draw(self, rng: np.random.Generator) -> Clip:
+        """Return a clip."""
+        clips, odds = self.groups[rng.choice(len(self.groups), p=self.shares)]
+        return clips[rng.choice(len(clips), p=odds)]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Examples of one step."""
+
+    wav: Tensor  # [B, T] float32, what the codec hears
+    target: Tensor  # [B, T], what it is to give back
+    denoise: Tensor | None  # [B] bool, whether that is without the noise; None where there is none
+
+    def to(self, device: torch.device) -> "Batch":
+        """Return the batch on a device."""
+        denoise = None if self.denoise is None else self.denoise.to(device)
+        return Batch(self.wav.to(device), self.target.to(device), denoise)
+
+
+def at_level(crop: np.ndarray, rms: float, level: float) -> np.ndarray:
+    """Scale a crop out of audio of this RMS to another; silence is left as it is."""
+    return crop * np.float32(level / rms if rms > SILENCE else 1.0)
+
+
 @dataclass(frozen=True, slots=True)
 class Crops:
     """How random training crops are drawn."""
 
     corpus: PackedCorpus
-    weights: Sequence[tuple[str, float]]  # (path pattern, share of the crops)
-    n_samples: int
+    settings: DataConfig
     sample_rate_hz: int
-    gain_db: tuple[float, float]  # range that the level varies by
-    mix: float = 0.1  # share of crops with another crop mixed in below it
+    level: float | None  # that the codec brings a chunk to; None: crops keep their own
 
-    def _groups(self) -> list[Group]:
-        groups = []
-        for pattern, _ in self.weights:
-            clips = [c for c in self.corpus.training if fnmatch.fnmatch(c.path, pattern)]
-            if not clips:
-                raise UsageError(f"data weight {pattern!r}: no training clip matches")
-            lengths = np.array([c.n_samples for c in clips], dtype=np.float64)
-            groups.append((clips, lengths / lengths.sum()))
-        return groups
+    @property
+    def n_samples(self) -> int:
+        """Length of a crop."""
+        return round(self.settings.seconds * self.sample_rate_hz)
 
     def batches(
         self, batch_size: int, seed: int, first: int = 0, worker: int = 0
-    ) -> Iterator[Tensor]:
-        """Yield [B, T] float32 batches for ever, from number `first` on.
+    ) -> Iterator[Batch]:
+        """Yield batches for ever, from number `first` on.
 
         A batch depends on the seed, its number and the worker alone, so a run can be taken up
         anywhere.
         """
-        groups = self._groups()
-        shares = np.array([share for _, share in self.weights])
-        shares = shares / shares.sum()
+        clips, noise = self.corpus.training, self.settings.noise
+        pool = Pool(clips, self.settings.weights)
+        noises = Pool(clips, noise) if noise else None
         for number in itertools.count(first):
             rng = np.random.default_rng((seed, number, worker))
-            crops = [self._crop(rng, groups, shares) for _ in range(batch_size)]
-            yield torch.from_numpy(np.stack(crops))
+            examples = [self._example(rng, pool, noises) for _ in range(batch_size)]
+            heard, target, denoise = zip(*examples, strict=True)
+            yield Batch(
+                torch.from_numpy(np.stack(heard)),
+                torch.from_numpy(np.stack(target)),
+                torch.tensor(denoise) if noises else None,
+            )
 
-    def _raw(self, rng: np.random.Generator, groups: list[Group], shares: np.ndarray) -> np.ndarray:
-        """Return a crop at the level that coding the chunk around it would give it."""
-        clips, odds = groups[rng.choice(len(groups), p=shares)]
-        clip = clips[rng.choice(len(clips), p=odds)]
+    def _raw(self, rng: np.random.Generator, pool: Pool) -> tuple[np.ndarray, float]:
+        """Return a crop as it is in the corpus, and the RMS of the chunk around it."""
+        clip = pool.draw(rng)
         n_chunk = min(clip.n_samples, round(CHUNK_SECONDS * self.sample_rate_hz))
         chunk_at = clip.start + int(rng.integers(0, clip.n_samples - n_chunk + 1))
         chunk = self.corpus.samples[chunk_at : chunk_at + n_chunk].astype(np.float32) / 32768
         first = int(rng.integers(0, max(1, n_chunk - self.n_samples + 1)))
         crop = chunk[first : first + self.n_samples]
         rms = float(np.sqrt(np.mean(np.square(chunk))))
-        gain = LEVEL / rms if rms > SILENCE else 1.0
-        return np.pad(crop * np.float32(gain), (0, self.n_samples - len(crop)))
+        return np.pad(crop, (0, self.n_samples - len(crop))), rms
 
-    def _crop(
-        self, rng: np.random.Generator, groups: list[Group], shares: np.ndarray
-    ) -> np.ndarray:
-        crop = self._raw(rng, groups, shares)
-        if rng.random() < self.mix:
+    def _clean(self, rng: np.random.Generator, pool: Pool) -> tuple[np.ndarray, float]:
+        """Return a crop, now and then with another mixed in below it, and its level."""
+        crop, rms = self._raw(rng, pool)
+        level = rms if self.level is None else self.level
+        crop = at_level(crop, rms, level)
+        if rng.random() < self.settings.mix:
             below_db = rng.uniform(0, 15)
-            crop = crop + self._raw(rng, groups, shares) * np.float32(10 ** (-below_db / 20))
-        gain = 10 ** (rng.uniform(*self.gain_db) / 20) * rng.choice([-1, 1])
-        return crop * np.float32(gain)
+            crop = crop + at_level(*self._raw(rng, pool), level * 10 ** (-below_db / 20))
+        return crop, level
+
+    def _example(
+        self, rng: np.random.Generator, pool: Pool, noises: Pool | None
+    ) -> tuple[np.ndarray, np.ndarray, bool]:
+        """Return what is heard [T], what is to come out [T], and whether noise is taken away."""
+        settings, denoise = self.settings, False
+        clean, level = self._clean(rng, pool)
+        heard = clean
+        if noises is not None:
+            if rng.random() < settings.noisy:
+                below_db = rng.uniform(*settings.noise_db)
+                noise = at_level(*self._raw(rng, noises), level * 10 ** (-below_db / 20))
+                heard = clean + noise
+            denoise = bool(rng.random() < settings.denoise)
+        gain = np.float32(10 ** (rng.uniform(*settings.gain_db) / 20) * rng.choice([-1, 1]))
+        return heard * gain, (clean if denoise else heard) * gain, denoise

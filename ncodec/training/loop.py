@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from ncodec.errors import UsageError
 from ncodec.training.config import TrainConfig
-from ncodec.training.data import Crops, PackedCorpus, pack
+from ncodec.training.data import Batch, Crops, PackedCorpus, pack
 from ncodec.training.folder import load_checkpoint, log, save_checkpoint
 from ncodec.training.losses import reconstruction
 from ncodec.training.parallel import Workers
@@ -114,21 +114,22 @@ class Run:
         )
         latents: list[Tensor] = []
 
-        def keep(batch: Tensor) -> Tensor:
-            latents.append(batch.reshape(-1, batch.shape[-1]))
-            return batch
+        def keep(found: Tensor) -> Tensor:
+            latents.append(found.reshape(-1, found.shape[-1]))
+            return found
 
         if not self.workers.is_first:
             n_batches = 0
-        for wav in islice(crops.batches(self.config.optimiser.batch_size, seed=0), n_batches):
-            self.model.reconstruct(wav.to(self.device).unsqueeze(1), keep)
+        for drawn in islice(crops.batches(self.config.optimiser.batch_size, seed=0), n_batches):
+            batch = drawn.to(self.device)
+            self.model.reconstruct(batch.wav.unsqueeze(1), keep, batch.denoise)
         if self.workers.is_first:
             self.quantiser.fit(torch.cat(latents))
         self.workers.share(self.quantiser.buffers())
 
-    def _train_step(self, wav: Tensor) -> dict[str, Tensor]:
+    def _train_step(self, batch: Batch) -> dict[str, Tensor]:
         config, settings = self.config, self.config.quantiser
-        drawn = self.rng.choices(settings.n_q, settings.n_q_weights, k=len(wav))
+        drawn = self.rng.choices(settings.n_q, settings.n_q_weights, k=len(batch.wav))
         n_q = torch.tensor(drawn, device=self.device)
         results = []
 
@@ -139,9 +140,10 @@ class Run:
             return results[-1].latents
 
         with torch.autocast(self.device.type, torch.bfloat16, enabled=config.bfloat16):
-            plain, whole = self.model.reconstruct(wav.unsqueeze(1), quantise)
-        plain, whole = plain.squeeze(1), whole.squeeze(1)
-        losses = reconstruction(wav, plain, whole, self.model.config.sample_rate_hz, self.rng)
+            made = self.model.reconstruct(batch.wav.unsqueeze(1), quantise, batch.denoise)
+        plain, whole = (wav.squeeze(1).float() for wav in made)
+        sample_rate_hz = self.model.config.sample_rate_hz
+        losses = reconstruction(batch.target, plain, whole, sample_rate_hz, self.rng)
         losses["commitment"] = results[0].commitment
         weights = asdict(config.loss)
         total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
@@ -226,16 +228,15 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     packed = Path(config.data.packed)
     run = Run(config, folder, device)
+    if run.model.can_denoise != bool(config.data.noise):
+        needs = "needs" if run.model.can_denoise else "cannot use"
+        raise UsageError(f"preset {config.preset!r} {needs} [data] noise")
     if run.workers.is_first and not packed.with_suffix(".npy").exists():
         folders = [Path(name) for name in config.data.folders]
         pack(folders, run.model.config.sample_rate_hz, packed)
     run.workers.agree(True)  # all wait until it is packed
     corpus = PackedCorpus(packed, config.data.validation)
-    n_samples = round(config.data.seconds * run.model.config.sample_rate_hz)
-    crops = Crops(
-        corpus, config.data.weights, n_samples, run.model.config.sample_rate_hz,
-        config.data.gain_db, config.data.mix,
-    )  # fmt: skip
+    crops = Crops(corpus, config.data, run.model.config.sample_rate_hz, level=run.model.coded_level)
     if resume and (folder / "checkpoint.pt").exists():
         run.load()
     else:

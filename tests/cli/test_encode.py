@@ -1,6 +1,7 @@
 """`ncodec encode`."""
 
 import hashlib
+import json
 import re
 import struct
 from pathlib import Path
@@ -8,10 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 from ran import Run
 from tones import make_audio, tone, wav_bytes
 
+import ncodec
 from ncodec.formats.ncx import SIGNATURE, Header, Reader
+from ncodec.models.soundstream import PRESETS, SoundStream
+from ncodec.weights import save_codec
 
 
 def header_of(path: str | Path) -> Header:
@@ -250,6 +255,46 @@ def test_bad_command_lines_exit_with_2(encode: Run, options: list[str], said: st
     make_audio("song.wav")
     ran = encode("song.wav", *options)
     assert (ran.code, ran.raw, ran.err) == (2, b"", f"ncodec: error: {said}\n")
+    assert names() == ["song.wav"]
+
+
+@pytest.fixture
+def denoiser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A model with random weights that takes noise away, the only one of its cache."""
+    torch.manual_seed(4)
+    codec = SoundStream(PRESETS["soundstream-tiny"])
+    assert codec.encoder_film is not None
+    torch.nn.init.normal_(codec.encoder_film.weight)
+    (tmp_path / "models").mkdir()
+    save_codec(tmp_path / "models" / "ss-tiny.safetensors", "ss-tiny", codec, {})
+    monkeypatch.setenv("NCODEC_CACHE", str(tmp_path))
+    return "ss-tiny"
+
+
+def test_noise_is_taken_away_on_request(run: Run, denoiser: str) -> None:
+    wav = tone(8000)
+    soundfile.write("song.wav", wav, 8000, "FLOAT")
+    for name, options in (("plain.ncx", []), ("clean.ncx", ["--denoise"])):
+        ran = run("encode", "-m", denoiser, "-o", name, *options, "song.wav")
+        assert ran.code == 0, ran.err
+    assert header_of("plain.ncx").extensions == ()
+    assert header_of("clean.ncx").extensions == ((1, b"\x01"),)
+    plain, clean = ncodec.read_codes("plain.ncx"), ncodec.read_codes("clean.ncx")
+    assert plain.shape == clean.shape == (1, 4, 100)
+    assert (plain != clean).any()
+    blob = ncodec.encode(wav.T, 8000, model=denoiser, denoise=True)
+    assert blob == Path("clean.ncx").read_bytes()
+    assert run("decode", "clean.ncx", "-o", "back.wav").code == 0
+    assert json.loads(run("inspect", "--json", "clean.ncx").out)["denoised"] is True
+    assert json.loads(run("inspect", "--json", "plain.ncx").out)["denoised"] is False
+
+
+def test_a_model_that_cannot_take_noise_away_says_so(encode: Run) -> None:
+    make_audio("song.wav")
+    ran = encode("--denoise", "song.wav")
+    assert (ran.code, ran.raw, ran.err) == (
+        2, b"", "ncodec: error: --denoise: model 'tiny' does not take noise away\n",
+    )  # fmt: skip
     assert names() == ["song.wav"]
 
 

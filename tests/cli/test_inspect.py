@@ -4,6 +4,7 @@ import io
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -240,6 +241,23 @@ def test_json_holds_what_is_known(run: Run, make_ncx: MakeNcx) -> None:
         "ok": True, "n_packets": 1, "has_trailer": True, "digest": "ok",
         "unchecked_because": None, "damage": [],
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("architecture", "content", "denoised"),
+    [(2, b"\1", True), (2, b"\0", False), (2, b"\1\1", False), (1, b"\1", False), (2, None, False)],
+)
+def test_denoised_is_what_soundstream_says(
+    run: Run, architecture: int, content: bytes | None, denoised: bool
+) -> None:
+    extensions = () if content is None else ((1, content),)
+    header = replace(ncx_of()[1], architecture=architecture, extensions=extensions)
+    stream = io.BytesIO()
+    Writer(stream, header).finish(CodesDigest().digest())
+    Path("song.ncx").write_bytes(stream.getvalue())
+    ran = run("inspect", "song.ncx")
+    assert ("  denoised      yes" in ran.out.splitlines()) == denoised
+    assert json.loads(run("inspect", "--json", "song.ncx").out)["denoised"] is denoised
 
 
 def test_a_coder_that_is_not_there_leaves_the_rest(run: Run) -> None:

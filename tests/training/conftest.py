@@ -1,5 +1,6 @@
 """A corpus of a few tones and noises, and a run that trains the tiny preset on it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,3 +61,10 @@ def config(corpus: Path, tmp_path: Path) -> TrainConfig:
     path = tmp_path / "run.toml"
     path.write_text(TOML.format(corpus=corpus, packed=tmp_path / "packed"))
     return read_config(path)
+
+
+@pytest.fixture
+def denoising(config: TrainConfig) -> TrainConfig:
+    """A run of the other kind of codec: waveforms at their own level, noise that can go."""
+    data = replace(config.data, weights=(("tones/*", 1.0),), noise=(("noise/*", 1.0),))
+    return replace(config, architecture="soundstream", preset="soundstream-tiny", data=data)

@@ -1,12 +1,14 @@
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from ncodec.errors import AudioError, UsageError
-from ncodec.training.data import LEVEL, Crops, PackedCorpus, pack
+from ncodec.training.config import DataConfig
+from ncodec.training.data import Batch, Crops, PackedCorpus, pack
 
 
 @pytest.fixture
@@ -15,8 +17,16 @@ def packed(corpus: Path, tmp_path: Path) -> Path:
     return tmp_path / "packed"
 
 
-def crops(packed: Path, weights: tuple[tuple[str, float], ...]) -> Crops:
-    return Crops(PackedCorpus(packed, ["held/*"]), weights, 4000, 8000, (0.0, 0.0), mix=0.0)
+def crops(
+    packed: Path, weights: tuple[tuple[str, float], ...], level: float | None = 0.1, **options: Any
+) -> Crops:
+    fixed: dict[str, Any] = {"gain_db": (0.0, 0.0), "mix": 0.0, "seconds": 0.5, **options}
+    settings = DataConfig((), "", (), weights, **fixed)
+    return Crops(PackedCorpus(packed, ["held/*"]), settings, 8000, level)
+
+
+def rms(wav: torch.Tensor) -> torch.Tensor:
+    return wav.square().mean(-1).sqrt()
 
 
 def test_packs_what_is_audio_and_skips_the_rest(packed: Path) -> None:
@@ -44,18 +54,73 @@ def test_resamples_and_downmixes(tmp_path: Path) -> None:
 
 
 def test_crops_come_at_the_level_of_a_chunk(packed: Path) -> None:
-    batch = next(crops(packed, (("noise/*", 1.0),)).batches(8, seed=1))
-    assert batch.shape == (8, 4000)
-    assert batch.dtype == torch.float32
-    rms = batch.square().mean(1).sqrt()
-    torch.testing.assert_close(rms, torch.full((8,), LEVEL), rtol=0.05, atol=0)
+    batch = next(crops(packed, (("tones/*", 1.0),), level=0.07).batches(8, seed=1))
+    assert batch.wav.shape == (8, 4000)
+    assert batch.wav.dtype == torch.float32
+    torch.testing.assert_close(rms(batch.wav), torch.full((8,), 0.07), rtol=0.02, atol=0)
+    assert batch.denoise is None
+    assert torch.equal(batch.wav, batch.target)
+
+
+def test_crops_keep_their_level_for_a_codec_that_does(packed: Path) -> None:
+    drawn = crops(packed, (("tones/*", 1.0),), level=None, gain_db=(-20.0, 0.0))
+    levels_db = 20 * rms(next(drawn.batches(64, seed=1)).wav).log10()
+    own_db = 20 * np.log10(0.3 / 2**0.5)
+    assert own_db - 20.1 < levels_db.min() < own_db - 15
+    assert own_db - 5 < levels_db.max() < own_db + 0.1
+
+
+NOISE = (("noise/*", 1.0),)
+
+
+def test_noise_is_added_and_is_in_what_is_wanted_unless_taken_away(packed: Path) -> None:
+    drawn = crops(packed, (("tones/*", 1.0),), noise=NOISE, noise_db=(3.0, 9.0), denoise=0.25)
+    batch = next(drawn.batches(400, seed=1))
+    assert batch.denoise is not None
+    assert batch.denoise.dtype == torch.bool
+    assert 70 < batch.denoise.sum() < 130
+    assert torch.equal(batch.wav[~batch.denoise], batch.target[~batch.denoise])
+    clean, heard = batch.target[batch.denoise], batch.wav[batch.denoise]
+    torch.testing.assert_close(rms(clean), torch.full((len(clean),), 0.1), rtol=0.02, atol=0)
+    below_db = 20 * (rms(clean) / rms(heard - clean)).log10()
+    assert 2.5 < below_db.min() < 4
+    assert 8 < below_db.max() < 9.5
+
+
+def test_noise_keeps_its_distance_at_any_level(packed: Path) -> None:
+    drawn = crops(
+        packed, (("tones/*", 1.0),), level=None, noise=NOISE, noise_db=(6.0, 6.0), denoise=1.0,
+        gain_db=(-30.0, 0.0),
+    )  # fmt: skip
+    batch = next(drawn.batches(16, seed=1))
+    ratio = rms(batch.target) / rms(batch.wav - batch.target)
+    torch.testing.assert_close(ratio, torch.full((16,), 10**0.3), rtol=0.1, atol=0)
+
+
+def test_crops_without_noise_are_wanted_as_they_are(packed: Path) -> None:
+    drawn = crops(packed, (("tones/*", 1.0),), noise=NOISE, noisy=0.5, denoise=1.0)
+    batch = next(drawn.batches(200, seed=1))
+    assert batch.denoise is not None
+    assert batch.denoise.all()
+    is_clean = (batch.wav == batch.target).all(1)
+    assert 70 < is_clean.sum() < 130
 
 
 def test_same_seed_same_crops(packed: Path) -> None:
-    drawn = crops(packed, (("noise/*", 1.0), ("tones/*", 3.0)))
+    drawn = crops(packed, (("noise/*", 1.0), ("tones/*", 3.0)), noise=NOISE)
     first, again, other = (list(islice(drawn.batches(2, seed), 3)) for seed in (5, 5, 6))
-    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
-    assert not torch.equal(first[0], other[0])
+    late = next(drawn.batches(2, 5, first=2))
+
+    def same(a: Batch, b: Batch) -> bool:
+        assert a.denoise is not None
+        assert b.denoise is not None
+        pairs = ((a.wav, b.wav), (a.target, b.target), (a.denoise, b.denoise))
+        return all(torch.equal(x, y) for x, y in pairs)
+
+    assert all(same(a, b) for a, b in zip(first, again, strict=True))
+    assert same(first[2], late)
+    assert not same(first[0], other[0])
+    assert not same(first[0], next(drawn.batches(2, 5, worker=1)))
 
 
 def test_validation_is_never_drawn(packed: Path) -> None:

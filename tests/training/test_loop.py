@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from ncodec.errors import UsageError
 from ncodec.training.config import TrainConfig
+from ncodec.training.data import Batch
 from ncodec.training.loop import Run, rate_factor, train
 from ncodec.training.losses import reconstruction
 from ncodec.weights import describe, load_codec
@@ -27,7 +29,8 @@ def distance(run: Run) -> float:
     time_s = torch.arange(4000) / 8000
     wav = 0.14 * torch.sin(2 * torch.pi * torch.tensor([[200.0], [350], [500]]) * time_s)
     every = torch.full((len(wav),), 4)
-    plain, whole = run.model.reconstruct(wav[:, None], lambda z: run.quantiser.eval()(z, every).latents)
+    wavs = run.model.reconstruct(wav[:, None], lambda z: run.quantiser.eval()(z, every).latents)
+    plain, whole = wavs[0][:, 0], wavs[1][:, 0]
     return sum(map(float, reconstruction(wav, plain, whole, 8000, random.Random(0)).values()))
 
 
@@ -49,9 +52,36 @@ def test_twenty_steps_lower_the_loss_and_ship_a_model(config: TrainConfig, tmp_p
     assert codec.encode(torch.randn(1, 1, 800), 4).codes.shape == (1, 4, 11)
 
 
-def test_resumes_exactly(config: TrainConfig, tmp_path: Path) -> None:
+def test_a_codec_that_denoises_learns_too(denoising: TrainConfig, tmp_path: Path) -> None:
+    assert train(denoising, tmp_path / "run", resume=False, time_limit_s=300, device="cpu")
+    trained, fitted = Run(denoising, tmp_path / "run"), Run(denoising, tmp_path / "fitted")
+    trained.load()
+    train(denoising, fitted.folder, resume=False, time_limit_s=0, device="cpu")
+    fitted.load()
+    assert distance(trained) < distance(fitted)
+    (gain, shift) = trained.model.get_parameter("encoder_film.weight").chunk(2, -1)
+    assert gain.any(1).all()
+    assert shift.any(1).all()
+    codec = load_codec(describe(tmp_path / "run/tiny.safetensors"))
+    assert codec.can_denoise
+
+
+def test_noise_and_the_codec_must_fit(
+    config: TrainConfig, denoising: TrainConfig, tmp_path: Path
+) -> None:
+    for settings, other, message in (
+        (config, denoising, "'spectral-tiny' cannot use"),
+        (denoising, config, "'soundstream-tiny' needs"),
+    ):
+        wrong = dataclasses.replace(settings, data=other.data)
+        with pytest.raises(UsageError, match=f"{message} \\[data\\] noise"):
+            train(wrong, tmp_path / "run", resume=False, time_limit_s=0, device="cpu")
+
+
+@pytest.mark.parametrize("name", ["config", "denoising"])
+def test_resumes_exactly(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """Killed and resumed from its last checkpoint gives the weights of a run never stopped."""
-    config = dataclasses.replace(config, save_every=5)
+    config = dataclasses.replace(request.getfixturevalue(name), save_every=5)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     train(config, whole, resume=False, time_limit_s=300, device="cpu")
     for stop in (7, 20):
@@ -65,15 +95,15 @@ def test_resumes_exactly(config: TrainConfig, tmp_path: Path) -> None:
     assert first["step"] == second["step"] == 20
 
 
-def killed_at(step: int) -> Callable[[Run, torch.Tensor], dict[str, torch.Tensor]]:
+def killed_at(step: int) -> Callable[[Run, Batch], dict[str, torch.Tensor]]:
     """Return a training step that ends the process, as it were, before step number `step`."""
     original = Run._train_step
 
-    def counted(run: Run, wav: torch.Tensor) -> dict[str, torch.Tensor]:
+    def counted(run: Run, batch: Batch) -> dict[str, torch.Tensor]:
         if run.step >= step:
             torch.manual_seed(99)  # the next process starts with another random state
             raise KeyboardInterrupt
-        return original(run, wav)
+        return original(run, batch)
 
     return counted
 

@@ -22,9 +22,9 @@ from ncodec.training.loop import Run
 config, folder = read_config(Path(sys.argv[1])), Path(sys.argv[2])
 run = Run(config, folder)
 corpus = PackedCorpus(Path(config.data.packed), config.data.validation)
-crops = Crops(corpus, config.data.weights, 4000, 8000, (-6.0, 6.0))
+crops = Crops(corpus, config.data, 8000, run.model.coded_level)
 run.start_codebooks(crops)
-drawn = next(crops.batches(2, 1, 0, run.workers.rank))
+drawn = next(crops.batches(2, 1, 0, run.workers.rank)).wav
 assert run.train(crops, 300)
 torch.save({"model": run.model.state_dict(), "drawn": drawn}, folder / f"{run.workers.rank}.pt")
 """
