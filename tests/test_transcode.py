@@ -215,7 +215,7 @@ def test_wrong_number_of_scales_is_refused() -> None:
 def test_missing_model_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ecdc = made(MODELS[0], 400)
     monkeypatch.setenv("NCODEC_CACHE", str(tmp_path))
-    with pytest.raises(ModelMissing, match="`ncodec models pull` installs it"):
+    with pytest.raises(ModelMissing, match="`ncodec models pull encodec_24khz` installs it"):
         to_ncx(ecdc)
 
 

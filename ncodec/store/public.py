@@ -40,7 +40,7 @@ def hint(name: str) -> str:
     model = public_models().get(name)
     if model is None:
         return ""
-    return f"; `ncodec models {'pull' if model.url else 'import'}` installs it"
+    return f"; `ncodec models {f'pull {name}' if model.url else 'import FILE'}` installs it"
 
 
 def public_model(name: str) -> PublicModel:
