@@ -35,7 +35,7 @@ _LAYOUTS: Mapping[str, tuple[Callable[[Tensor], Tensor], Callable[..., tuple[int
     "same": (lambda w: w, lambda *shape: shape),
     "matrix": (lambda w: w[:, :, 0].T, lambda i, o: (o, i, 1)),
     "filters": (lambda w: w[:, :, None], lambda o, i, _, k: (o, i, k)),
-    "taps": (lambda w: w.view(len(w), 2, -1).permute(1, 2, 0), lambda n, s, c: (c, 1, n * s)),
+    "taps": (lambda w: w.reshape(len(w), 2, -1).permute(1, 2, 0), lambda n, s, c: (c, 1, n * s)),
     "first": (lambda w: w[:, 0].T, lambda k, c: (c, 1, k)),
     "last": (lambda w: w[0], lambda c, k: (1, c, k)),
 }
@@ -71,8 +71,7 @@ def convert(state: Mapping[str, Tensor], config: Mapping[str, Any] | None) -> Co
     tensors["quantiser.codebooks"] = torch.stack(
         [folded[f"quantizer.layers.{q}.embed"].float() for q in range(n_books)]
     )
-    published = next((name for name, preset in PRESETS.items() if preset == sizes), "hilcodec")
-    return Converted("codec", published, sizes, tensors, Hilcodec.name, _FACTS)
+    return Converted("codec", _model_id(sizes), sizes, tensors, Hilcodec.name, _FACTS)
 
 
 def _separable(theirs: str, ours: str, numbers: tuple[int, int] = (1, 2)) -> dict[str, _Part]:
@@ -151,6 +150,16 @@ def _check_transforms(state: Mapping[str, Tensor], transforms: Mapping[str, int]
             raise ModelInvalid(f"HILCodec: {name} is not the Fourier transform of {n_fft} samples")
 
 
+def _model_id(sizes: HilcodecConfig) -> str:
+    bandwidths = (sizes.bandwidths_kbps, sizes.default_bandwidth_kbps)
+    for name in _PUBLISHED:
+        usual = PRESETS[name]
+        usual = replace(usual, bandwidths_kbps=bandwidths[0], default_bandwidth_kbps=bandwidths[1])
+        if sizes == usual:
+            return name
+    return Hilcodec.name
+
+
 def _published(n_codebooks: int) -> HilcodecConfig:
     """Return the sizes of a published model. Raises ModelInvalid."""
     known = {preset.n_codebooks: preset for name, preset in PRESETS.items() if name in _PUBLISHED}
@@ -208,7 +217,7 @@ _OF_TRAINING = {
     "kmeans_init", "kmeans_iters", "decay", "eps", "ema_num_threshold", "ema_num_initial",
     "dropout", "dropout_index",
 }  # fmt: skip
-_MAX_SIZE = 1 << 16
+_MAX_SIZE = 1 << 12
 
 
 def _sizes(config: Mapping[str, Any]) -> HilcodecConfig:
@@ -229,8 +238,8 @@ def _sizes(config: Mapping[str, Any]) -> HilcodecConfig:
         if found != built or type(found) is not type(built):
             raise _unlike(key, found, repr(built))
     strides = config.get("strides")
-    if not isinstance(strides, list) or not 1 <= len(strides) < len(LOG_MEANS):
-        raise _unlike("strides", strides, f"1 to {len(LOG_MEANS) - 1} numbers")
+    if not isinstance(strides, list) or not 1 <= len(strides) <= len(LOG_MEANS):
+        raise _unlike("strides", strides, f"1 to {len(LOG_MEANS)} numbers")
     strides = tuple(_whole("strides", stride) for stride in reversed(strides))
     sizes = {ours: _whole(theirs, config.get(theirs)) for theirs, ours in _SIZES.items()}
     sizes |= {
@@ -257,7 +266,7 @@ def _with_bandwidths(config: HilcodecConfig, quantiser: Mapping[str, Any]) -> Hi
     chosen = quantiser.get("dropout_index") or every if quantiser.get("dropout") else every[-1:]
     if not isinstance(chosen, list) or not all(n_q in every for n_q in chosen):
         raise _unlike("vq_kwargs.dropout_index", chosen, f"numbers from 1 to {every[-1]}")
-    kbps = tuple(n_q * config.codebook_bps / 1000 for n_q in sorted(chosen))
+    kbps = tuple(n_q * config.codebook_bps / 1000 for n_q in sorted(set(chosen)))
     usual = MUSIC.default_bandwidth_kbps
     default = usual if usual in kbps else kbps[-1]
     return replace(config, bandwidths_kbps=kbps, default_bandwidth_kbps=default)

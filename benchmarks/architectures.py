@@ -1,0 +1,202 @@
+"""Speed of the papers' architectures at full size on one thread, beside reference implementations.
+
+    pip install encodec && python benchmarks/architectures.py [NAME ...] [--hilcodec CHECKOUT]
+
+Times real time of 30 s of audio: the encoder's network and quantiser at 6 kbit/s, and the
+decoder's, the best of several runs in one process. Ours goes in pieces of 10 s, as files do; the
+reference in one call, with the same random weights: for EnCodec the package of its authors, for
+HILCodec a checkout of https://github.com/aask1357/hilcodec. GMAC is what a second of audio takes,
+10^9 multiply-accumulates of products and convolutions, GMAC/s what a second of the processor does
+of them; the share is of what a plain matrix product does on this machine in the same run.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from speed import best, gflops
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from ncodec.models.base import Codec, CodedChunk, no_scales
+from ncodec.registry import architecture
+
+PRESETS = {
+    "soundstream": "soundstream",
+    "soundstream-c16": "soundstream",
+    "encodec_24khz": "encodec",
+    "encodec_48khz": "encodec",
+    "hilcodec_music": "hilcodec",
+}
+KBPS = 6.0
+Coding = tuple[Callable[[Tensor], Any], Callable[[Any], Tensor]]  # to encode, to decode
+
+
+def ours(codec: Codec, n_q: int) -> Coding:
+    """Return how a codec codes a waveform [1, C, T] in pieces of 10 s, and back."""
+    piece = 10 * codec.config.sample_rate_hz
+
+    def encode(wav: Tensor) -> list[CodedChunk]:
+        state = codec.start_encoder(1)
+        parts = wav.split(piece, 2)
+        last = len(parts) - 1
+        return [
+            codec.encode_chunk(part, state, n_q, last=number == last)
+            for number, part in enumerate(parts)
+        ]
+
+    def decode(chunks: list[CodedChunk]) -> Tensor:
+        state = codec.start_decoder(1)
+        wav = [codec.decode_chunk(chunk, state) for chunk in chunks]
+        end = chunks[-1].codes[..., :0]
+        nothing = CodedChunk(end, no_scales(end.float()))
+        return torch.cat([*wav, codec.decode_chunk(nothing, state, last=True)], 2)
+
+    return encode, decode
+
+
+def gmac(codec: Codec, coding: Coding) -> tuple[float, float]:
+    """Return the 10^9 multiply-accumulates of encoding and of decoding a second of audio."""
+    config = codec.config
+    encode, decode = coding
+    seconds = 4
+    wav = torch.zeros(1, config.n_channels, seconds * config.sample_rate_hz)
+    with FlopCounterMode(display=False) as encoding:
+        coded = encode(wav)
+    with FlopCounterMode(display=False) as decoding:
+        decode(coded)
+    lstm = {}  # which the counter leaves out
+    n_frames = codec.n_frames(seconds * config.sample_rate_hz)
+    for side in ("encoder", "decoder"):
+        layers = [m for m in codec.get_submodule(side).modules() if isinstance(m, nn.LSTM)]
+        lstm[side] = sum(m.num_layers * 8 * m.hidden_size**2 * n_frames for m in layers)
+    return (
+        (encoding.get_total_flops() / 2 + lstm["encoder"]) / seconds / 1e9,
+        (decoding.get_total_flops() / 2 + lstm["decoder"]) / seconds / 1e9,
+    )
+
+
+def reference_encodec(name: str) -> nn.Module | None:
+    """Return the model of the authors' package with random weights, None where it is not there."""
+    try:
+        import torchaudio  # noqa: F401
+    except (ImportError, OSError, RuntimeError):  # loads beside some builds of torch only
+        sys.modules["torchaudio"] = ModuleType("torchaudio")
+    try:
+        from encodec import EncodecModel  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return None
+    model = getattr(EncodecModel, f"encodec_model_{name[8:]}")(pretrained=False)
+    for layer in model.quantizer.vq.layers:
+        layer._codebook.embed.copy_(torch.randn(1024, 128))
+    model.set_target_bandwidth(KBPS)
+    return model.eval()
+
+
+def reference_hilcodec(checkout: str | None) -> nn.Module | None:
+    """Return the authors' model with random weights, None without their code.
+
+    Of their package only what the model needs is loaded.
+    """
+    if checkout is None:
+        return None
+    sys.path.insert(0, checkout)
+    for name in ("models", "models.hilcodec"):
+        package = ModuleType(name)
+        package.__path__ = [str(Path(checkout, *name.split(".")))]
+        sys.modules[name] = package
+    for name, attribute in (("utils", "verbose"), ("functional", "STFT")):
+        sys.modules[name] = ModuleType(name)
+        setattr(sys.modules[name], attribute, lambda: False)
+    from models.hilcodec.models import HILCodec  # pyright: ignore[reportMissingImports]
+
+    scale = 3**-0.5
+    model = HILCodec(
+        24000, channels_enc=64, channels_dec=96, n_residual_enc=2, n_residual_dec=3,
+        res_scale_enc=scale, res_scale_dec=scale, spec="stft", spec_compression="log",
+        vq_kwargs={"dim": 128, "codebook_size": 1024, "num_quantizers": 12},
+    )  # fmt: skip
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.numel() == 1:  # the learnt gains start at 0
+                parameter.fill_(0.3)
+    return model.eval()
+
+
+def same_weights(model: nn.Module, kind: str) -> Codec:
+    """Return our codec with the weights of a reference."""
+    if kind == "encodec":
+        from ncodec.checkpoints.encodec import convert
+    else:
+        from ncodec.checkpoints.hilcodec import convert
+    state = {name: value for name, value in model.state_dict().items() if torch.is_tensor(value)}
+    converted = convert(state, None)
+    assert converted is not None
+    codec = architecture(kind)(converted.config)
+    codec.load_state_dict(dict(converted.tensors))
+    return codec
+
+
+def theirs(model: Any, kind: str) -> Coding:
+    """Return how a reference codes a waveform [1, C, T] in one call, and back."""
+    if kind == "encodec":
+        return model.encode, model.decode
+    model.remove_weight_reparameterizations()
+    n_q = round(KBPS / 0.75)
+
+    def encode(wav: Tensor) -> Tensor:
+        return model.quantizer(model.encoder(wav), n_q, return_indices=True)[0]
+
+    return encode, model.decoder
+
+
+@torch.inference_mode()
+def main() -> None:
+    """Print a Markdown table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("names", nargs="*", default=list(PRESETS), metavar="NAME")
+    parser.add_argument("--hilcodec", metavar="CHECKOUT")
+    parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--repeats", type=int, default=3)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    rate = gflops() / 2
+    print(f"a plain product on one thread: {rate:.0f} GMAC/s\n")
+    print("| codec | | x real time | reference | ratio | GMAC a second of audio | GMAC/s | share |")
+    print("|---|---|---|---|---|---|---|---|")
+    for name in args.names:
+        kind = PRESETS[name]
+        find = {"encodec": lambda name=name: reference_encodec(name),
+                "hilcodec": lambda: reference_hilcodec(args.hilcodec)}  # fmt: skip
+        reference = find[kind]() if kind in find else None
+        if reference is None:
+            codec = architecture(kind)(architecture(kind).presets[name])
+        else:
+            codec = same_weights(reference, kind)
+        config = codec.eval().config
+        coding = ours(codec, config.n_q_for(KBPS))
+        n_samples = round(args.seconds * config.sample_rate_hz)
+        wav = 0.1 * torch.randn(1, config.n_channels, n_samples)
+        speeds = []
+        for encode, decode in (coding, *([theirs(reference, kind)] if reference else [])):
+            coded = encode(wav)
+            times = (
+                best(lambda e=encode, w=wav: e(w), args.repeats),
+                best(lambda d=decode, c=coded: d(c), args.repeats),
+            )
+            speeds.append([args.seconds / seconds for seconds in times])
+        for side, what in enumerate(("encode", "decode")):
+            own, needed = speeds[0][side], gmac(codec, coding)[side]
+            other = f"{speeds[1][side]:.2f} | {own / speeds[1][side]:.2f}" if reference else " | "
+            done = own * needed
+            print(f"| {name} | {what} | {own:.1f} | {other} | {needed:.2f} | {done:.0f} | "
+                  f"{100 * done / rate:.0f} % |", flush=True)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
