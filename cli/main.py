@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 COMMANDS = (
-    "encode", "decode", "repack", "inspect", "verify", "models", "train", "train-entropy",
+    "encode", "decode", "repack", "inspect", "verify", "evaluate", "models", "train",
+    "train-entropy",
 )  # fmt: skip
 
 

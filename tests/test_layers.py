@@ -56,6 +56,11 @@ ALLOWED = {
         "ncodec.errors", "ncodec.audio", "ncodec.models", "ncodec.entropy", "ncodec.entropy_models",
         "ncodec.nn", "ncodec.registry", "ncodec.weights",
     ),
+    "ncodec.evaluation": (
+        "ncodec.errors", "ncodec.audio", "ncodec.codec", "ncodec.decoding", "ncodec.entropy_models",
+        "ncodec.files", "ncodec.formats", "ncodec.models", "ncodec.nn", "ncodec.threads",
+        "ncodec.weights",
+    ),
     "ncodec.cli": ("ncodec",),
     "ncodec": ("ncodec.codec",),
 }  # fmt: skip

@@ -1,0 +1,170 @@
+"""The plan: every clip through every coder, a row of the report for each.
+
+Shapes: C channels, T samples.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from ncodec.audio.base import Audio
+from ncodec.errors import AudioError, NcodecError
+from ncodec.evaluation.alignment import align
+from ncodec.evaluation.clips import Clip, Part, is_silent, load_clip
+from ncodec.evaluation.coders import Coded, Coder
+from ncodec.evaluation.metrics import Metric
+
+MAX_EXAMPLES = 6  # clips to listen to
+MAX_PLAYERS = 72  # of all of them, originals included
+EXAMPLE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One clip through one coder."""
+
+    clip: str
+    group: str
+    codec: str
+    bandwidth_kbps: float  # nominal
+    seconds: float
+    sample_rate_hz: int
+    n_channels: int
+    n_bytes: int
+    payload_bytes: int
+    encode_speed: float  # times real time
+    decode_speed: float
+    lag_samples: int  # by which the decoded signal came late
+    scores: dict[str, float | None]  # by the key of the metric
+
+    @property
+    def kbps(self) -> float:
+        """True bit rate, of the whole file."""
+        return 8 * self.n_bytes / self.seconds / 1000
+
+    @property
+    def overhead_kbps(self) -> float:
+        """What of it is the container's."""
+        return 8 * (self.n_bytes - self.payload_bytes) / self.seconds / 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A clip to listen to: some seconds of it [C, T], and of what each coder made of them."""
+
+    clip: str
+    sample_rate_hz: int
+    original: Audio
+    decoded: list[tuple[Row, Audio]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """All that was measured."""
+
+    metrics: Sequence[Metric]
+    rows: list[Row]
+    examples: list[Example]
+    problems: list[NcodecError]
+
+
+def evaluate(
+    clips: Sequence[Clip], coders: Sequence[Coder], metrics: Sequence[Metric], part: Part, *,
+    on_progress: Callable[[float], None] = lambda seconds: None,
+    on_problem: Callable[[NcodecError], None] = lambda error: None,
+) -> Evaluation:  # fmt: skip
+    """Code and measure all clips.
+
+    on_progress  called with the seconds of audio that one coder has just done
+    on_problem   called with what went wrong with a clip; the others go on
+    """
+    problems: dict[str, NcodecError] = {}
+    rows: dict[tuple[int, int], Row] = {}
+    examples: dict[str, Example] = {}
+    wanted = _example_names(clips, len(coders))
+
+    def note(error: NcodecError) -> None:
+        if str(error) not in problems:
+            problems[str(error)] = error
+            on_problem(error)
+
+    for numbers in _by_codec(coders):
+        is_warm = False
+        for place, clip in enumerate(clips):
+            try:
+                wav, rate = load_clip(clip, part)
+                if is_silent(wav):
+                    raise AudioError(f"{clip.path}: the part to code is silent: nothing to measure")
+            except NcodecError as error:
+                note(error)
+                continue
+            for number in numbers:
+                coder = coders[number]
+                try:
+                    if not is_warm:  # what is loaded at the first use is not to be timed
+                        coder.code(wav[:, :rate], rate)
+                        is_warm = True
+                    row, decoded = _measure(clip, wav, rate, coder, metrics)
+                except NcodecError as error:
+                    note(AudioError(f"{clip.path}: {coder.name}: {error}"))
+                    continue
+                rows[place, number] = row
+                if clip.name in wanted:
+                    example = examples.setdefault(
+                        clip.name, Example(clip.name, rate, _excerpt(wav, rate))
+                    )
+                    example.decoded.append((row, _excerpt(decoded, rate)))
+                on_progress(row.seconds)
+    ordered = [rows[key] for key in sorted(rows)]
+    return Evaluation(metrics, ordered, list(examples.values()), list(problems.values()))
+
+
+def _by_codec(coders: Sequence[Coder]) -> Iterator[list[int]]:
+    """Yield the numbers of the coders of each codec: few models stay loaded at a time."""
+    for name in dict.fromkeys(coder.name for coder in coders):
+        yield [number for number, coder in enumerate(coders) if coder.name == name]
+
+
+def _measure(
+    clip: Clip, wav: Audio, rate: int, coder: Coder, metrics: Sequence[Metric]
+) -> tuple[Row, Audio]:
+    coded: Coded = coder.code(wav, rate)
+    reference, estimate, lag = align(wav, coded.wav, rate)
+    seconds = wav.shape[1] / rate
+    scores = {
+        metric.key: metric.compute(reference, estimate, rate)
+        for metric in metrics
+        if clip.is_speech or not metric.speech_only
+    }
+    row = Row(
+        clip=clip.name,
+        group=clip.group,
+        codec=coder.name,
+        bandwidth_kbps=coder.bandwidth_kbps,
+        seconds=seconds,
+        sample_rate_hz=rate,
+        n_channels=wav.shape[0],
+        n_bytes=coded.n_bytes,
+        payload_bytes=coded.payload_bytes,
+        encode_speed=seconds / coded.encode_s,
+        decode_speed=seconds / coded.decode_s,
+        lag_samples=lag,
+        scores=scores,
+    )
+    return row, coded.wav
+
+
+def _example_names(clips: Sequence[Clip], n_coders: int) -> set[str]:
+    """Return the clips to listen to: as many of each group, the first by name."""
+    n = max(1, min(MAX_EXAMPLES, MAX_PLAYERS // (n_coders + 1)))
+    places: dict[str, int] = {}
+    ranked = []
+    for clip in clips:
+        places[clip.group] = places.get(clip.group, 0) + 1
+        ranked.append((places[clip.group], clip.name))
+    return {name for _, name in sorted(ranked, key=lambda entry: entry[0])[:n]}
+
+
+def _excerpt(wav: Audio, rate: int) -> Audio:
+    n = min(wav.shape[1], round(EXAMPLE_SECONDS * rate))
+    start = (wav.shape[1] - n) // 2
+    return wav[:, start : start + n].copy()

@@ -1,0 +1,108 @@
+"""Which files are coded, and what of them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from ncodec.errors import UsageError
+from ncodec.evaluation import Part, find_clips, held_out_patterns, total_seconds
+from ncodec.evaluation.clips import load_clip
+
+CONFIG = "[data]\nvalidation = ['speech/b*', 'music/*']\n"
+
+
+def ramp(path: Path, n: int = 1600, channels: int = 1, rate: int = 8000) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    steps = np.linspace(-0.5, 0.5, n)[:, None] * np.ones(channels) / np.arange(1, channels + 1)
+    soundfile.write(path, steps, rate, "FLOAT")
+    return path
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    folder = tmp_path / "corpus"
+    names = ("speech/a.wav", "speech/b.wav", "speech/in/b.wav", "music/c.wav", "d.wav",
+             "speech/.hidden.wav")  # fmt: skip
+    for name in names:
+        ramp(folder / name)
+    (folder / "speech" / "notes.txt").touch()
+    return folder
+
+
+def test_groups_are_the_folders_inside(corpus: Path) -> None:
+    clips = find_clips([], [corpus])
+    assert [(clip.group, clip.name, clip.is_speech) for clip in clips] == [
+        ("corpus", "corpus/d.wav", False),
+        ("music", "music/c.wav", False),
+        ("speech", "speech/a.wav", True),
+        ("speech", "speech/b.wav", True),
+        ("speech", "speech/in/b.wav", True),
+    ]
+
+
+def test_single_files_belong_to_their_folder(corpus: Path) -> None:
+    twin = ramp(corpus / "other" / "speech" / "a.wav")
+    clips = find_clips([corpus / "speech" / "a.wav", corpus / "d.wav", twin, twin])
+    assert [clip.group for clip in clips] == ["corpus", "speech", "speech"]
+    assert {clip.name for clip in clips} == {"corpus/d.wav", "speech/a.wav", twin.as_posix()}
+
+
+def test_held_out_files(corpus: Path, tmp_path: Path) -> None:
+    config = tmp_path / "run.toml"
+    config.write_text(CONFIG)
+    patterns = held_out_patterns(config)
+    names = ["music/c.wav", "speech/b.wav"]
+    assert [clip.name for clip in find_clips([], [corpus], patterns=patterns)] == names
+    folders = [corpus / "speech", corpus / "music"]  # the patterns hold for each of them too
+    assert [clip.name for clip in find_clips([], folders, patterns=patterns)] == names
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("data = 3", "expected a list"), ("[data]", "expected a list"), ("[", "run.toml: "),
+     ("[data]\nvalidation = 'a'", "a list of patterns")],
+)  # fmt: skip
+def test_configurations_that_name_none(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "run.toml").write_text(text)
+    with pytest.raises(UsageError, match=said):
+        held_out_patterns(tmp_path / "run.toml")
+    with pytest.raises(UsageError, match="none.toml"):
+        held_out_patterns(tmp_path / "none.toml")
+
+
+def test_some_clips_stand_for_many(tmp_path: Path) -> None:
+    for number in range(10):
+        ramp(tmp_path / "g" / f"{number}.wav")
+    found = find_clips([], [tmp_path / "g"], per_group=4)
+    assert [clip.path.stem for clip in found] == ["0", "2", "5", "7"]
+
+
+def test_speech_is_what_the_pattern_says(corpus: Path) -> None:
+    clips = find_clips([], [corpus], speech="MUSIC/*")
+    assert [clip.name for clip in clips if clip.is_speech] == ["music/c.wav"]
+
+
+def test_nothing_to_do(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no audio files in"):
+        find_clips([], [tmp_path])
+    with pytest.raises(UsageError, match="no such folder"):
+        find_clips([], [tmp_path / "none"])
+    ramp(tmp_path / "a.wav")
+    with pytest.raises(UsageError, match="no held-out audio files in"):
+        find_clips([], [tmp_path], patterns=["b"])
+
+
+def test_the_middle_is_coded(tmp_path: Path) -> None:
+    (clip,) = find_clips([ramp(tmp_path / "a.wav", n=1601, channels=2)])
+    whole, rate = load_clip(clip, Part(None))
+    assert (whole.shape, rate) == ((2, 1601), 8000)
+    part = Part(0.05)
+    middle, _ = load_clip(clip, part)
+    assert np.array_equal(middle, whole[:, 600:1000])
+    mono, _ = load_clip(clip, Part(0.05, mono=True))
+    assert np.allclose(mono, middle.mean(0))
+    assert load_clip(clip, Part(0.05, 16000))[0].shape == (2, 800)
+    assert total_seconds([clip, clip], part) == pytest.approx(0.1)
+    assert total_seconds([clip], Part(None)) == pytest.approx(1601 / 8000)
