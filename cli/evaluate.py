@@ -116,8 +116,8 @@ def evaluate(
     with the original. FOLDER then holds index.html, one page with the means, curves, spectrograms
     and players; report.json, rows.csv and summary.csv; and the curves as PNG files.
 
-    Prints the means of each group as a Markdown table. pip install 'ncodec[evaluate]' brings the
-    packages of all metrics; docs/EVALUATION.md says what each of them tells.
+    Prints the means of each group as a Markdown table. pip install 'ncodec[evaluate,pesq]' brings
+    the packages of all metrics; docs/EVALUATION.md says what each of them tells.
 
     \b
     Examples:

@@ -20,7 +20,7 @@ from ncodec.evaluation.clips import is_silent
 from ncodec.evaluation.spectra import mel_distance, stft_distance
 from ncodec.nn.mel import load_torchaudio
 
-EXTRA = "pip install 'ncodec[evaluate]'"
+EXTRA = "pip install 'ncodec[evaluate,pesq]'"
 PESQ_HZ, VISQOL_HZ = 16000, 48000
 # The package pesq has room for 50 utterances, and none is shorter, with its pause, than 0.4 s:
 # beyond that it writes where it must not.

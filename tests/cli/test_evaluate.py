@@ -96,7 +96,7 @@ def test_a_missing_metric_is_named_once(
     metrics = ("--models", "tiny", "--metrics", "si_sdr,stoi", "--bandwidths", "1.6")
     ran = run("evaluate", "--set", clips, *metrics, "-o", "report")
     assert ran.code == 0
-    note = "not measured: STOI (package pystoi); pip install 'ncodec[evaluate]' has all"
+    note = "not measured: STOI (package pystoi); pip install 'ncodec[evaluate,pesq]' has all"
     assert ran.err.splitlines()[0] == f"ncodec: warning: {note}"
     assert ran.err.count("warning") == 1
     assert "STOI" not in ran.out
