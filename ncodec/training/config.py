@@ -53,12 +53,38 @@ class OptimiserConfig:
 
 @dataclass(frozen=True, slots=True)
 class LossConfig:
-    """Weights of the losses."""
+    """Weights of the losses, and which they are."""
 
     stft: float = 1.0
     heard: float = 1.0
     mel: float = 1.0
+    samples: float = 0.0  # L1 of the waveform
     commitment: float = 4.0
+    # "drawn": stft, heard and mel, of a few scales drawn anew each step. "soundstream", "encodec",
+    # "hilcodec": mel alone, of all scales, as in that paper.
+    reconstruction: str = "drawn"
+    balanced: bool = False  # weights, but that of commitment, are shares of the gradient
+    balance_decay: float = 0.999  # of the averages of its norms
+
+
+@dataclass(frozen=True, slots=True)
+class AdversaryConfig:
+    """Discriminators, and what they have to say. Without any kind there are none."""
+
+    kinds: tuple[tuple[str, float], ...] = ()  # (kind, share of the two weights below)
+    size: str = "full"
+    fooling: float = 1.0  # weight of being taken for a recording
+    features: float = 1.0  # weight of the distance of feature maps
+    rate: float = 3e-4
+    clip: float = 10.0
+    probability: float = 1.0  # that they learn in a step
+    starts: int = 0  # step from which they learn
+    joins: int = 0  # step from which the codec learns from them
+    seconds: float = 0.0  # of each crop that they hear; 0: all
+
+    def __post_init__(self) -> None:
+        if not all(isinstance(kind, tuple) and len(kind) == 2 for kind in self.kinds):
+            raise TypeError(f'kinds: expected [["msstft", 1.0]] or the like, found {self.kinds!r}')
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +98,13 @@ class TrainConfig:
     quantiser: QuantiserConfig
     optimiser: OptimiserConfig
     loss: LossConfig
+    adversary: AdversaryConfig
     architecture: str = "spectral"
     seed: int = 1
     log_every: int = 50
     save_every: int = 500
     bfloat16: bool = True
+    start_from: str = ""  # model file or id whose weights, codebooks too, the run begins with
 
 
 def _build(kind: type, values: dict[str, Any], place: str) -> Any:
@@ -110,6 +138,6 @@ def read_config(path: Path) -> TrainConfig:
         values = tomllib.loads(path.read_text())
     except (OSError, ValueError) as error:  # not there, not TOML, not UTF-8
         raise UsageError(f"{path}: {error}") from None
-    for section in ("quantiser", "optimiser", "loss"):
+    for section in ("quantiser", "optimiser", "loss", "adversary"):
         values.setdefault(section, {})
     return _build(TrainConfig, values, str(path))

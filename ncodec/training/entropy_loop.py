@@ -23,7 +23,7 @@ from ncodec.models.base import Codec
 from ncodec.training.codes import CodesCorpus, CodesSource, pack_codes
 from ncodec.training.entropy import EntropyTrainer
 from ncodec.training.folder import load_checkpoint, log, save_checkpoint
-from ncodec.training.loop import rate_factor
+from ncodec.training.schedule import rate_factor
 from ncodec.weights import ModelFile, load_codec
 
 VALIDATION_FRAMES = 750  # of a crop: 10 s at 75 frames a second, as a packet

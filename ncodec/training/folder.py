@@ -22,9 +22,24 @@ def load_checkpoint(folder: Path) -> dict[str, Any]:
 
 
 def log(folder: Path, row: Mapping[str, object]) -> None:
-    """Append a row to log.csv, which starts with the names of the first row."""
-    with (folder / "log.csv").open("a", newline="") as stream:
-        writer = csv.DictWriter(stream, list(row))
-        if stream.tell() == 0:
-            writer.writeheader()
-        writer.writerow(row)
+    """Append a row to log.csv, which starts with the names of all columns.
+
+    A name that is new, as when a run goes on with another configuration, makes a new column.
+    """
+    path = folder / "log.csv"
+    before: list[dict[str, str]] = []
+    names: list[str] = []
+    if path.exists():
+        with path.open(newline="") as stream:
+            reader = csv.DictReader(stream)
+            names, before = list(reader.fieldnames or ()), list(reader)
+    if row.keys() <= set(names):
+        with path.open("a", newline="") as stream:
+            csv.DictWriter(stream, names).writerow(row)
+        return
+    beside = folder / ".log.tmp"
+    with beside.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(dict.fromkeys([*names, *row])))
+        writer.writeheader()
+        writer.writerows([*before, row])
+    beside.replace(path)

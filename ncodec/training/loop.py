@@ -7,7 +7,6 @@ import copy
 import math
 import random
 import time
-from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,17 +20,10 @@ from ncodec.errors import UsageError
 from ncodec.training.config import TrainConfig
 from ncodec.training.data import Batch, Crops, PackedCorpus, pack
 from ncodec.training.folder import load_checkpoint, log, save_checkpoint
-from ncodec.training.losses import reconstruction
+from ncodec.training.objective import Objective
 from ncodec.training.parallel import Workers
 from ncodec.training.quantiser import TrainedQuantiser
-
-
-def rate_factor(step: int, warmup: int, steps: int) -> float:
-    """Return the share of the peak learning rate: linear warm-up, then cosine to a tenth."""
-    if step < warmup:
-        return (step + 1) / warmup
-    progress = min(1.0, (step - warmup) / max(1, steps - warmup))
-    return 0.1 + 0.45 * (1 + math.cos(math.pi * progress))
+from ncodec.training.schedule import rate_factor
 
 
 class Run:
@@ -62,6 +54,7 @@ class Run:
             weight_decay=optimiser.weight_decay,
         )
         self.average = copy.deepcopy(self.model)
+        self.objective = Objective(config, self.model.config.sample_rate_hz, self.workers)
         self.step = 0
         self.seconds = 0.0
         self.rng = random.Random(config.seed)
@@ -81,6 +74,7 @@ class Run:
             "quantiser": self.quantiser.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "average": self.average.state_dict(),
+            "objective": self.objective.state(),
             "step": self.step,
             "seconds": self.seconds,
             "torch_rng": torch.get_rng_state(),
@@ -99,6 +93,7 @@ class Run:
         self.quantiser.load_state_dict(state["quantiser"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.average.load_state_dict(state["average"])
+        self.objective.load(state.get("objective", {}))
         self.step, self.seconds = state["step"], state["seconds"]
         torch.set_rng_state(state["torch_rng"])
         version, internal, gauss = state["python_rng"]
@@ -127,6 +122,21 @@ class Run:
             self.quantiser.fit(torch.cat(latents))
         self.workers.share(self.quantiser.buffers())
 
+    def start_from(self, name: str) -> None:
+        """Begin with the weights and codebooks of a model, given by its file or its id."""
+        from ncodec.weights import describe, find, load_codec
+
+        found = describe(Path(name)) if Path(name).is_file() else find(name)
+        try:
+            self.model.load_state_dict(load_codec(found).state_dict())
+        except RuntimeError:
+            raise UsageError(
+                f"start_from {name!r}: weights of {found.architecture} that do not fit preset "
+                f"{self.config.preset!r} of {self.config.architecture}"
+            ) from None
+        self.quantiser.restart()
+        self.average.load_state_dict(self.model.state_dict())
+
     def _train_step(self, batch: Batch) -> dict[str, Tensor]:
         config, settings = self.config, self.config.quantiser
         drawn = self.rng.choices(settings.n_q, settings.n_q_weights, k=len(batch.wav))
@@ -141,17 +151,13 @@ class Run:
 
         with torch.autocast(self.device.type, torch.bfloat16, enabled=config.bfloat16):
             made = self.model.reconstruct(batch.wav.unsqueeze(1), quantise, batch.denoise)
-        plain, whole = (wav.squeeze(1).float() for wav in made)
-        sample_rate_hz = self.model.config.sample_rate_hz
-        losses = reconstruction(batch.target, plain, whole, sample_rate_hz, self.rng)
-        losses["commitment"] = results[0].commitment
-        weights = asdict(config.loss)
-        total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
         factor = rate_factor(self.step, config.optimiser.warmup, config.optimiser.steps)
         for group in self.optimiser.param_groups:
             group["lr"] = group["peak"] * factor
         self.optimiser.zero_grad(set_to_none=True)
-        total.backward()
+        losses = self.objective.backward(
+            batch.target, made, results[0].commitment, self.step, self.rng
+        )
         self.workers.average(p.grad for p in self.model.parameters() if p.grad is not None)
         self.quantiser.synchronise(self.workers, revived=revive)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.optimiser.clip)
@@ -217,6 +223,8 @@ class Run:
             "device": self.device.type,
             "licence": self.config.licence,
         }
+        if self.config.start_from:
+            facts["start_from"] = Path(self.config.start_from).name.removesuffix(".safetensors")
         save_codec(self.folder / f"{self.config.model_id}.safetensors", self.config.model_id,
                    self.average, facts)  # fmt: skip
 
@@ -231,14 +239,17 @@ def train(
     if run.model.can_denoise != bool(config.data.noise):
         needs = "needs" if run.model.can_denoise else "cannot use"
         raise UsageError(f"preset {config.preset!r} {needs} [data] noise")
+    resumes = resume and (folder / "checkpoint.pt").exists()
+    if config.start_from and not resumes:
+        run.start_from(config.start_from)
     if run.workers.is_first and not packed.with_suffix(".npy").exists():
         folders = [Path(name) for name in config.data.folders]
         pack(folders, run.model.config.sample_rate_hz, packed)
     run.workers.agree(True)  # all wait until it is packed
     corpus = PackedCorpus(packed, config.data.validation)
     crops = Crops(corpus, config.data, run.model.config.sample_rate_hz, level=run.model.coded_level)
-    if resume and (folder / "checkpoint.pt").exists():
+    if resumes:
         run.load()
-    else:
+    elif not config.start_from:
         run.start_codebooks(crops)
     return run.train(crops, time_limit_s)

@@ -1,14 +1,18 @@
-"""Reconstruction losses over several resolutions, and the level they are taken at.
+"""Reconstruction losses over several resolutions, ours and those of the papers.
 
 Shapes: B batch, T samples.
 """
 
 import functools
+import math
 import random
+import warnings
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from ncodec.errors import UsageError
 from ncodec.nn.mel import mel_filterbank
 
 FLOOR = 1e-3  # of magnitudes before the logarithm; lower, and silence rules the gradient
@@ -20,8 +24,12 @@ def _window(size: int, device: torch.device) -> Tensor:
 
 
 @functools.lru_cache(maxsize=32)
-def _filters(size: int, n_mels: int, sample_rate_hz: int, device: torch.device) -> Tensor:
-    return mel_filterbank(size, n_mels, sample_rate_hz).to(device)
+def _filters(
+    size: int, n_mels: int, sample_rate_hz: int, device: torch.device, f_min_hz: float = 0.0
+) -> Tensor:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of bands too narrow to hold a bin: they stay at zero
+        return mel_filterbank(size, n_mels, sample_rate_hz, f_min_hz).to(device)
 
 
 def spectrum(wav: Tensor, size: int) -> Tensor:
@@ -96,3 +104,89 @@ def reconstruction(
         "heard": weighted_distance(target, whole, first),
         "mel": torch.stack(mel).mean(),
     }
+
+
+LOWEST = 1e-5  # of mel bands before the logarithm, in the papers' losses
+
+
+def floored_log(bands: Tensor) -> Tensor:
+    """Return the natural logarithm of bands, `LOWEST` at the least.
+
+    Below that the gradient is the one at `LOWEST`: else a band that is silent would stay so.
+    """
+    return (bands + (bands.clamp_min(LOWEST) - bands).detach()).log()
+
+
+def _mels(wav: Tensor, size: int, filters: Tensor, power: int, scale: float = 1.0) -> Tensor:
+    """Return mel bands [B, frames, n_mels] of the spectrum as torch.stft scales it, times scale."""
+    window = _window(size, wav.device)
+    bins = torch.stft(wav, size, size // 4, window=window, return_complex=True).abs()
+    return (bins**power * scale).transpose(1, 2) @ filters
+
+
+def soundstream_mel(target: Tensor, estimate: Tensor, sample_rate_hz: int) -> Tensor:
+    """Return SoundStream's loss of 64 mel bands, windows of 2**6 to 2**11 samples.
+
+    Each adds the L1 norm of a frame's difference and sqrt(size / 2) times the L2 norm of that of
+    its logarithms (Gritsenko et al., "A spectral energy distance for parallel speech generation",
+    NeurIPS 2020).
+    """
+    total = target.new_zeros(())
+    for size in (64, 128, 256, 512, 1024, 2048):
+        filters = _filters(size, 64, sample_rate_hz, target.device)
+        true, made = (_mels(wav, size, filters, 1) for wav in (target, estimate))
+        difference = floored_log(true) - floored_log(made)
+        logs = (difference.square().sum(-1) + 1e-12).sqrt().mean()
+        total = total + (true - made).abs().sum(-1).mean() + math.sqrt(size / 2) * logs
+    return total
+
+
+def encodec_mel(target: Tensor, estimate: Tensor, sample_rate_hz: int) -> Tensor:
+    """Return EnCodec's loss of 64 mel bands from 64 Hz up, windows of 2**6 to 2**10 samples.
+
+    L1 of power and mean square of its decimal logarithm, as the authors train it in audiocraft:
+    neither the windows nor the logarithm are those in the paper's text.
+    """
+    parts = []
+    for size in (64, 128, 256, 512, 1024):
+        filters = _filters(size, 64, sample_rate_hz, target.device, 64.0)
+        scale = 1 / float(_window(size, target.device).square().sum())
+        true, made = (_mels(wav, size, filters, 2, scale) for wav in (target, estimate))
+        parts.append((true - made).abs().mean())
+        parts.append(((true + LOWEST).log10() - (made + LOWEST).log10()).square().mean())
+    return torch.stack(parts).mean()
+
+
+def _areas(n_mels: int, sample_rate_hz: int) -> Tensor:
+    """Return what mel triangles are multiplied with so that all have one area, [n_mels]."""
+    top = math.log1p(sample_rate_hz / 2 / 700)
+    corners = 700 * torch.expm1(torch.linspace(0, top, n_mels + 2, dtype=torch.float64))
+    return (2 / (corners[2:] - corners[:-2])).float()
+
+
+def hilcodec_mel(target: Tensor, estimate: Tensor, sample_rate_hz: int) -> Tensor:
+    """Return HILCodec's loss, windows of 2**5 to 2**10 samples: L1 and mean square of logarithms.
+
+    Power in triangles of one area, as many as leave none without a bin, 128 at most.
+    """
+    top = math.log10(1 + sample_rate_hz / 2 / 700)
+    total = target.new_zeros(())
+    for size in (32, 64, 128, 256, 512, 1024):
+        bin_width = math.log10(1 + sample_rate_hz / size / 700)
+        n_mels = int(min(128, 2 * top / bin_width - 1, size // 4))
+        filters = _filters(size, n_mels, sample_rate_hz, target.device)
+        filters = filters * _areas(n_mels, sample_rate_hz).to(target.device)
+        true, made = (floored_log(_mels(w, size, filters, 2)) for w in (target, estimate))
+        total = total + (true - made).abs().mean() + (true - made).square().mean()
+    return total
+
+
+PAPERS = {"soundstream": soundstream_mel, "encodec": encodec_mel, "hilcodec": hilcodec_mel}
+
+
+def mel_loss(paper: str) -> Callable[[Tensor, Tensor, int], Tensor]:
+    """Return a paper's mel loss of waveforms [B, T]. Raises UsageError if there is no such."""
+    if paper not in PAPERS:
+        known = ", ".join(["drawn", *PAPERS])
+        raise UsageError(f"[loss] reconstruction {paper!r} is unknown; known: {known}")
+    return PAPERS[paper]

@@ -62,6 +62,12 @@ class TrainedQuantiser(nn.Module):
             residual = residual - self.quantiser.codebooks[q][self.quantiser.nearest(residual, q)]
 
     @torch.no_grad()
+    def restart(self) -> None:
+        """Take the codebooks as they are now, each code in fair use."""
+        self.counts.fill_(1.0)
+        self.sums.copy_(self.quantiser.codebooks)
+
+    @torch.no_grad()
     def _move(self, q: int, residual: Tensor, index: Tensor) -> None:
         """Move codebook `q` towards the means of [n, D] residuals that chose each code."""
         size = self.counts.shape[1]

@@ -12,11 +12,17 @@ def test_reads_sections_and_defaults(config: TrainConfig) -> None:
     assert config.optimiser.steps == 20
     assert config.data.weights == (("tones/*", 1.0), ("noise/*", 1.0))
     assert config.optimiser.clip == 1.0
+    assert config.adversary.kinds == ()
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_shipped_configs_are_valid(path: Path) -> None:
     assert read_config(path).model_id == path.stem
+
+
+def test_fine_tuning_keeps_to_the_data_of_the_first_training() -> None:
+    first, second = (read_config(path) for path in SHIPPED if path.stem.startswith("spectral"))
+    assert first.data == second.data
 
 
 def test_there_are_shipped_configs() -> None:
@@ -28,6 +34,9 @@ def test_there_are_shipped_configs() -> None:
     [
         ("stepss = 3", "unknown keys: stepss"),
         ("[optimiser]\nrate = 3", "unknown keys: rate"),
+        ("[adversary]\nsizes = 3", "unknown keys: sizes"),
+        ("[loss]\nadversary = 3", "unknown keys: adversary"),
+        ('[adversary]\nkinds = ["wave"]', "kinds: expected"),
         ("= 3", "Invalid"),
         ("", "missing"),
     ],

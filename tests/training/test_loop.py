@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from ncodec.errors import UsageError
-from ncodec.training.config import TrainConfig
+from ncodec.errors import ModelMissing, UsageError
+from ncodec.training.config import AdversaryConfig, TrainConfig
 from ncodec.training.data import Batch
-from ncodec.training.loop import Run, rate_factor, train
+from ncodec.training.folder import load_checkpoint, log, save_checkpoint
+from ncodec.training.loop import Run, train
 from ncodec.training.losses import reconstruction
+from ncodec.training.schedule import rate_factor
 from ncodec.weights import describe, load_codec
 
 
@@ -78,7 +80,16 @@ def test_noise_and_the_codec_must_fit(
             train(wrong, tmp_path / "run", resume=False, time_limit_s=0, device="cpu")
 
 
-@pytest.mark.parametrize("name", ["config", "denoising"])
+@pytest.fixture
+def adversarial(config: TrainConfig) -> TrainConfig:
+    """A run with all that changes from step to step."""
+    kinds = (("msstft", 1.0), ("wave", 1.0))
+    adversary = AdversaryConfig(kinds, "tiny", probability=0.6, starts=1, joins=4, seconds=0.3)
+    loss = dataclasses.replace(config.loss, balanced=True, balance_decay=0.9)
+    return dataclasses.replace(config, adversary=adversary, loss=loss)
+
+
+@pytest.mark.parametrize("name", ["config", "denoising", "adversarial"])
 def test_resumes_exactly(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """Killed and resumed from its last checkpoint gives the weights of a run never stopped."""
     config = dataclasses.replace(request.getfixturevalue(name), save_every=5)
@@ -93,6 +104,70 @@ def test_resumes_exactly(name: str, request: pytest.FixtureRequest, tmp_path: Pa
     for name, tensor in first["model"].items():
         assert torch.equal(tensor, second["model"][name]), name
     assert first["step"] == second["step"] == 20
+    assert first["objective"].keys() == second["objective"].keys()
+    if "adversary" in first["objective"]:
+        other = second["objective"]["adversary"]["networks"]
+        for name, tensor in first["objective"]["adversary"]["networks"].items():
+            assert torch.equal(tensor, other[name]), name
+        assert first["objective"]["balancer"] == second["objective"]["balancer"]
+
+
+def test_without_an_adversary_there_is_nothing_of_it(config: TrainConfig, tmp_path: Path) -> None:
+    """Checkpoints from before there were adversaries are taken up too."""
+    run = Run(config, tmp_path)
+    assert run.state()["objective"] == {}
+    save_checkpoint(tmp_path, {k: v for k, v in run.state().items() if k != "objective"})
+    run.load()
+
+
+def test_starts_from_a_model_file(config: TrainConfig, tmp_path: Path) -> None:
+    first = tmp_path / "first"
+    train(config, first, resume=False, time_limit_s=300, device="cpu")
+    source = first / "tiny.safetensors"
+    start = dataclasses.replace(config, start_from=str(source), model_id="tuned")
+    train(start, tmp_path / "second", resume=False, time_limit_s=0, device="cpu")
+    model = describe(tmp_path / "second/tuned.safetensors")
+    assert model.facts["start_from"] == "tiny"
+    given, kept = (load_codec(each).state_dict() for each in (describe(source), model))
+    for name, tensor in given.items():
+        assert torch.equal(tensor, kept[name]), name
+    state = load_checkpoint(tmp_path / "second")
+    assert torch.equal(state["quantiser"]["counts"], torch.ones(4, 16))
+    assert torch.equal(state["quantiser"]["sums"], given["quantiser.codebooks"])
+    source.unlink()  # what is resumed no longer needs it
+    assert train(start, tmp_path / "second", resume=True, time_limit_s=300, device="cpu")
+    run = Run(start, tmp_path / "second")
+    run.load()
+    assert run.step == 20
+    assert not torch.equal(run.model.quantiser.codebooks, given["quantiser.codebooks"])
+
+
+def test_starts_from_a_models_id_and_refuses_what_does_not_fit(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    for name, error, message in (
+        (
+            "spectral",
+            UsageError,
+            "'spectral': weights of spectral that do not fit preset 'spectral-",
+        ),
+        ("nothing", ModelMissing, "'nothing': not installed"),
+    ):
+        start = dataclasses.replace(config, start_from=name)
+        with pytest.raises(error, match=message):
+            train(start, tmp_path, resume=False, time_limit_s=0, device="cpu")
+    run = Run(dataclasses.replace(config, preset="spectral"), tmp_path)
+    run.start_from("spectral")
+    assert torch.equal(run.quantiser.sums, run.average.quantiser.codebooks)
+
+
+def test_a_new_name_makes_a_new_column(tmp_path: Path) -> None:
+    log(tmp_path, {"step": 1, "mel": 0.5})
+    log(tmp_path, {"step": 2, "mel": 0.4, "wave_hinge": 2.0})
+    log(tmp_path, {"step": 3, "mel": 0.3})
+    assert (tmp_path / "log.csv").read_text().split() == [
+        "step,mel,wave_hinge", "1,0.5,", "2,0.4,2.0", "3,0.3,",
+    ]  # fmt: skip
 
 
 def killed_at(step: int) -> Callable[[Run, Batch], dict[str, torch.Tensor]]:

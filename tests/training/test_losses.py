@@ -1,9 +1,21 @@
+import math
 import random
 
 import pytest
 import torch
 
-from ncodec.training.losses import levelled, mel_distance, reconstruction, weighted_distance
+from ncodec.errors import UsageError
+from ncodec.nn.mel import mel_filterbank
+from ncodec.training.losses import (
+    LOWEST,
+    PAPERS,
+    floored_log,
+    levelled,
+    mel_distance,
+    mel_loss,
+    reconstruction,
+    weighted_distance,
+)
 
 
 @pytest.fixture
@@ -45,3 +57,51 @@ def test_gradients_stay_finite_on_silence() -> None:
     torch.stack(list(losses.values())).sum().backward()
     assert estimate.grad is not None
     assert estimate.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_a_papers_loss_is_nothing_for_the_same(wav: torch.Tensor, paper: str) -> None:
+    loss = mel_loss(paper)
+    assert loss(wav, wav, 24000) == pytest.approx(0, abs=1e-3)
+    near, far = (loss(wav, gain * wav, 24000) for gain in (0.9, 0.5))
+    assert 0 < near < far
+
+
+@pytest.mark.filterwarnings("ignore:At least one mel")
+def test_halving_costs_what_the_formulas_say(wav: torch.Tensor) -> None:
+    # HILCodec: power falls by log(4), in each of six scales.
+    fall = math.log(4)
+    found = mel_loss("hilcodec")(wav, 0.5 * wav, 24000)
+    assert found == pytest.approx(6 * (fall + fall**2), rel=0.03)  # a few are at the floor
+    # SoundStream: the L2 norm of log(2) in every band that holds a bin, and half the magnitudes.
+    loud = mel_loss("soundstream")(100 * wav, 50 * wav, 24000)
+    quiet = mel_loss("soundstream")(wav, 0.5 * wav, 24000)
+    magnitudes = (loud - quiet) / 99  # the logarithms' part is the same in both
+    logs = 0.0
+    for size in (64, 128, 256, 512, 1024, 2048):
+        n_bands = int(mel_filterbank(size, 64, 24000).any(0).sum())
+        logs += math.sqrt(size / 2) * math.sqrt(n_bands) * math.log(2)
+    assert quiet - magnitudes == pytest.approx(logs, rel=0.02)
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_what_is_silent_is_pulled_up(wav: torch.Tensor, paper: str) -> None:
+    estimate = 1e-9 * torch.randn_like(wav)
+    estimate.requires_grad_()
+    mel_loss(paper)(wav, estimate, 24000).backward()
+    assert estimate.grad is not None
+    assert estimate.grad.isfinite().all()
+    assert estimate.grad.abs().max() > 0
+
+
+def test_the_floor_has_a_gradient() -> None:
+    bands = torch.tensor([1.0, LOWEST / 10], requires_grad=True)
+    logs = floored_log(bands)
+    torch.testing.assert_close(logs.detach(), torch.tensor([0.0, math.log(LOWEST)]))
+    logs.sum().backward()
+    torch.testing.assert_close(bands.grad, torch.tensor([1.0, 1 / LOWEST]))
+
+
+def test_papers_that_are_not_known_are_refused() -> None:
+    with pytest.raises(UsageError, match="'dac' is unknown; known: drawn, soundstream, encodec"):
+        mel_loss("dac")

@@ -26,7 +26,20 @@ crops = Crops(corpus, config.data, 8000, run.model.coded_level)
 run.start_codebooks(crops)
 drawn = next(crops.batches(2, 1, 0, run.workers.rank)).wav
 assert run.train(crops, 300)
-torch.save({"model": run.model.state_dict(), "drawn": drawn}, folder / f"{run.workers.rank}.pt")
+kept = run.model.state_dict() | run.objective.adversary.networks.state_dict()
+balance = torch.tensor(list(run.objective.balancer.sums.values()))
+saved = {"model": kept | {"balance": balance}, "drawn": drawn}
+torch.save(saved, folder / f"{run.workers.rank}.pt")
+"""
+
+ADVERSARY = """
+[adversary]
+kinds = [["wave", 1.0]]
+size = "tiny"
+probability = 0.5
+
+[loss]
+balanced = true
 """
 
 
@@ -35,6 +48,8 @@ def test_all_processes_hold_the_same_weights(config: TrainConfig, tmp_path: Path
     folder.mkdir()
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
+    with (tmp_path / "run.toml").open("a") as stream:
+        stream.write(ADVERSARY)
     pack([Path(name) for name in config.data.folders], 8000, Path(config.data.packed))
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     ran = subprocess.run(
