@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import click
 
@@ -206,8 +206,7 @@ def open_ncx(source: str) -> Generator[BinaryIO, None, None]:
     name = source_name(source)
     if is_ecdc(source):
         raise BadSignature(f"{name}: is an .ecdc file; ncodec repack makes an .ncx file of it")
-    if first_bytes(source).startswith(_AUDIO_STARTS):
-        raise BadSignature(f"{name}: is audio, not an .ncx file; ncodec encode makes one of it")
+    _refuse_audio(source, first_bytes(source))
     with open_input(source) as stream:
         yield stream
 
@@ -227,19 +226,57 @@ def open_codes(source: str) -> "Generator[Reader, None, None]":
     """Open an .ncx or .ecdc file; the latter as the .ncx file that it amounts to."""
     from ncodec.formats.ncx import Reader
 
-    if is_ecdc(source):
-        from ncodec.transcode import reader_of_ecdc
+    with open_known(source) as (stream, is_ecdc):
+        if is_ecdc:
+            from ncodec.transcode import reader_of_ecdc
 
-        with open_input(source) as stream:
             yield reader_of_ecdc(stream, source_name(source))
-    else:
-        with open_ncx(source) as stream:
+        else:
             yield Reader(stream, source_name(source))
 
 
+@contextlib.contextmanager
+def open_known(source: str) -> Generator[tuple[BinaryIO, bool], None, None]:
+    """Open an .ncx or .ecdc file, also from a pipe, and tell whether it is the latter.
+
+    Raises BadSignature if it is audio.
+    """
+    with open_input(source) as stream:
+        begun = Begun(stream, len(ECDC_MAGIC))
+        _refuse_audio(source, begun.start)
+        yield cast("BinaryIO", begun), begun.start == ECDC_MAGIC
+
+
+class Begun:
+    """A stream to read front to back, and how it starts."""
+
+    def __init__(self, stream: BinaryIO, n_bytes: int) -> None:
+        self._stream = stream
+        self.start = b""
+        while len(self.start) < n_bytes and (more := stream.read(n_bytes - len(self.start))):
+            self.start += more
+        self._left = self.start
+        self._read1: Callable[[int], bytes] = getattr(stream, "read1", stream.read)
+
+    def read1(self, size: int, /) -> bytes:
+        """Return up to `size` bytes, without waiting for more than there are."""
+        if not self._left:
+            return self._read1(size)
+        given, self._left = self._left[:size], self._left[size:]
+        return given
+
+    read = read1
+
+
 def is_ecdc(source: str) -> bool:
-    """Tell whether an input starts as an .ecdc file does."""
+    """Tell whether an input that is not a pipe starts as an .ecdc file does."""
     return first_bytes(source).startswith(ECDC_MAGIC)
+
+
+def _refuse_audio(source: str, start: bytes) -> None:
+    if start.startswith(_AUDIO_STARTS):
+        name = source_name(source)
+        raise BadSignature(f"{name}: is audio, not an .ncx file; ncodec encode makes one of it")
 
 
 def refuse_ncx(source: str) -> None:

@@ -32,7 +32,8 @@ def import_model(source: Path, name: str | None, force: bool) -> None:
 
     Knows EnCodec (.th files, folders and .safetensors files of transformers), EnCodec's language
     models, HILCodec, and ncodec's own model files, which are taken as they are. NAME is of A-Z a-z
-    0-9 . _ - and at most 64 long; for a language model it is that of the codec that it is for.
+    0-9 . _ -, at most 64 long and with neither . nor - first; for a language model it is that of
+    the codec that it is for.
 
     Nothing in a checkpoint is run: one that holds more than tensors is refused.
 

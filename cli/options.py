@@ -74,8 +74,12 @@ def entropy_option() -> Decorator[Any]:
 
 def choose_format(to: str | None, output: str | None, entropy: str | None) -> str:
     """Return which format of codes is made. Raises UsageError for a coder that it lacks."""
+    is_file = output is not None and not output.endswith("/") and not Path(output).is_dir()
+    named = Path(output or "").suffix[1:] if is_file else ""
     if to is None:
-        to = "ecdc" if output is not None and Path(output).suffix == ".ecdc" else "ncx"
+        to = named if named in CODERS else "ncx"
+    elif named in CODERS and named != to:
+        raise UsageError(f"--to {to} and -o {output} contradict each other")
     if entropy is not None and entropy not in CODERS[to]:
         known = ", ".join(CODERS[to])
         raise UsageError(f"--entropy {entropy}: for .{to} files it is one of {known}")

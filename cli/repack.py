@@ -7,9 +7,7 @@ import click
 from ncodec.cli.errors import warn
 from ncodec.cli.inputs import (
     Job,
-    is_ecdc,
-    open_codes,
-    open_input,
+    open_known,
     open_output,
     plan_jobs,
     run_jobs,
@@ -56,23 +54,24 @@ def repack(
     jobs = plan_jobs(inputs, output, f".{made}", overwrite=force)
 
     def start() -> Callable[[Job], None]:
-        from ncodec.transcode import ecdc_to_ncx, ncx_to_ecdc, ncx_to_ncx
+        from ncodec.formats.ncx import Reader
+        from ncodec.transcode import ecdc_to_ncx, ncx_to_ecdc, ncx_to_ncx, reader_of_ecdc
 
         def repack_one(job: Job) -> None:
             name = source_name(job.source)
-            with open_output(job.target, overwrite=force) as sink:
+            with (
+                open_known(job.source) as (stream, is_ecdc),
+                open_output(job.target, overwrite=force) as sink,
+            ):
                 if made == "ecdc":
-                    with open_codes(job.source) as reader:
-                        written = ncx_to_ecdc(reader, sink, lm=entropy == "lm")
-                    if written.left_out:
-                        left_out = ", ".join(written.left_out)
-                        warn(f"{target_name(job.target)}: without {left_out}")
-                elif is_ecdc(job.source):
-                    with open_input(job.source) as stream:
-                        ecdc_to_ncx(stream, name, sink, entropy)
+                    reader = reader_of_ecdc(stream, name) if is_ecdc else Reader(stream, name)
+                    left_out = ncx_to_ecdc(reader, sink, lm=entropy == "lm").left_out
+                    if left_out:
+                        warn(f"{target_name(job.target)}: without {', '.join(left_out)}")
+                elif is_ecdc:
+                    ecdc_to_ncx(stream, name, sink, entropy)
                 else:
-                    with open_codes(job.source) as reader:
-                        ncx_to_ncx(reader, sink, entropy)
+                    ncx_to_ncx(Reader(stream, name), sink, entropy)
             say(f"{job.title}: the same codes", quiet=quiet)
 
         return repack_one

@@ -84,9 +84,19 @@ class Decoding:
         n_frames = n_decoded = n_given = 0
         state = codec.start_decoder(header.n_streams)
         held = np.zeros((header.n_channels, 0), np.float32)  # what may lie behind the end
+        ended = False  # within a segment of the codec, so that nothing may follow
         for packet, codes in decode_packets(self._reader, self._frame_limit()):
+            if ended:
+                raise InvalidField(
+                    f"{self._place(packet)}: follows one that ends within a segment of "
+                    f"{codec.segment_frames} frames"
+                )
             n_frames += packet.n_frames
-            wav = self._run(CodedChunk(torch.from_numpy(codes), self._scales(packet)), state)
+            chunk = CodedChunk(torch.from_numpy(codes), self._scales(packet))
+            ended = not codec.is_whole(chunk)
+            wav = self._run(chunk, state)
+            if not np.isfinite(wav).all():
+                raise InvalidField(f"{self._place(packet)}: its scales are beyond what audio holds")
             wav = np.concatenate([held, wav], axis=1)
             n_sure = max(0, wav.shape[1] - header.samples_per_frame)
             held = wav[:, n_sure:]
@@ -113,6 +123,9 @@ class Decoding:
                 wav = wav.mean(1)
             return wav.reshape(self.n_channels, -1).numpy()
 
+    def _place(self, packet: Packet) -> str:
+        return f"{self._reader.name}: packet {packet.number} at byte {packet.offset}"
+
     def _frame_limit(self) -> int | None:
         """Return how many frames the file may hold, None if only its trailer will tell."""
         n_codec = self._at(self.header.sample_rate_hz, self.header.n_samples)
@@ -123,16 +136,16 @@ class Decoding:
         limit = round(MAX_PACKET_SECONDS * self.header.frame_rate_hz)
         if packet.n_frames > limit:
             raise LimitExceeded(
-                f"{self._reader.name}: packet {packet.number} at byte {packet.offset}: "
-                f"{packet.n_frames} frames, at most {limit} are decoded at once"
+                f"{self._place(packet)}: {packet.n_frames} frames, at most {limit} are decoded at "
+                "once"
             )
         found, odd = divmod(len(packet.scales), self.header.n_streams)
         counts = self._codec.scale_counts(packet.n_frames)
         if odd or found not in counts:
             wanted = " or ".join(str(count * self.header.n_streams) for count in counts)
             raise InvalidField(
-                f"{self._reader.name}: packet {packet.number} at byte {packet.offset}: "
-                f"{len(packet.scales)} scales, model {self.header.model_id!r} has {wanted}"
+                f"{self._place(packet)}: {len(packet.scales)} scales, model "
+                f"{self.header.model_id!r} has {wanted}"
             )
         return torch.tensor(packet.scales).reshape(self.header.n_streams, -1)
 

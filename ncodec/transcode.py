@@ -4,7 +4,7 @@ Shapes: S streams, Q codebooks, F frames, C channels, T samples.
 """
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from ncodec.audio import Source, resampled_length
 from ncodec.codec import Encoded, Encoding
-from ncodec.codes import Codes, CodesWriter, decode_packets, source_length
+from ncodec.codes import CodesWriter, decode_packets, source_length
 from ncodec.ecdc.codes import EcdcCodes, Segment, read_ecdc, write_ecdc
 from ncodec.entropy_models import choose_entropy
-from ncodec.errors import InvalidField, ModelInvalid, PayloadError, UsageError
+from ncodec.errors import InvalidField, ModelError, ModelInvalid, PayloadError, UsageError
 from ncodec.formats.ecdc import CODE_BITS, MODELS, SAMPLES_PER_FRAME, EcdcHeader, Readable
 from ncodec.formats.ncx import ARCHITECTURES, Header, Reader, Writer
 from ncodec.models.encodec import PRESETS
@@ -56,9 +56,12 @@ def ecdc_to_ncx(stream: Readable, name: str, sink: Any, entropy: str | None = No
 
     Raises FormatError, ModelError, UsageError.
     """
-    ecdc = _read(stream, name)
+    try:
+        ecdc = _read(stream, name)
+        model = ecdc_model(ecdc.header.model)
+    except ModelError as error:
+        raise type(error)(f"{name}: made with {error}") from None
     geometry, n_q = ecdc.header.geometry, ecdc.header.n_codebooks
-    model = ecdc_model(ecdc.header.model)
     frame_bps = geometry.sample_rate_hz * n_q * CODE_BITS / SAMPLES_PER_FRAME
     header = Header(
         architecture=next(n for n, known in ARCHITECTURES.items() if known == model.architecture),
@@ -83,25 +86,30 @@ def ecdc_to_ncx(stream: Readable, name: str, sink: Any, entropy: str | None = No
 
 
 class _Kept:
-    """A stream that remembers what was read of it."""
+    """A stream that can be read from its start again, once."""
 
     def __init__(self, stream: Readable) -> None:
         self._stream = stream
-        self.kept = bytearray()
-        self.keeps = True
+        self._kept: bytearray | None = bytearray()  # what was read; None once nobody needs it
+        self._again = b""
 
     def read(self, size: int, /) -> bytes | None:
         """Return up to `size` bytes."""
+        if self._again:
+            chunk, self._again = self._again[:size], self._again[size:]
+            return chunk
         chunk = self._stream.read(size)
-        if self.keeps:
-            self.kept += chunk or b""
+        if self._kept is not None:
+            self._kept += chunk or b""
         return chunk
 
-    def again(self) -> Readable:
-        """Return the whole stream once more."""
-        while self.read(1 << 20):
-            pass
-        return io.BytesIO(self.kept)
+    def rewind(self) -> None:
+        """Start again."""
+        self._again, self._kept = bytes(self._kept or b""), None
+
+    def forget(self) -> None:
+        """Read on, never again."""
+        self._kept = None
 
 
 def _read(stream: Readable, name: str) -> EcdcCodes:
@@ -113,27 +121,32 @@ def _read(stream: Readable, name: str) -> EcdcCodes:
     kept = _Kept(stream)
     ecdc = read_ecdc(kept, name)
     if not ecdc.header.lm:
-        kept.keeps = False
+        kept.forget()
         return ecdc
     try:
         return EcdcCodes(ecdc.header, iter(list(ecdc.segments)))
     except PayloadError:
-        second = read_ecdc(kept.again(), name, one_thread=False)
+        kept.rewind()
+        second = read_ecdc(kept, name, one_thread=False)
         return EcdcCodes(second.header, iter(list(second.segments)))
 
 
 def _packed(
     segments: Iterator[Segment], n_packet: int
 ) -> Iterator[tuple[NDArray[np.int64], tuple[float, ...]]]:
-    """Join segments to packets of about `n_packet` frames: codes [Q, F] and their scales."""
+    """Join segments to packets of about `n_packet` frames: codes [Q, F] and their scales.
+
+    The last two segments may both be short, and stay together: a packet ends between segments.
+    """
     held: list[Segment] = []
     n_held = 0
     for segment in segments:
+        if n_held > n_packet:
+            yield _joined(held[:-1])
+            held = held[-1:]
+            n_held = held[0].codes.shape[1]
         held.append(segment)
         n_held += segment.codes.shape[1]
-        if n_held >= n_packet:
-            yield _joined(held)
-            held, n_held = [], 0
     if held:
         yield _joined(held)
 
@@ -141,6 +154,13 @@ def _packed(
 def _joined(segments: list[Segment]) -> tuple[NDArray[np.int64], tuple[float, ...]]:
     scales = tuple(segment.scale for segment in segments if segment.scale is not None)
     return np.concatenate([segment.codes for segment in segments], axis=1), scales
+
+
+def _model_of(reader: Reader) -> ModelFile:
+    try:
+        return find_exact(reader.header.model_id, reader.header.model_fingerprint)
+    except ModelError as error:
+        raise type(error)(f"{reader.name}: made with {error}") from None
 
 
 def reader_of_ecdc(stream: Readable, name: str) -> Reader:
@@ -168,7 +188,7 @@ def ncx_to_ecdc(reader: Reader, sink: Any, *, lm: bool = False) -> Written:
     FormatError, ModelError.
     """
     header = reader.header
-    model = find_exact(header.model_id, header.model_fingerprint)
+    model = _model_of(reader)
     name = _ecdc_name(model)
     if name is None:
         raise UsageError(
@@ -177,7 +197,9 @@ def ncx_to_ecdc(reader: Reader, sink: Any, *, lm: bool = False) -> Written:
         )
     if header.n_streams > 1:
         raise UsageError(f"{reader.name}: {header.n_streams} streams; an .ecdc file holds one")
-    packets = [(codes[0], packet.scales) for packet, codes in decode_packets(reader)]
+    packets = [
+        (codes[0].astype(np.uint16), packet.scales) for packet, codes in decode_packets(reader)
+    ]
     n_samples = source_length(reader)
     n_samples = resampled_length(n_samples, header.source_sample_rate_hz, header.sample_rate_hz)
     target = _header(reader.name, name, n_samples, header.n_codebooks, lm)
@@ -185,9 +207,11 @@ def ncx_to_ecdc(reader: Reader, sink: Any, *, lm: bool = False) -> Written:
         n_bytes = write_ecdc(sink, target, cut_segments(target, packets))
     except UsageError as error:  # codes that are not those of so many samples
         raise InvalidField(f"{reader.name}: {error}") from None
-    left_out = []
+    left_out = _weights_left_out(model, name)
     if header.tags:
         left_out.append("tags")
+    if header.extensions:
+        left_out.append("extensions of the header")
     if header.source_sample_rate_hz != header.sample_rate_hz:
         left_out.append(f"the source's sample rate {header.source_sample_rate_hz} Hz")
     if header.n_channels != target.geometry.n_channels:
@@ -200,8 +224,7 @@ def ncx_to_ncx(reader: Reader, sink: Any, entropy: str | None = None) -> None:
 
     All else of the header stays. Raises FormatError, ModelError, UsageError.
     """
-    old = reader.header
-    model = find_exact(old.model_id, old.model_fingerprint)
+    old, model = reader.header, _model_of(reader)
     coder: dict[str, Any] = {"entropy_model_id": "", "entropy_fingerprint": b""}
     coder |= choose_entropy(model, entropy, old.n_codebooks).header_fields()
     packets = CodesWriter(Writer(sink, replace(old, **coder)))
@@ -211,19 +234,19 @@ def ncx_to_ncx(reader: Reader, sink: Any, entropy: str | None = None) -> None:
 
 
 def cut_segments(
-    header: EcdcHeader, packets: list[tuple[Codes, tuple[float, ...]]]
+    header: EcdcHeader, packets: Sequence[tuple[NDArray[np.integer], tuple[float, ...]]]
 ) -> Iterator[Segment]:
     """Yield the codes [Q, F] of packets, and their scales, by the segments of an .ecdc file."""
     if not header.geometry.has_scales:
-        yield from (Segment(codes) for codes, _ in packets)
+        yield from (Segment(codes.astype(np.int64)) for codes, _ in packets)
         return
-    codes = np.concatenate([codes for codes, _ in packets] or [np.zeros((1, 0), np.int64)], axis=1)
+    codes = np.concatenate([codes for codes, _ in packets] or [np.zeros((1, 0), np.uint16)], axis=1)
     scales = [scale for _, of_packet in packets for scale in of_packet]
     start = 0
     for number, n_frames in enumerate(header.segment_frames()):
         if number >= len(scales):
             raise UsageError(f"{len(scales)} scales, expected more")
-        yield Segment(codes[:, start : start + n_frames], scales[number])
+        yield Segment(codes[:, start : start + n_frames].astype(np.int64), scales[number])
         start += n_frames
     if start != codes.shape[1] or len(scales) != sum(1 for _ in header.segment_frames()):
         raise UsageError(f"{codes.shape[1]} frames in {len(scales)} segments, expected {start}")
@@ -233,6 +256,13 @@ def _header(file: str, model: str, n_samples: int, n_codebooks: int, lm: bool) -
     if not n_samples:
         raise UsageError(f"{file}: no samples; an .ecdc file has one at least")
     return EcdcHeader(model, n_samples, n_codebooks, lm)
+
+
+def _weights_left_out(model: ModelFile, name: str) -> list[str]:
+    """Say what a file does not that is of other weights than all readers will take."""
+    if model.model_id == name:
+        return []
+    return [f"saying that its weights are those of {model.model_id!r}, and not of {name!r}"]
 
 
 class MixedSource:
@@ -268,9 +298,11 @@ def encode_ecdc(
     if name is None:
         raise UsageError(f"model {model.model_id!r}: .ecdc files are of {' and '.join(MODELS)}")
     n_channels = MODELS[name].n_channels
-    left_out = [f"tags ({', '.join(source.tags)})"] if source.tags else []
+    left_out = _weights_left_out(model, name)
+    if source.tags:
+        left_out.append(f"tags ({', '.join(source.tags)})")
     if n_channels == 1 < source.n_channels:
-        left_out.append(f"stereo: {source.n_channels} channels are mixed to one")
+        left_out.append(f"its {source.n_channels} channels, which are mixed to one")
     elif source.n_channels not in (1, n_channels):
         raise UsageError(
             f"{source.name}: {source.n_channels} channels; an .ecdc file of {name} has {n_channels}"
@@ -278,7 +310,7 @@ def encode_ecdc(
     mixed = MixedSource(source) if n_channels == 1 < source.n_channels else source
     encoding = Encoding(mixed, model, n_q, on_progress=on_progress)
     packets = [
-        (chunk.codes[0].numpy(), tuple(chunk.scales.flatten().tolist()))
+        (chunk.codes[0].numpy().astype(np.uint16), tuple(chunk.scales.flatten().tolist()))
         for chunk in encoding.chunks()
     ]
     rate = encoding.codec.config.sample_rate_hz

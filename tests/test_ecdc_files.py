@@ -326,13 +326,15 @@ def test_damage_to_a_modelled_file_is_refused() -> None:
     header = EcdcHeader(NAMES[0], 1600, 4, True)
     content = written(header, parts_of(header, seed=11))
     start = len(header.pack())
-    cases = [content[:-1], content + b"\0", content[:start]]
+    cases = [content[:-1], content[:start]]
     for at in range(start, len(content)):
         for mask in (1, 0x80):
             cases.append(content[:at] + bytes([content[at] ^ mask]) + content[at + 1 :])
     for case in cases:
         with pytest.raises(PayloadError, match="the file is damaged, or its language model gives"):
             read(case)
+    with pytest.raises(InvalidField, match="expected no more bytes, but more follow"):
+        read(content + b"\0")
 
 
 def test_a_language_model_that_is_not_there(

@@ -11,13 +11,13 @@ from reference_encodec import reference
 
 from ncodec.audio import ArraySource
 from ncodec.codec import decode, encode, read_codes
-from ncodec.codes import decode_packets, iterate_codes, join
+from ncodec.codes import CodesWriter, decode_packets, iterate_codes, join
 from ncodec.ecdc.codes import Segment, write_ecdc
 from ncodec.ecdc.lm_files import find_for, load, save
-from ncodec.errors import ModelMissing, NcodecError, UsageError
+from ncodec.errors import InvalidField, ModelMissing, NcodecError, UsageError
 from ncodec.formats.ecdc import EcdcHeader
 from ncodec.formats.ecdc_arithmetic import ArithmeticEncoder
-from ncodec.formats.ncx import Reader
+from ncodec.formats.ncx import Reader, Writer
 from ncodec.models.encodec import PRESETS, Encodec
 from ncodec.models.encodec_lm import PRESETS as LM_PRESETS
 from ncodec.models.encodec_lm import EncodecLm, LmContext
@@ -78,6 +78,7 @@ def to_ecdc(ncx: bytes, *, lm: bool = False) -> bytes:
 LENGTHS = [
     *((MODELS[0], n) for n in (1, 320, 24001, 24000 * 31)),
     *((MODELS[1], n) for n in (1, 47520, 47521, 47681, 48000, 95041, 48000 * 12)),
+    *((MODELS[1], 47520 * n + 100) for n in (9, 10, 11, 20)),  # the last two of 149 and 1 frames
 ]
 
 
@@ -217,6 +218,72 @@ def test_missing_model_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.setenv("NCODEC_CACHE", str(tmp_path))
     with pytest.raises(ModelMissing, match="`ncodec models pull encodec_24khz` installs it"):
         to_ncx(ecdc)
+
+
+def test_packets_end_between_segments() -> None:
+    for n_segments in (9, 10, 11, 20):
+        ncx = to_ncx(made(MODELS[1], 47520 * n_segments + 100))
+        frames = [packet.n_frames for packet, _ in decode_packets(Reader(io.BytesIO(ncx)))]
+        assert all(n % 150 == 0 for n in frames[:-1])
+        wav, _ = decode(ncx)
+        assert wav.shape == (2, 47520 * n_segments + 100)
+
+
+@pytest.mark.parametrize("sizes", [(1, 150, 150), (149, 1, 151), (150, 10, 140)])
+def test_a_packet_behind_one_that_ends_within_a_segment_is_refused(sizes: tuple[int, ...]) -> None:
+    header = Reader(io.BytesIO(to_ncx(made(MODELS[1], 142560 - 200, 2)))).header
+    sink = io.BytesIO()
+    packets = CodesWriter(Writer(sink, header))
+    for n_frames in sizes:
+        packets.write(np.zeros((1, 2, n_frames), np.int64), (1.0,) * -(-n_frames // 150))
+    packets.finish(header.n_samples or 0)
+    with pytest.raises(InvalidField, match="follows one that ends within a segment of 150 frames"):
+        decode(sink.getvalue())
+
+
+def test_scales_beyond_all_audio_are_refused() -> None:
+    header = Reader(io.BytesIO(to_ncx(made(MODELS[1], 48000, 2)))).header
+    sink = io.BytesIO()
+    packets = CodesWriter(Writer(sink, header))
+    packets.write(np.zeros((1, 2, 150), np.int64), (3e38,))
+    packets.write(np.zeros((1, 2, 2), np.int64), (3e38,))
+    packets.finish(48000)
+    with pytest.raises(InvalidField, match="packet 0 at byte .* its scales are beyond"):
+        decode(sink.getvalue())
+
+
+def test_weights_of_another_name_are_said(official: Path) -> None:
+    torch.manual_seed(8)
+    path = official / "models" / "mine.safetensors"
+    save_codec(path, "mine", Encodec(PRESETS[MODELS[0]]), {}, torch.float32)
+    try:
+        wav = np.zeros((1, 24000), np.float32)
+        coded = encode(wav, 24000, model="mine", n_q=2)
+        said = "saying that its weights are those of 'mine', and not of 'encodec_24khz'"
+        assert ncx_to_ecdc(Reader(io.BytesIO(coded)), io.BytesIO()).left_out == (said,)
+        source = ArraySource(wav, 24000, {})
+        assert encode_ecdc(source, io.BytesIO(), model=find("mine"), n_q=2).left_out == (said,)
+    finally:
+        path.unlink()
+
+
+def test_what_follows_a_language_model_s_stream_is_not_read() -> None:
+    """Bytes behind the end are an error at once, however many there are."""
+
+    class Endless(io.RawIOBase):
+        def __init__(self, start: bytes) -> None:
+            self.start = io.BytesIO(start)
+            self.n_behind = 0
+
+        def read(self, size: int = -1, /) -> bytes:
+            found = self.start.read(size)
+            self.n_behind += 0 if found else size
+            return found or bytes(size)
+
+    stream = Endless(made(MODELS[0], 3200, 2, lm=True))
+    with pytest.raises(InvalidField, match="expected no more bytes"):
+        ecdc_to_ncx(stream, "x.ecdc", io.BytesIO())
+    assert stream.n_behind < 1 << 16
 
 
 def test_damaged_files_are_refused() -> None:

@@ -117,11 +117,11 @@ def _segments(
             for start in range(0, n_frames, PIECE_FRAMES):
                 yield Segment(reader.read(min(PIECE_FRAMES, n_frames - start)), scale)
             reader.finish()
-        source.end()
     except FormatError as error:
         if lm is None:
             raise
         raise PayloadError(f"{error}; {_OTHER_FLOATS}") from None
+    source.end()
 
 
 def _language_model(header: EcdcHeader) -> "EncodecLm":

@@ -167,6 +167,10 @@ class Codec(nn.Module, ABC):
         """Return how many scales, per stream, a chunk of `n_frames` frames may have."""
         return (0,)
 
+    def is_whole(self, chunk: CodedChunk) -> bool:
+        """Whether a chunk ends between segments, so that another may follow."""
+        return True
+
     @abstractmethod
     def reconstruct(
         self, wav: Tensor, quantise: Callable[[Tensor], Tensor], denoise: Tensor | None = None

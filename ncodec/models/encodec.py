@@ -220,6 +220,12 @@ class Encodec(Codec):
         both = n_frames and n_frames % self.segment_frames == 0
         return (n_segments, n_segments + 1) if both else (n_segments,)
 
+    def is_whole(self, chunk: CodedChunk) -> bool:
+        """See Codec.is_whole."""
+        if not self.config.segment_samples:
+            return True
+        return chunk.codes.shape[2] == chunk.scales.shape[1] * self.segment_frames
+
     def encode_chunk(
         self, wav: Tensor, state: EncoderState, n_q: int, *, last: bool = False
     ) -> CodedChunk:

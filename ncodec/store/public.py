@@ -36,11 +36,14 @@ def public_models() -> Mapping[str, PublicModel]:
 
 
 def hint(name: str) -> str:
-    """Return how a model of that name can be had, nothing for one that is not public."""
-    model = public_models().get(name)
-    if model is None:
+    """Return how a model or architecture of that name can be had, nothing if it is not public."""
+    found = [model for key, model in public_models().items() if f"{key}_".startswith(f"{name}_")]
+    if not found:
         return ""
-    return f"; `ncodec models {f'pull {name}' if model.url else 'import FILE'}` installs it"
+    model = found[0]
+    how = f"pull {model.name}" if model.url else f"import FILE --as {model.name}"
+    where = "" if model.url else f"; {model.home} has a link to the file"
+    return f"; `ncodec models {how}` installs it{where}"
 
 
 def public_model(name: str) -> PublicModel:

@@ -1,5 +1,7 @@
 """`ncodec repack`, and .ecdc files in the other commands."""
 
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -78,7 +80,7 @@ def test_what_is_left_out_is_said(run: Run) -> None:
     ran = run("encode", "song.flac", "-o", "song.ecdc")
     assert ran.code == 0
     assert (
-        "ncodec: warning: song.ecdc: without tags (TITLE), stereo: 2 channels are mixed to one, "
+        "ncodec: warning: song.ecdc: without tags (TITLE), its 2 channels, which are mixed to one, "
         "the source's sample rate 44100 Hz\n"
     ) in ran.err
     assert run("encode", "-q", "-m", "encodec_48khz", "song.flac").code == 0
@@ -101,6 +103,51 @@ def test_pipes(run: Run) -> None:
     )
 
 
+def test_a_pipe_that_gives_little_at_a_time(run: Run) -> None:
+    make_audio("song.wav", 9000, rate=24000)
+    assert run("encode", "-q", "song.wav", "-o", "song.ecdc").code == 0
+    os.mkfifo("pipe")
+
+    def feed() -> None:
+        blob = Path("song.ecdc").read_bytes()
+        with Path("pipe").open("wb", buffering=0) as pipe:
+            for start in range(0, len(blob), 3):
+                pipe.write(blob[start : start + 3])
+
+    writer = threading.Thread(target=feed)
+    writer.start()
+    ran = run("repack", "pipe", "-o", "song.ncx")
+    writer.join()
+    assert (ran.code, ran.err) == (0, "pipe -> song.ncx: the same codes\n")
+    assert run("repack", "-q", "song.ncx", "-o", "again.ecdc").code == 0
+    assert Path("again.ecdc").read_bytes() == Path("song.ecdc").read_bytes()
+
+
+def test_a_folder_s_name_does_not_choose_the_format(run: Run) -> None:
+    make_audio("song.wav", 9000, rate=24000)
+    assert run("encode", "-q", "-m", "encodec", "song.wav", "-o", "new.ecdc/").code == 0
+    assert Path("new.ecdc/song.ncx").exists()
+
+
+def test_a_missing_model_is_named_with_the_file(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    make_audio("song.wav", 9000, rate=24000)
+    assert run("encode", "-q", "song.wav", "-o", "song.ecdc").code == 0
+    assert run("encode", "-q", "-m", "encodec", "song.wav").code == 0
+    monkeypatch.setenv("NCODEC_CACHE", str(tmp_path))
+    hint = "`ncodec models pull encodec_24khz` installs it\n"
+    for args in (["decode", "song.ecdc", "-o", "x.wav"], ["repack", "song.ncx", "-o", "x.ecdc"]):
+        ran = run(*args)
+        assert ran.code == 1
+        assert ran.err.startswith(f"ncodec: error: {args[1]}: made with ")
+        assert ran.err.endswith(hint)
+    for name in ("encodec", "encodec_24khz"):
+        assert run("encode", "-m", name, "song.wav", "-o", "x.ncx").err.endswith(hint)
+    ran = run("encode", "-m", "hilcodec", "song.wav", "-o", "x.ncx")
+    assert "`ncodec models import FILE --as hilcodec_music` installs it; https://" in ran.err
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [
@@ -108,6 +155,8 @@ def test_pipes(run: Run) -> None:
          "--entropy lm: for .ncx files it is one of transformer, adaptive, packed"),
         (["repack", "--entropy", "adaptive", "--to", "ecdc", "song.ncx"],
          "--entropy adaptive: for .ecdc files it is one of packed, lm"),
+        (["repack", "--to", "ncx", "song.ncx", "-o", "song.ecdc"],
+         "--to ncx and -o song.ecdc contradict each other"),
     ],
 )  # fmt: skip
 def test_bad_command_lines(run: Run, args: list[str], said: str) -> None:
