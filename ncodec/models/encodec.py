@@ -13,7 +13,7 @@ where the decoder fades from one to the next.
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import torch
@@ -51,68 +51,50 @@ class EncodecConfig(CodecConfig):
         )  # fmt: skip
 
 
+MONO = EncodecConfig(
+    sample_rate_hz=24000,
+    n_channels=1,
+    samples_per_frame=320,
+    n_codebooks=32,
+    codebook_size=1024,
+    bandwidths_kbps=(1.5, 3.0, 6.0, 12.0, 24.0),
+    default_bandwidth_kbps=6.0,
+    n_filters=32,
+    latent=128,
+    strides=(2, 4, 5, 8),
+    lstm_layers=2,
+    segment_samples=0,
+    segment_stride=0,
+)
+TINY = EncodecConfig(
+    sample_rate_hz=8000,
+    n_channels=1,
+    samples_per_frame=80,
+    n_codebooks=4,
+    codebook_size=16,
+    bandwidths_kbps=(0.4, 0.8, 1.6),
+    default_bandwidth_kbps=1.6,
+    n_filters=4,
+    latent=16,
+    strides=(4, 4, 5),
+    lstm_layers=1,
+    segment_samples=0,
+    segment_stride=0,
+)
 PRESETS: Mapping[str, EncodecConfig] = MappingProxyType(
     {
-        "encodec_24khz": EncodecConfig(
-            sample_rate_hz=24000,
-            n_channels=1,
-            samples_per_frame=320,
-            n_codebooks=32,
-            codebook_size=1024,
-            bandwidths_kbps=(1.5, 3.0, 6.0, 12.0, 24.0),
-            default_bandwidth_kbps=6.0,
-            n_filters=32,
-            latent=128,
-            strides=(2, 4, 5, 8),
-            lstm_layers=2,
-            segment_samples=0,
-            segment_stride=0,
-        ),
-        "encodec_48khz": EncodecConfig(
+        "encodec_24khz": MONO,
+        "encodec_48khz": replace(
+            MONO,
             sample_rate_hz=48000,
             n_channels=2,
-            samples_per_frame=320,
             n_codebooks=16,
-            codebook_size=1024,
             bandwidths_kbps=(3.0, 6.0, 12.0, 24.0),
-            default_bandwidth_kbps=6.0,
-            n_filters=32,
-            latent=128,
-            strides=(2, 4, 5, 8),
-            lstm_layers=2,
             segment_samples=48000,
             segment_stride=47520,
         ),
-        "encodec-tiny": EncodecConfig(
-            sample_rate_hz=8000,
-            n_channels=1,
-            samples_per_frame=80,
-            n_codebooks=4,
-            codebook_size=16,
-            bandwidths_kbps=(0.4, 0.8, 1.6),
-            default_bandwidth_kbps=1.6,
-            n_filters=4,
-            latent=16,
-            strides=(4, 4, 5),
-            lstm_layers=1,
-            segment_samples=0,
-            segment_stride=0,
-        ),
-        "encodec-tiny-stereo": EncodecConfig(
-            sample_rate_hz=8000,
-            n_channels=2,
-            samples_per_frame=80,
-            n_codebooks=4,
-            codebook_size=16,
-            bandwidths_kbps=(0.4, 0.8, 1.6),
-            default_bandwidth_kbps=1.6,
-            n_filters=4,
-            latent=16,
-            strides=(4, 4, 5),
-            lstm_layers=1,
-            segment_samples=960,
-            segment_stride=860,
-        ),
+        "encodec-tiny": TINY,
+        "encodec-tiny-stereo": replace(TINY, n_channels=2, segment_samples=960, segment_stride=860),
     }
 )
 

@@ -12,7 +12,7 @@ the last layer that sees more than one, and the decoder need not know.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import torch
@@ -44,46 +44,29 @@ class SoundStreamConfig(CodecConfig):
         )  # fmt: skip
 
 
+FULL_SIZE = SoundStreamConfig(
+    sample_rate_hz=24000,
+    n_channels=1,
+    samples_per_frame=320,
+    n_codebooks=24,
+    codebook_size=1024,
+    bandwidths_kbps=(3.0, 6.0, 9.0, 12.0, 18.0),
+    default_bandwidth_kbps=6.0,
+    n_filters=32,
+    latent=128,
+    strides=(2, 4, 5, 8),
+    denoises=True,
+)
 PRESETS: Mapping[str, SoundStreamConfig] = MappingProxyType(
     {
-        "soundstream": SoundStreamConfig(
-            sample_rate_hz=24000,
-            n_channels=1,
-            samples_per_frame=320,
-            n_codebooks=24,
-            codebook_size=1024,
-            bandwidths_kbps=(3.0, 6.0, 9.0, 12.0, 18.0),
-            default_bandwidth_kbps=6.0,
-            n_filters=32,
-            latent=128,
-            strides=(2, 4, 5, 8),
-            denoises=True,
-        ),
-        "soundstream-c16": SoundStreamConfig(
-            sample_rate_hz=24000,
-            n_channels=1,
-            samples_per_frame=320,
-            n_codebooks=24,
-            codebook_size=1024,
-            bandwidths_kbps=(3.0, 6.0, 9.0, 12.0, 18.0),
-            default_bandwidth_kbps=6.0,
-            n_filters=16,
-            latent=128,
-            strides=(2, 4, 5, 8),
-            denoises=True,
-        ),
-        "soundstream-small": SoundStreamConfig(
-            sample_rate_hz=24000,
-            n_channels=1,
-            samples_per_frame=320,
+        "soundstream": FULL_SIZE,
+        "soundstream-c16": replace(FULL_SIZE, n_filters=16),
+        "soundstream-small": replace(
+            FULL_SIZE,
             n_codebooks=16,
-            codebook_size=1024,
             bandwidths_kbps=(1.5, 3.0, 6.0, 12.0),
-            default_bandwidth_kbps=6.0,
             n_filters=8,
             latent=64,
-            strides=(2, 4, 5, 8),
-            denoises=True,
         ),
         "soundstream-tiny": SoundStreamConfig(
             sample_rate_hz=8000,
