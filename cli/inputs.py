@@ -202,12 +202,11 @@ def open_output(target: str, *, overwrite: bool) -> Generator[BinaryIO, None, No
 
 @contextlib.contextmanager
 def open_ncx(source: str) -> Generator[BinaryIO, None, None]:
-    """Open an input that must be an .ncx file. Raises BadSignature if it is audio."""
-    name = source_name(source)
-    if is_ecdc(source):
-        raise BadSignature(f"{name}: is an .ecdc file; ncodec repack makes an .ncx file of it")
-    _refuse_audio(source, first_bytes(source))
-    with open_input(source) as stream:
+    """Open an input that must be an .ncx file. Raises BadSignature if it is audio, or .ecdc."""
+    with open_known(source) as (stream, is_ecdc):
+        if is_ecdc:
+            name = source_name(source)
+            raise BadSignature(f"{name}: is an .ecdc file; ncodec repack makes an .ncx file of it")
         yield stream
 
 
@@ -243,12 +242,18 @@ def open_known(source: str) -> Generator[tuple[BinaryIO, bool], None, None]:
     """
     with open_input(source) as stream:
         begun = Begun(stream, len(ECDC_MAGIC))
-        _refuse_audio(source, begun.start)
-        yield cast("BinaryIO", begun), begun.start == ECDC_MAGIC
+        if begun.start.startswith(_AUDIO_STARTS):
+            name = source_name(source)
+            raise BadSignature(f"{name}: is audio, not an .ncx file; ncodec encode makes one of it")
+        if stream.seekable():
+            stream.seek(-len(begun.start), os.SEEK_CUR)
+            yield stream, begun.start == ECDC_MAGIC
+        else:
+            yield cast("BinaryIO", begun), begun.start == ECDC_MAGIC
 
 
 class Begun:
-    """A stream to read front to back, and how it starts."""
+    """A stream that cannot seek, and how it starts."""
 
     def __init__(self, stream: BinaryIO, n_bytes: int) -> None:
         self._stream = stream
@@ -266,17 +271,6 @@ class Begun:
         return given
 
     read = read1
-
-
-def is_ecdc(source: str) -> bool:
-    """Tell whether an input that is not a pipe starts as an .ecdc file does."""
-    return first_bytes(source).startswith(ECDC_MAGIC)
-
-
-def _refuse_audio(source: str, start: bytes) -> None:
-    if start.startswith(_AUDIO_STARTS):
-        name = source_name(source)
-        raise BadSignature(f"{name}: is audio, not an .ncx file; ncodec encode makes one of it")
 
 
 def refuse_ncx(source: str) -> None:

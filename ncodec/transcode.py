@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ncodec.audio import Source, resampled_length
+from ncodec.audio import MixedSource, Source, resampled_length
 from ncodec.codec import Encoded, Encoding
 from ncodec.codes import CodesWriter, decode_packets, source_length
 from ncodec.ecdc.codes import EcdcCodes, Segment, read_ecdc, write_ecdc
@@ -263,25 +263,6 @@ def _weights_left_out(model: ModelFile, name: str) -> list[str]:
     if model.model_id == name:
         return []
     return [f"saying that its weights are those of {model.model_id!r}, and not of {name!r}"]
-
-
-class MixedSource:
-    """A source whose channels are mixed to one."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self.name, self.sample_rate_hz, self.n_channels = source.name, source.sample_rate_hz, 1
-        self.tags = source.tags
-
-    @property
-    def n_samples(self) -> int | None:
-        """Per channel; None when only reading will tell."""
-        return self._source.n_samples
-
-    def blocks(self, n: int) -> Iterator[NDArray[np.float32]]:
-        """Yield float32 [1, n] blocks, the last one shorter."""
-        for block in self._source.blocks(n):
-            yield block.mean(0, keepdims=True)
 
 
 def encode_ecdc(

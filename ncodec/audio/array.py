@@ -1,4 +1,4 @@
-"""What can be encoded: a file, a pipe, an array."""
+"""What can be encoded: a file, a pipe, an array; and a source mixed to one channel."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -52,3 +52,22 @@ class ArraySource:
         """Yield [C, n] blocks, the last one shorter."""
         for start in range(0, self.wav.shape[1], n):
             yield self.wav[:, start : start + n]
+
+
+class MixedSource:
+    """A source whose channels are mixed to one."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.name, self.sample_rate_hz, self.n_channels = source.name, source.sample_rate_hz, 1
+        self.tags = source.tags
+
+    @property
+    def n_samples(self) -> int | None:
+        """Per channel; None when only reading will tell."""
+        return self._source.n_samples
+
+    def blocks(self, n: int) -> Iterator[Audio]:
+        """Yield float32 [1, n] blocks, the last one shorter."""
+        for block in self._source.blocks(n):
+            yield block.mean(0, keepdims=True)

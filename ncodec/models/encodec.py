@@ -12,14 +12,15 @@ where the decoder fades from one to the next.
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
-from ncodec.models.base import Codec, CodecConfig, CodedChunk, no_scales
+from ncodec.models.base import CodecConfig, CodedChunk
+from ncodec.models.waveform import EncoderState, WaveformCodec
 from ncodec.nn.conv import Memory
 from ncodec.nn.rvq import ResidualVectorQuantiser
 from ncodec.nn.seanet import Seanet, SeanetDecoder, SeanetEncoder
@@ -100,14 +101,6 @@ PRESETS: Mapping[str, EncodecConfig] = MappingProxyType(
 
 
 @dataclass(slots=True)
-class EncoderState:
-    """What an encoder remembers between chunks."""
-
-    pending: Tensor  # [B, C, t] samples that are not coded yet
-    memory: Memory = field(default_factory=dict)
-
-
-@dataclass(slots=True)
 class DecoderState:
     """What a decoder remembers between chunks."""
 
@@ -121,7 +114,7 @@ def _runs(lengths: list[int]) -> Iterator[tuple[int, int]]:
     return ((len([*equal]), length) for length, equal in itertools.groupby(lengths))
 
 
-class Encodec(Codec):
+class Encodec(WaveformCodec):
     """SEANet networks with an LSTM, residual vector quantiser."""
 
     number = 3
@@ -129,6 +122,7 @@ class Encodec(Codec):
     config_class = EncodecConfig
     presets = PRESETS
     config: EncodecConfig
+    first_frames = FIRST_FRAMES
 
     def __init__(self, config: EncodecConfig) -> None:
         super().__init__(config)
@@ -148,7 +142,7 @@ class Encodec(Codec):
         """Return ceil(T / hop), of every segment."""
         hop, length = self.config.samples_per_frame, self.config.segment_samples
         if not length:
-            return -(-n_samples // hop)
+            return super().n_frames(n_samples)
         n_whole = max(0, (n_samples - length) // self.config.segment_stride + 1)
         rest = n_samples - n_whole * self.config.segment_stride
         return n_whole * self.segment_frames + sum(
@@ -181,10 +175,6 @@ class Encodec(Codec):
         """A segment, which fades out at the place; causal, see WARMUP_FRAMES."""
         return self.segment_frames if self.config.segment_samples else WARMUP_FRAMES
 
-    def start_encoder(self, batch: int, *, denoise: bool = False) -> EncoderState:
-        """Return the state before the first sample."""
-        return EncoderState(self.quantiser.codebooks.new_zeros(batch, self.config.n_channels, 0))
-
     def start_decoder(self, batch: int, first_frame: int = 0) -> DecoderState:
         """Return the state before frame `first_frame`."""
         n_wide = self.config.n_channels if self.config.segment_samples else self.config.latent
@@ -212,24 +202,17 @@ class Encodec(Codec):
         self, wav: Tensor, state: EncoderState, n_q: int, *, last: bool = False
     ) -> CodedChunk:
         """See Codec.encode_chunk."""
-        samples = torch.cat([state.pending, wav], 2)
-        if self.config.segment_samples:
-            return self._encode_segments(samples, state, n_q, last)
-        hop = self.config.samples_per_frame
-        n_samples = samples.shape[2]
-        if not last:
-            n_samples -= n_samples % hop
-            if not state.memory and n_samples < FIRST_FRAMES * hop:
-                n_samples = 0
-        state.pending = samples[:, :, n_samples:]
-        if not n_samples:
-            return self._nothing(wav, n_q)
-        latents = self.encoder(samples[:, :, :n_samples].transpose(1, 2), state.memory, last)
-        return CodedChunk(self.quantiser.encode(latents, n_q), no_scales(wav))
+        if not self.config.segment_samples:
+            return super().encode_chunk(wav, state, n_q, last=last)
+        return self._encode_segments(torch.cat([state.pending, wav], 2), state, n_q, last)
 
-    def _nothing(self, wav: Tensor, n_q: int) -> CodedChunk:
-        codes = torch.empty(len(wav), n_q, 0, dtype=torch.int64, device=wav.device)
-        return CodedChunk(codes, no_scales(wav))
+    def latents(self, wav: Tensor, state: EncoderState, last: bool) -> Tensor:
+        """See WaveformCodec.latents."""
+        return self.encoder(wav.transpose(1, 2), state.memory, last)
+
+    def audio(self, latents: Tensor, memory: Memory, last: bool) -> Tensor:
+        """See WaveformCodec.audio; or of segments."""
+        return self.decoder(latents, memory, last).transpose(1, 2)
 
     def _encode_segments(
         self, samples: Tensor, state: EncoderState, n_q: int, last: bool
@@ -247,12 +230,12 @@ class Encodec(Codec):
             alike = alike.transpose(1, 2)  # [B, n, C, t]
             level = alike.mean(2).square().mean(2).sqrt() + QUIETEST
             wav = (alike / level[:, :, None, None]).flatten(0, 1)
-            latents = self.encoder(wav.transpose(1, 2), {}, True)
+            latents = self.encoder(wav.transpose(1, 2), {}, True)  # nothing of what was before
             coded = self.quantiser.encode(latents, n_q).unflatten(0, (-1, n_equal))
             codes.append(coded.transpose(1, 2).flatten(2))  # [B, n, Q, F] -> [B, Q, n F]
             scales += level.unbind(1)
         if not codes:
-            return self._nothing(samples, n_q)
+            return self.no_codes(samples, n_q)
         return CodedChunk(torch.cat(codes, 2), torch.stack(scales, 1))
 
     def decode_chunk(self, chunk: CodedChunk, state: DecoderState, *, last: bool = False) -> Tensor:
@@ -267,7 +250,7 @@ class Encodec(Codec):
             state.pending = latents.transpose(1, 2)
             return latents.new_zeros(len(latents), self.config.n_channels, 0)
         state.pending = latents.transpose(1, 2)[:, :, :0]
-        return self.decoder(latents, state.memory, last).transpose(1, 2)
+        return self.audio(latents, state.memory, last)
 
     def segment_sizes(self, n_frames: int, n_segments: int) -> list[int]:
         """Return the frames of each segment of a chunk; see `scale_counts`."""
@@ -300,7 +283,7 @@ class Encodec(Codec):
         for n_equal, size in _runs(sizes):
             alike = codes[:, :, start : start + n_equal * size].unflatten(2, (n_equal, size))
             latents = self.quantiser.decode(alike.transpose(1, 2).flatten(0, 1))
-            wav = self.decoder(latents, {}, True).transpose(1, 2)
+            wav = self.audio(latents, {}, True)
             yield from wav.unflatten(0, (-1, n_equal)).unbind(1)
             start += n_equal * size
 
@@ -319,11 +302,3 @@ class Encodec(Codec):
         both = before[:, :, :n_both] * falling + segment[:, :, :n_both] * rising
         rest = segment if segment.shape[2] > n_both else before
         return torch.cat([both / (falling + rising), rest[:, :, n_both:]], 2)
-
-    def reconstruct(
-        self, wav: Tensor, quantise: Callable[[Tensor], Tensor], denoise: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """See Codec.reconstruct: both waveforms are the same."""
-        latents = quantise(self.encoder(wav.transpose(1, 2), {}, True).float())
-        whole = self.decoder(latents, {}, True).transpose(1, 2)[:, :, : wav.shape[2]]
-        return whole, whole

@@ -11,15 +11,16 @@ JSTSP 2024 (arXiv 2405.04752). The layers, and where their scales are, see nn/hi
 """
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ncodec.models.base import Codec, CodecConfig, CodedChunk, no_scales
+from ncodec.models.base import CodecConfig
+from ncodec.models.waveform import EncoderState, WaveformCodec
 from ncodec.nn.conv import CausalConv, Memory, elu
 from ncodec.nn.hil import (
     AFTER_ELU,
@@ -238,15 +239,7 @@ class HilDecoder(nn.Module):
         return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
 
 
-@dataclass(slots=True)
-class EncoderState:
-    """What an encoder remembers between chunks."""
-
-    pending: Tensor  # [B, t] samples that are not a frame yet
-    memory: Memory = field(default_factory=dict)
-
-
-class Hilcodec(Codec):
+class Hilcodec(WaveformCodec):
     """Separable convolutions with spectra, residual vector quantiser."""
 
     number = 4
@@ -264,15 +257,6 @@ class Hilcodec(Codec):
             config.n_codebooks, config.codebook_size, config.latent
         )
 
-    def n_frames(self, n_samples: int) -> int:
-        """Return ceil(T / hop)."""
-        return -(-n_samples // self.config.samples_per_frame)
-
-    @property
-    def latency_samples(self) -> int:
-        """A frame is gathered before it is coded."""
-        return self.config.samples_per_frame
-
     @property
     def warmup_frames(self) -> int:
         """As many frames as the decoder's layers reach back, together."""
@@ -286,40 +270,10 @@ class Hilcodec(Codec):
         reach += config.last_kernel - 1
         return -(-reach // config.samples_per_frame)
 
-    def start_encoder(self, batch: int, *, denoise: bool = False) -> EncoderState:
-        """Return the state before the first sample."""
-        return EncoderState(self.quantiser.codebooks.new_zeros(batch, 0))
+    def latents(self, wav: Tensor, state: EncoderState, last: bool) -> Tensor:
+        """See WaveformCodec.latents."""
+        return self.encoder(wav[:, 0], state.memory, last)
 
-    def start_decoder(self, batch: int, first_frame: int = 0) -> Memory:
-        """Return the state before any frame."""
-        return {}
-
-    def encode_chunk(
-        self, wav: Tensor, state: EncoderState, n_q: int, *, last: bool = False
-    ) -> CodedChunk:
-        """See Codec.encode_chunk."""
-        samples = torch.cat([state.pending, wav[:, 0]], 1)
-        n_samples = samples.shape[1]
-        if not last:
-            n_samples -= n_samples % self.config.samples_per_frame
-        state.pending = samples[:, n_samples:]
-        if not n_samples:
-            codes = torch.empty(len(wav), n_q, 0, dtype=torch.int64, device=wav.device)
-            return CodedChunk(codes, no_scales(wav))
-        latents = self.encoder(samples[:, :n_samples], state.memory, last)
-        return CodedChunk(self.quantiser.encode(latents, n_q), no_scales(wav))
-
-    def decode_chunk(self, chunk: CodedChunk, state: Memory, *, last: bool = False) -> Tensor:
-        """See Codec.decode_chunk."""
-        latents = self.quantiser.decode(chunk.codes)
-        if not latents.shape[1]:
-            return latents.new_zeros(len(latents), 1, 0)
-        return self.decoder(latents, state, last)[:, None]
-
-    def reconstruct(
-        self, wav: Tensor, quantise: Callable[[Tensor], Tensor], denoise: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """See Codec.reconstruct: both waveforms are the same."""
-        latents = quantise(self.encoder(wav[:, 0], {}, True).float())
-        whole = self.decoder(latents, {}, True)[:, None, : wav.shape[2]]
-        return whole, whole
+    def audio(self, latents: Tensor, memory: Memory, last: bool) -> Tensor:
+        """See WaveformCodec.audio."""
+        return self.decoder(latents, memory, last)[:, None]

@@ -11,14 +11,15 @@ general conditioning layer", AAAI 2018. Whether noise is taken away is settled f
 the last layer that sees more than one, and the decoder need not know.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
 
-from ncodec.models.base import Codec, CodecConfig, CodedChunk, no_scales
+from ncodec.models.base import CodecConfig
+from ncodec.models.waveform import EncoderState, WaveformCodec
 from ncodec.nn.conv import Conv, Memory, Upsample
 from ncodec.nn.rvq import ResidualVectorQuantiser
 from ncodec.nn.seanet import Seanet, SeanetDecoder, SeanetEncoder
@@ -85,20 +86,7 @@ PRESETS: Mapping[str, SoundStreamConfig] = MappingProxyType(
 )
 
 
-@dataclass(slots=True)
-class EncoderState:
-    """What an encoder remembers between chunks.
-
-    `denoise` may be set anew before every chunk: for all that it will give, or, as a tensor that
-    broadcasts to [B, F], for each of the frames.
-    """
-
-    pending: Tensor  # [B, C, t] samples that are not coded yet
-    denoise: bool | Tensor = False
-    memory: Memory = field(default_factory=dict)
-
-
-class SoundStream(Codec):
+class SoundStream(WaveformCodec):
     """SEANet networks, a condition on the latents, residual vector quantiser."""
 
     number = 2
@@ -130,15 +118,6 @@ class SoundStream(Codec):
             if isinstance(layer, (Conv, Upsample)):
                 layer.weight.mul_(3**0.5)
 
-    def n_frames(self, n_samples: int) -> int:
-        """Return ceil(T / hop)."""
-        return -(-n_samples // self.config.samples_per_frame)
-
-    @property
-    def latency_samples(self) -> int:
-        """A frame is gathered."""
-        return self.config.samples_per_frame
-
     @property
     def warmup_frames(self) -> int:
         """What the decoder sees of the past: found from its last layer back to the first."""
@@ -155,16 +134,6 @@ class SoundStream(Codec):
         """Whether the weights were trained with the condition."""
         return self.config.denoises
 
-    def start_encoder(self, batch: int, *, denoise: bool = False) -> EncoderState:
-        """Return the state before the first sample."""
-        assert self.can_denoise or not denoise
-        nothing = self.quantiser.codebooks.new_zeros(batch, self.config.n_channels, 0)
-        return EncoderState(nothing, denoise)
-
-    def start_decoder(self, batch: int, first_frame: int = 0) -> Memory:
-        """Return the state before frame `first_frame`."""
-        return {}
-
     def conditioned(self, latents: Tensor, denoise: bool | Tensor) -> Tensor:
         """Scale and shift [B, F, D] latents as `denoise`, which broadcasts to [B, F], says."""
         chosen = torch.as_tensor(denoise, device=latents.device).long()
@@ -174,33 +143,11 @@ class SoundStream(Codec):
         gain, shift = self.encoder_film(chosen.expand(latents.shape[:2])).chunk(2, -1)
         return latents + latents * gain + shift
 
-    def encode_chunk(
-        self, wav: Tensor, state: EncoderState, n_q: int, *, last: bool = False
-    ) -> CodedChunk:
-        """See Codec.encode_chunk."""
-        samples = torch.cat([state.pending, wav], 2)
-        n_ready = samples.shape[2]
-        if not last:
-            n_ready -= n_ready % self.config.samples_per_frame
-        state.pending = samples[:, :, n_ready:]
-        if not n_ready:
-            codes = torch.empty(len(wav), n_q, 0, dtype=torch.int64, device=wav.device)
-            return CodedChunk(codes, no_scales(wav))
-        latents = self.encoder(samples[:, :, :n_ready].transpose(1, 2), state.memory, last)
-        latents = self.conditioned(latents, state.denoise)
-        return CodedChunk(self.quantiser.encode(latents, n_q), no_scales(wav))
+    def latents(self, wav: Tensor, state: EncoderState, last: bool) -> Tensor:
+        """See WaveformCodec.latents."""
+        latents = self.encoder(wav.transpose(1, 2), state.memory, last)
+        return self.conditioned(latents, state.denoise)
 
-    def decode_chunk(self, chunk: CodedChunk, state: Memory, *, last: bool = False) -> Tensor:
-        """See Codec.decode_chunk."""
-        latents = self.quantiser.decode(chunk.codes)
-        return self.decoder(latents, state, last).transpose(1, 2)
-
-    def reconstruct(
-        self, wav: Tensor, quantise: Callable[[Tensor], Tensor], denoise: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """See Codec.reconstruct: both waveforms are the same."""
-        latents = self.encoder(wav.transpose(1, 2), {}, True).float()
-        told = False if denoise is None else denoise[:, None]
-        latents = quantise(self.conditioned(latents, told))
-        whole = self.decoder(latents, {}, True).transpose(1, 2)[:, :, : wav.shape[2]]
-        return whole, whole
+    def audio(self, latents: Tensor, memory: Memory, last: bool) -> Tensor:
+        """See WaveformCodec.audio."""
+        return self.decoder(latents, memory, last).transpose(1, 2)

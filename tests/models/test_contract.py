@@ -206,10 +206,11 @@ def test_streams_of_a_batch_do_not_mix(codec: Codec) -> None:
 
 
 def test_silence_stays_silent(codec: Codec) -> None:
-    if codec.scale_counts(1) == (0,):
-        pytest.skip("without a scale, silence is what the weights make of it")
-    chunk = codec.encode(torch.zeros(1, codec.config.n_channels, 4000), 2)
-    assert codec.decode(chunk, 4000).abs().max() < 1e-4
+    chunk = codec.encode(torch.zeros(1, codec.config.n_channels, 8000), 2)
+    if chunk.scales.numel():
+        assert codec.decode(chunk, 8000).abs().max() < 1e-4
+    else:  # it is what the weights make of it, the same for as long as it lasts
+        assert (chunk.codes[..., 50:] == chunk.codes[..., -1:]).all()
 
 
 def test_config_survives_json(codec: Codec) -> None:

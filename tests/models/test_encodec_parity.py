@@ -3,7 +3,6 @@
 The weights are random, drawn once and converted as a checkpoint would be.
 """
 
-import importlib.util
 from typing import Any
 
 import pytest
@@ -42,8 +41,6 @@ def theirs(name: str) -> Any:
 
 
 def transformers_model(name: str) -> Any:
-    if importlib.util.find_spec("transformers") is None:
-        pytest.skip("transformers is not installed")
     from transformers import EncodecConfig, EncodecModel
 
     stereo = name == "encodec_48khz"

@@ -1,0 +1,99 @@
+"""What codecs share whose networks run on the waveform, a hop at a time.
+
+Shapes: B batch, C channels, T samples, Q codebooks, F frames, D latent.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from ncodec.models.base import Codec, CodedChunk, no_scales
+from ncodec.nn.conv import Memory
+
+
+@dataclass(slots=True)
+class EncoderState:
+    """What an encoder remembers between chunks.
+
+    `denoise` may be set anew before every chunk: for all that it will give, or, as a tensor that
+    broadcasts to [B, F], for each of the frames.
+    """
+
+    pending: Tensor  # [B, C, t] samples that are not coded yet
+    denoise: bool | Tensor = False
+    memory: Memory = field(default_factory=dict)
+
+
+class WaveformCodec(Codec):
+    """A causal network to latents, one for every hop, and one back; without scales."""
+
+    first_frames: ClassVar[int] = 1  # that must be there before the first of a stream is coded
+
+    @abstractmethod
+    def latents(self, wav: Tensor, state: EncoderState, last: bool) -> Tensor:
+        """Map [B, C, T] of whole hops, or up to the stream's end, to [B, F, D]."""
+
+    @abstractmethod
+    def audio(self, latents: Tensor, memory: Memory, last: bool) -> Tensor:
+        """Map [B, F, D] to [B, C, hop F]."""
+
+    def n_frames(self, n_samples: int) -> int:
+        """Return ceil(T / hop)."""
+        return -(-n_samples // self.config.samples_per_frame)
+
+    @property
+    def latency_samples(self) -> int:
+        """A frame is gathered before it is coded."""
+        return self.config.samples_per_frame
+
+    def start_encoder(self, batch: int, *, denoise: bool = False) -> EncoderState:
+        """Return the state before the first sample."""
+        assert self.can_denoise or not denoise
+        nothing = self.quantiser.codebooks.new_zeros(batch, self.config.n_channels, 0)
+        return EncoderState(nothing, denoise)
+
+    def start_decoder(self, batch: int, first_frame: int = 0) -> Any:
+        """Return the state before frame `first_frame`."""
+        return {}
+
+    def no_codes(self, wav: Tensor, n_q: int) -> CodedChunk:
+        """Return a chunk of no frames."""
+        codes = torch.empty(len(wav), n_q, 0, dtype=torch.int64, device=wav.device)
+        return CodedChunk(codes, no_scales(wav))
+
+    def encode_chunk(
+        self, wav: Tensor, state: EncoderState, n_q: int, *, last: bool = False
+    ) -> CodedChunk:
+        """See Codec.encode_chunk."""
+        samples = torch.cat([state.pending, wav], 2)
+        hop, n_ready = self.config.samples_per_frame, samples.shape[2]
+        if not last:
+            n_ready -= n_ready % hop
+            if not state.memory and n_ready < self.first_frames * hop:
+                n_ready = 0
+        state.pending = samples[:, :, n_ready:]
+        if not n_ready:
+            return self.no_codes(wav, n_q)
+        latents = self.latents(samples[:, :, :n_ready], state, last)
+        return CodedChunk(self.quantiser.encode(latents, n_q), no_scales(wav))
+
+    def decode_chunk(self, chunk: CodedChunk, state: Any, *, last: bool = False) -> Tensor:
+        """See Codec.decode_chunk."""
+        latents = self.quantiser.decode(chunk.codes)
+        if not latents.shape[1]:
+            return latents.new_zeros(len(latents), self.config.n_channels, 0)
+        return self.audio(latents, state, last)
+
+    def reconstruct(
+        self, wav: Tensor, quantise: Callable[[Tensor], Tensor], denoise: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """See Codec.reconstruct: both waveforms are the same."""
+        state = EncoderState(wav[:, :, :0], False if denoise is None else denoise[:, None])
+        latents = self.latents(wav, state, True)
+        latents = latents.to(torch.promote_types(latents.dtype, torch.float32))
+        whole = self.audio(quantise(latents), {}, True)[:, :, : wav.shape[2]]
+        return whole, whole
