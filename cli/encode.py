@@ -29,6 +29,7 @@ from ncodec.cli.options import (
 )
 from ncodec.cli.progress import clock, progress_bar, say, speed
 from ncodec.errors import UsageError
+from ncodec.models import MAX_EFFORT
 
 if TYPE_CHECKING:
     from ncodec.codec import Encoded
@@ -55,6 +56,13 @@ DEFAULT_MODELS = {"ncx": "spectral", "ecdc": "encodec_24khz"}
     help="Nominal kbit/s of each code stream; the model's own choice by default.",
 )
 @click.option("--n-q", type=int, metavar="N", help="Number of codebooks, instead of -b.")
+@click.option(
+    "--effort",
+    type=click.IntRange(1, MAX_EFFORT),
+    metavar="N",
+    help="How many ways to code a frame are followed at once: more takes longer and comes "
+    "nearer; by default the model's own choice, 4 for spectral and 1 for the others.",
+)
 @entropy_option()
 @click.option("--denoise", is_flag=True, help="Take noise away, with a model that can.")
 @to_option()
@@ -62,7 +70,8 @@ DEFAULT_MODELS = {"ncx": "spectral", "ecdc": "encodec_24khz"}
 @quiet_option()
 def encode(
     inputs: tuple[str, ...], output: str | None, model: str | None, bandwidth_kbps: float | None,
-    n_q: int | None, entropy: str | None, denoise: bool, to: str | None, force: bool, quiet: bool,
+    n_q: int | None, effort: int | None, entropy: str | None, denoise: bool, to: str | None,
+    force: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Compress audio files into .ncx files.
 
@@ -100,12 +109,15 @@ def encode(
         if made == "ecdc":
             from ncodec.transcode import encode_ecdc
 
-            write = partial(encode_ecdc, model=found, n_q=n_codebooks, lm=entropy == "lm")
+            write = partial(
+                encode_ecdc, model=found, n_q=n_codebooks, lm=entropy == "lm", effort=effort
+            )
         else:
             coder = choose_entropy(found, entropy, n_codebooks)
             write = partial(
-                encode_audio, model=found, n_q=n_codebooks, entropy=coder, denoise=denoise
-            )
+                encode_audio, model=found, n_q=n_codebooks, entropy=coder, denoise=denoise,
+                effort=effort,
+            )  # fmt: skip
             if entropy is None and coder.model is None:
                 said = f"{coder.name}: {found.model_id} has no entropy model"
 

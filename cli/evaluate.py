@@ -139,11 +139,12 @@ def evaluate(
         click.get_current_context().exit(EXIT_FAILED)
 
     from ncodec import evaluation
+    from ncodec.training.config import read_config
 
     chosen, notes = evaluation.choose_metrics(_names(metrics))
     loaded, coders, refused = evaluation.model_coders(_names(models) or [], kbps)
     coders += _yardsticks(against, against_kbps)
-    patterns = None if held_out is None else evaluation.held_out_patterns(held_out)
+    patterns = None if held_out is None else read_config(held_out).data.validation
     found = evaluation.find_clips(
         readable, folders, patterns=patterns, speech=speech, per_group=clips
     )

@@ -26,6 +26,7 @@ from ncodec.decoding import Decoding
 from ncodec.entropy_models import Entropy, choose_entropy
 from ncodec.errors import AudioError, FormatError, UsageError
 from ncodec.formats.ncx import CODEC_PARAMETERS, DENOISED, Header, Reader, Writer
+from ncodec.models import MAX_EFFORT
 from ncodec.models.base import CodedChunk
 from ncodec.threads import one_thread
 from ncodec.weights import ModelFile, find, load_codec
@@ -95,9 +96,11 @@ class Encoding:
 
     def __init__(
         self, source: Source, model: ModelFile, n_q: int, *, denoise: bool = False,
-        on_progress: Callable[[int], None] = lambda n_samples: None,
+        effort: int | None = None, on_progress: Callable[[int], None] = lambda n_samples: None,
     ) -> None:  # fmt: skip
-        self.source, self.n_q, self.denoise = source, n_q, denoise
+        if effort is not None and not 1 <= effort <= MAX_EFFORT:
+            raise UsageError(f"effort {effort}: expected 1 to {MAX_EFFORT}")
+        self.source, self.n_q, self.denoise, self.effort = source, n_q, denoise, effort
         self.codec = load_codec(model)
         self.n_streams = count_streams(source, model, self.codec.config.n_channels)
         if denoise and not self.codec.can_denoise:
@@ -122,7 +125,7 @@ class Encoding:
         """
         source, codec, config = self.source, self.codec, self.codec.config
         n_piece = round(PIECE_SECONDS * config.frame_rate_hz) * config.samples_per_frame
-        state = codec.start_encoder(self.n_streams, denoise=self.denoise)
+        state = codec.start_encoder(self.n_streams, denoise=self.denoise, effort=self.effort)
         for piece, last in pieces(self._resampled(), source.n_channels, n_piece):
             wav = torch.from_numpy(np.ascontiguousarray(piece))
             wav = wav.reshape(self.n_streams, source.n_channels // self.n_streams, piece.shape[1])
@@ -148,18 +151,22 @@ def encode_audio(
     n_q: int,
     entropy: Entropy | None = None,
     denoise: bool = False,
+    effort: int | None = None,
     on_progress: Callable[[int], None] = lambda n_samples: None,
 ) -> Encoded:
     """Encode all of `source` into the writable stream `sink`.
 
     entropy      the coder; `choose_entropy` says which by default
     denoise      take noise away, for a model that can
+    effort       how many ways to code a frame are followed at once, 1 to MAX_EFFORT: more takes
+                 longer and comes nearer, in as many codes; the model's own choice by default
     on_progress  called with the number of source samples that were just taken
 
     Raises AudioError if the source changes its length while it is read, or has a number of
-    channels that the codec cannot split into streams, UsageError for a model that cannot denoise.
+    channels that the codec cannot split into streams, UsageError for a model that cannot denoise
+    and for an effort out of range.
     """
-    encoding = Encoding(source, model, n_q, denoise=denoise, on_progress=on_progress)
+    encoding = Encoding(source, model, n_q, denoise=denoise, effort=effort, on_progress=on_progress)
     config, n_streams = encoding.codec.config, encoding.n_streams
     header = _header(
         source.name,
@@ -248,6 +255,7 @@ def encode(
     n_q: int | None = None,
     entropy: str | None = None,
     denoise: bool = False,
+    effort: int | None = None,
     tags: dict[str, str] | None = None,
 ) -> bytes:
     """Return `wav` as the bytes of a .ncx file.
@@ -256,9 +264,11 @@ def encode(
     bandwidth_kbps  nominal, of each stream; the model's default if neither it nor `n_q` is given
     entropy         "transformer", "adaptive" or "packed"; see `choose_entropy` for none
     denoise         take noise away, for a model that can
+    effort          how many ways to code a frame are followed at once, 1 to 64: more takes longer
+                    and comes nearer; the model's own choice by default
 
     Raises AudioError for other shapes and for values that are not finite, UsageError for a
-    bandwidth that the model does not have, ModelMissing.
+    bandwidth that the model does not have and for an effort out of range, ModelMissing.
     """
     array = _as_audio(wav)
     if not isinstance(sample_rate_hz, int) or sample_rate_hz < 1:
@@ -268,7 +278,9 @@ def encode(
     coder = choose_entropy(found, entropy, n_codebooks)
     sink = io.BytesIO()
     source = ArraySource(array, sample_rate_hz, tags or {})
-    encode_audio(source, sink, model=found, n_q=n_codebooks, entropy=coder, denoise=denoise)
+    encode_audio(
+        source, sink, model=found, n_q=n_codebooks, entropy=coder, denoise=denoise, effort=effort
+    )
     return sink.getvalue()
 
 

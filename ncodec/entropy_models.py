@@ -137,6 +137,17 @@ def save_network(
     write_model(path, blob)
 
 
+def rebind(model: EntropyModelFile, codec: ModelFile, path: Path) -> None:
+    """Write an entropy model anew, for other weights whose codes are the same."""
+    from safetensors.torch import load
+
+    from ncodec.entropy.layout import EntropyConfig
+
+    tensors = load(read_unchanged(model.path, model.sha256))
+    config = EntropyConfig(**model.config)
+    save_network(path, codec.model_id, codec, config, tensors, model.facts)
+
+
 @dataclass(frozen=True, slots=True)
 class Entropy:
     """An entropy coder, and its model if it has one."""

@@ -267,11 +267,12 @@ def _weights_left_out(model: ModelFile, name: str) -> list[str]:
 
 def encode_ecdc(
     source: Source, sink: Any, *, model: ModelFile, n_q: int, lm: bool = False,
-    on_progress: Callable[[int], None] = lambda n_samples: None,
+    effort: int | None = None, on_progress: Callable[[int], None] = lambda n_samples: None,
 ) -> Encoded:  # fmt: skip
     """Encode audio into an .ecdc file. Its codes are held until the length is known.
 
-    lm  code them with EnCodec's language model
+    lm      code them with EnCodec's language model
+    effort  see `encode_audio`
 
     Raises UsageError for a model or a source that an .ecdc file cannot hold; as `encode_audio`.
     """
@@ -289,7 +290,7 @@ def encode_ecdc(
             f"{source.name}: {source.n_channels} channels; an .ecdc file of {name} has {n_channels}"
         )
     mixed = MixedSource(source) if n_channels == 1 < source.n_channels else source
-    encoding = Encoding(mixed, model, n_q, on_progress=on_progress)
+    encoding = Encoding(mixed, model, n_q, effort=effort, on_progress=on_progress)
     packets = [
         (chunk.codes[0].numpy().astype(np.uint16), tuple(chunk.scales.flatten().tolist()))
         for chunk in encoding.chunks()

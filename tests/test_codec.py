@@ -266,6 +266,21 @@ def test_the_callers_settings_are_its_own_while_a_file_is_decoded() -> None:
     assert not torch.is_inference_mode_enabled()
 
 
+def test_effort_is_the_models_own_choice_unless_given() -> None:
+    wav = noise(2, 8000)
+    by_effort = {effort: encode(wav, effort=effort) for effort in (None, 1, 4, 64)}
+    assert by_effort[None] == by_effort[4]
+    assert len(set(by_effort.values())) == 3
+    for blob in by_effort.values():
+        assert ncodec.decode(blob)[0].shape == (2, 8000)
+
+
+@pytest.mark.parametrize("effort", [0, -1, 65])
+def test_refuses_an_effort_out_of_range(effort: int) -> None:
+    with pytest.raises(UsageError, match=f"effort {effort}: expected 1 to 64"):
+        encode(noise(1, 100), effort=effort)
+
+
 @pytest.mark.parametrize(
     "wav", [np.zeros(100, np.int16), np.zeros(100, complex), "wav", np.zeros((100, 2))]
 )

@@ -165,6 +165,19 @@ def test_it_decodes_as_the_authors_package_does(
     np.testing.assert_allclose(mine, audio.numpy(), atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_effort_is_the_models_own_choice_unless_given(name: str) -> None:
+    wav = 0.1 * np.random.default_rng(0).standard_normal((1, 24000)).astype(np.float32)
+    made = []
+    for effort in (None, 1, 64):  # enough for the little that random weights make of audio
+        source, sink = ArraySource(wav, PRESETS[name].sample_rate_hz, {}), io.BytesIO()
+        encode_ecdc(source, sink, model=find(name), n_q=4, effort=effort)
+        made.append(sink.getvalue())
+        same = encode(wav, source.sample_rate_hz, model=name, n_q=4, effort=effort)
+        assert to_ecdc(same) == sink.getvalue()
+    assert made[0] == made[1] != made[2]
+
+
 def test_other_coders_keep_the_codes(tmp_path: Path) -> None:
     wav = 0.1 * np.random.default_rng(0).standard_normal((2, 24000)).astype(np.float32)
     one = encode(wav, 24000, model=MODELS[0], n_q=3, tags={"TITLE": "x"}, entropy="adaptive")

@@ -3,7 +3,7 @@
 docs/EVALUATION.md says what the figures mean.
 """
 
-from ncodec.evaluation.clips import Clip, Part, find_clips, held_out_patterns, total_seconds
+from ncodec.evaluation.clips import Clip, Part, find_clips, total_seconds
 from ncodec.evaluation.coders import Coded, Coder, model_coders
 from ncodec.evaluation.metrics import METRICS, Metric, choose_metrics
 from ncodec.evaluation.plots import plot_notes
@@ -26,7 +26,6 @@ __all__ = [
     "choose_metrics",
     "evaluate",
     "find_clips",
-    "held_out_patterns",
     "markdown_table",
     "model_coders",
     "plot_notes",

@@ -5,11 +5,9 @@ Shapes: C channels, T samples.
 
 import contextlib
 import fnmatch
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,7 +18,6 @@ from ncodec.errors import NcodecError, UsageError
 SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".caf", ".w64",
             ".rf64", ".au")  # fmt: skip
 SPEECH = "*speech*"
-SILENT = 1e-3  # of full scale, the peak below which nothing can be measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,20 +101,6 @@ def _spread(clips: list[Clip], at_most: int | None) -> list[Clip]:
     return [clips[number * len(clips) // at_most] for number in range(at_most)]
 
 
-def held_out_patterns(config: Path) -> tuple[str, ...]:
-    """Return what a configuration of `ncodec train` names as validation. Raises UsageError."""
-    try:
-        settings: dict[str, Any] = tomllib.loads(config.read_text())
-        patterns = settings["data"]["validation"]
-    except (OSError, ValueError) as error:  # not there, not TOML, not UTF-8
-        raise UsageError(f"{config}: {error}") from None
-    except (KeyError, TypeError):
-        raise UsageError(f"{config}: expected a list data.validation") from None
-    if not isinstance(patterns, list) or not all(isinstance(p, str) for p in patterns):
-        raise UsageError(f"{config}: data.validation: expected a list of patterns")
-    return tuple(patterns)
-
-
 def total_seconds(clips: Sequence[Clip], part: Part) -> float:
     """Return how much of all clips will be coded, as far as their headers tell."""
     total = 0.0
@@ -142,8 +125,3 @@ def load_clip(clip: Clip, part: Part) -> tuple[Audio, int]:
         wav = wav.mean(0, keepdims=True)
     wanted = part.sample_rate_hz or rate
     return np.ascontiguousarray(resample(wav, rate, wanted), np.float32), wanted
-
-
-def is_silent(wav: Audio) -> bool:
-    """Tell whether there is nothing in [C, T] to compare with."""
-    return bool(np.abs(wav).max(initial=0) < SILENT)

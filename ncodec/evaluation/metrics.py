@@ -15,9 +15,8 @@ import numpy as np
 
 from ncodec.audio import resample
 from ncodec.audio.base import Audio
+from ncodec.distances import is_silent, mel_distance, si_sdr, stft_distance
 from ncodec.errors import ModelError, UsageError
-from ncodec.evaluation.clips import is_silent
-from ncodec.evaluation.spectra import mel_distance, stft_distance
 from ncodec.nn.mel import load_torchaudio
 
 EXTRA = "pip install 'ncodec[evaluate,pesq]'"
@@ -45,21 +44,6 @@ class Metric:
     package: str  # that it is in
     definition: str
     compute: Compute
-
-
-def si_sdr(reference: Audio, estimate: Audio, sample_rate_hz: int) -> float | None:
-    """Return the scale-invariant signal-to-distortion ratio in dB, mean over channels."""
-    ratios = []
-    for first, second in zip(
-        reference.astype(np.float64), estimate.astype(np.float64), strict=True
-    ):
-        first, second = first - first.mean(), second - second.mean()
-        if is_silent(first):
-            continue
-        target = first * (first @ second / (first @ first))
-        noise = second - target
-        ratios.append(10 * math.log10((target @ target + 1e-12) / (noise @ noise + 1e-12)))
-    return sum(ratios) / len(ratios) if ratios else None
 
 
 def stoi(reference: Audio, estimate: Audio, sample_rate_hz: int) -> float | None:

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ncodec.audio.base import Audio
+from ncodec.distances import window_size
 from ncodec.evaluation.metrics import EXTRA, Metric
-from ncodec.evaluation.spectra import window_size
 from ncodec.evaluation.summary import Summary
 
 # Okabe and Ito's colours, told apart by the colour-blind too, and a shape with each.

@@ -130,15 +130,21 @@ class Codec(nn.Module, ABC):
         return None
 
     @property
+    def default_effort(self) -> int:
+        """What the quantiser's search spends where nothing else is asked for; see its `encode`."""
+        return 1
+
+    @property
     def can_denoise(self) -> bool:
         """Whether the encoder can take noise away on request."""
         return False
 
     @abstractmethod
-    def start_encoder(self, batch: int, *, denoise: bool = False) -> Any:
+    def start_encoder(self, batch: int, *, denoise: bool = False, effort: int | None = None) -> Any:
         """Return the state of an encoder before its first sample.
 
         denoise  take noise away; for a codec that `can_denoise` only
+        effort   what the quantiser's search spends, see its `encode`; None: `default_effort`
         """
 
     @abstractmethod
@@ -184,9 +190,10 @@ class Codec(nn.Module, ABC):
         """
 
     @torch.inference_mode()
-    def encode(self, wav: Tensor, n_q: int) -> CodedChunk:
-        """Code a whole waveform [B, C, T] as one chunk of n_frames(T) frames."""
-        return self.encode_chunk(wav, self.start_encoder(wav.shape[0]), n_q, last=True)
+    def encode(self, wav: Tensor, n_q: int, *, effort: int | None = None) -> CodedChunk:
+        """Code a whole waveform [B, C, T] as one chunk of n_frames(T) frames; see start_encoder."""
+        state = self.start_encoder(wav.shape[0], effort=effort)
+        return self.encode_chunk(wav, state, n_q, last=True)
 
     @torch.inference_mode()
     def decode(self, chunk: CodedChunk, n_samples: int) -> Tensor:

@@ -94,6 +94,13 @@ PRESETS: Mapping[str, EncodecConfig] = MappingProxyType(
             segment_samples=48000,
             segment_stride=47520,
         ),
+        "encodec-small": replace(
+            MONO,
+            n_codebooks=16,
+            bandwidths_kbps=(1.5, 3.0, 6.0, 12.0),
+            n_filters=8,
+            latent=64,
+        ),
         "encodec-tiny": TINY,
         "encodec-tiny-stereo": replace(TINY, n_channels=2, segment_samples=960, segment_stride=860),
     }
@@ -231,7 +238,8 @@ class Encodec(WaveformCodec):
             level = alike.mean(2).square().mean(2).sqrt() + QUIETEST
             wav = (alike / level[:, :, None, None]).flatten(0, 1)
             latents = self.encoder(wav.transpose(1, 2), {}, True)  # nothing of what was before
-            coded = self.quantiser.encode(latents, n_q).unflatten(0, (-1, n_equal))
+            coded = self.quantiser.encode(latents, n_q, state.effort)
+            coded = coded.unflatten(0, (-1, n_equal))
             codes.append(coded.transpose(1, 2).flatten(2))  # [B, n, Q, F] -> [B, Q, n F]
             scales += level.unbind(1)
         if not codes:

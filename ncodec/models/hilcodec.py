@@ -88,6 +88,16 @@ PRESETS: Mapping[str, HilcodecConfig] = MappingProxyType(
     {
         "hilcodec_music": MUSIC,
         "hilcodec_speech": replace(MUSIC, n_codebooks=8, bandwidths_kbps=(1.5, 3.0, 6.0)),
+        "hilcodec-small": replace(
+            MUSIC,
+            n_codebooks=16,
+            bandwidths_kbps=(1.5, 3.0, 6.0, 12.0),
+            encoder_width=8,
+            decoder_width=16,
+            encoder_units=1,
+            decoder_units=2,
+            latent=64,
+        ),
         "hilcodec-tiny": replace(
             MUSIC,
             sample_rate_hz=8000,

@@ -116,6 +116,7 @@ class EncoderState:
 
     pending: Tensor  # [B, t] samples: the last whole hop, then what is not yet a hop
     past: list[Tensor]
+    effort: int  # of the quantiser's search
     n_samples: int = 0
 
 
@@ -216,10 +217,18 @@ class SpectralCodec(Codec):
         """The same for all."""
         return LEVEL
 
-    def start_encoder(self, batch: int, *, denoise: bool = False) -> EncoderState:
+    @property
+    def default_effort(self) -> int:
+        """What is left over is 0.7 dB less than with 1 (6 kbit/s), at half the encoder's time."""
+        return 4
+
+    def start_encoder(
+        self, batch: int, *, denoise: bool = False, effort: int | None = None
+    ) -> EncoderState:
         """Return the state before the first sample: a hop of silence."""
         before = self.mdct.cosine.new_zeros(batch, self.config.samples_per_frame)
-        return EncoderState(before, self.encoder.start(batch))
+        spent = self.default_effort if effort is None else effort
+        return EncoderState(before, self.encoder.start(batch), spent)
 
     def start_decoder(self, batch: int, first_frame: int = 0) -> DecoderState:
         """Return the state before frame `first_frame`."""
@@ -285,7 +294,7 @@ class SpectralCodec(Codec):
         scale = samples.square().mean(1, keepdim=True).sqrt()
         gain = torch.where(scale > 0, LEVEL / scale, 0)
         latents, state.past = self.latents(samples, gain, state.past)
-        return CodedChunk(self.quantiser.encode(latents, n_q), scale)
+        return CodedChunk(self.quantiser.encode(latents, n_q, state.effort), scale)
 
     def decode_chunk(self, chunk: CodedChunk, state: DecoderState, *, last: bool = False) -> Tensor:
         """See Codec.decode_chunk."""

@@ -24,6 +24,7 @@ class EncoderState:
     """
 
     pending: Tensor  # [B, C, t] samples that are not coded yet
+    effort: int  # of the quantiser's search
     denoise: bool | Tensor = False
     memory: Memory = field(default_factory=dict)
 
@@ -50,11 +51,13 @@ class WaveformCodec(Codec):
         """A frame is gathered before it is coded."""
         return self.config.samples_per_frame
 
-    def start_encoder(self, batch: int, *, denoise: bool = False) -> EncoderState:
+    def start_encoder(
+        self, batch: int, *, denoise: bool = False, effort: int | None = None
+    ) -> EncoderState:
         """Return the state before the first sample."""
         assert self.can_denoise or not denoise
         nothing = self.quantiser.codebooks.new_zeros(batch, self.config.n_channels, 0)
-        return EncoderState(nothing, denoise)
+        return EncoderState(nothing, self.default_effort if effort is None else effort, denoise)
 
     def start_decoder(self, batch: int, first_frame: int = 0) -> Any:
         """Return the state before frame `first_frame`."""
@@ -79,7 +82,7 @@ class WaveformCodec(Codec):
         if not n_ready:
             return self.no_codes(wav, n_q)
         latents = self.latents(samples[:, :, :n_ready], state, last)
-        return CodedChunk(self.quantiser.encode(latents, n_q), no_scales(wav))
+        return CodedChunk(self.quantiser.encode(latents, n_q, state.effort), no_scales(wav))
 
     def decode_chunk(self, chunk: CodedChunk, state: Any, *, last: bool = False) -> Tensor:
         """See Codec.decode_chunk."""
@@ -92,7 +95,8 @@ class WaveformCodec(Codec):
         self, wav: Tensor, quantise: Callable[[Tensor], Tensor], denoise: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """See Codec.reconstruct: both waveforms are the same."""
-        state = EncoderState(wav[:, :, :0], False if denoise is None else denoise[:, None])
+        state = self.start_encoder(len(wav))
+        state.denoise = False if denoise is None else denoise[:, None]
         latents = self.latents(wav, state, True)
         latents = latents.to(torch.promote_types(latents.dtype, torch.float32))
         whole = self.audio(quantise(latents), {}, True)[:, :, : wav.shape[2]]

@@ -50,11 +50,60 @@ def convolve(
     stride: int = 1, dilation: int = 1, groups: int = 1,
 ) -> Tensor:  # fmt: skip
     """Convolve [B, T, C] with a weight [C', C / groups, 1, k], without padding."""
+    if stride > 1 and torch.is_autocast_enabled(x.device.type):
+        x, weight, stride = _unstrided(x, weight, stride, dilation, groups)
     if weight.shape[-1] == stride == groups == 1:
         return F.linear(x, weight.flatten(1), bias)
+    depthwise = stride == dilation == 1 and groups == x.shape[-1] == len(weight) > 1
+    if depthwise and torch.is_grad_enabled() and not x.is_cuda:
+        if torch.is_autocast_enabled(x.device.type):
+            kind = torch.get_autocast_dtype(x.device.type)
+            x, weight = x.to(kind), weight.to(kind)
+        y: Tensor = _Depthwise.apply(x, weight)  # pyright: ignore[reportAssignmentType]
+        return y if bias is None else y + bias.to(y.dtype)
     across = x.unsqueeze(1).permute(0, 3, 1, 2)  # [B, C, 1, T], channels last in memory
     y = F.conv2d(across, weight, bias, (1, stride), 0, (1, dilation), groups)
     return y.permute(0, 2, 3, 1).squeeze(1)
+
+
+def _unstrided(
+    x: Tensor, weight: Tensor, stride: int, dilation: int, groups: int
+) -> tuple[Tensor, Tensor, int]:
+    """Write a convolution with a kernel of two strides as one of stride 1 and s times the channels.
+
+    In bfloat16, torch 2.13 computes some of the former wrongly on processors with AMX.
+    """
+    n_out, n_in, _, kernel = weight.shape
+    if kernel != 2 * stride or dilation != 1 or groups != 1:
+        return x, weight, stride
+    n_whole = x.shape[1] // stride
+    windows = x[:, : n_whole * stride].reshape(len(x), n_whole, stride * n_in)
+    taps = weight.view(n_out, n_in, 2, stride).permute(0, 3, 1, 2)  # [C', s, C, 2]
+    return windows, taps.reshape(n_out, stride * n_in, 1, 2), 1
+
+
+class _Depthwise(torch.autograd.Function):
+    """A convolution of one filter a channel, its gradients 20 times as fast as torch's on a CPU."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        with torch.autocast(x.device.type, enabled=False), torch.no_grad():
+            return convolve(x, weight, None, groups=len(weight))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
+        (x, weight), (grad,) = ctx.saved_tensors, grads
+        exact = torch.promote_types(grad.dtype, torch.float32)
+        reach, length = weight.shape[-1] - 1, grad.shape[1]
+        with torch.autocast(x.device.type, enabled=False), torch.no_grad():
+            around = F.pad(grad, (0, 0, reach, reach))
+            to_x = convolve(around, weight.flip(-1), None, groups=len(weight))
+            taps = [
+                (x[:, tap : tap + length] * grad).sum((0, 1), dtype=exact)
+                for tap in range(reach + 1)
+            ]
+        return to_x, torch.stack(taps, 1)[:, None, None].to(weight.dtype)
 
 
 def reflect(x: Tensor, left: int, right: int) -> Tensor:

@@ -62,7 +62,7 @@ class Adversary:
 
     def __init__(self, config: TrainConfig, sample_rate_hz: int, workers: Workers) -> None:
         self.settings, self.optimiser_settings = config.adversary, config.optimiser
-        self.seed, self.bfloat16, self.workers = config.seed, config.bfloat16, workers
+        self.seed, self.workers = config.seed, workers
         seconds = self.settings.seconds or config.data.seconds
         self.n_samples = round(min(seconds, config.data.seconds) * sample_rate_hz)
         self.networks = nn.ModuleDict(
@@ -110,7 +110,8 @@ class Adversary:
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Return the codec's losses and the discriminators', by name, of waveforms [B, 1, T]."""
         losses, hinges = {}, {}
-        kind_of_numbers = torch.autocast(real.device.type, torch.bfloat16, enabled=self.bfloat16)
+        half = self.settings.bfloat16
+        kind_of_numbers = torch.autocast(real.device.type, torch.bfloat16, enabled=half)
         for kind, network in self.networks.items():
             with kind_of_numbers, parametrize.cached():
                 with torch.set_grad_enabled(learns):

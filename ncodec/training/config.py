@@ -7,6 +7,8 @@ from typing import Any
 
 from ncodec.errors import UsageError
 
+MAX_DEPTH = 8  # of files that extend others
+
 
 @dataclass(frozen=True, slots=True)
 class DataConfig:
@@ -49,6 +51,11 @@ class OptimiserConfig:
     weight_decay: float = 1e-3
     clip: float = 1.0
     average: float = 0.999  # of the weights that are kept
+    betas: tuple[float, float] = (0.9, 0.99)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.betas, tuple) or len(self.betas) != 2:
+            raise TypeError(f"betas: expected [0.9, 0.99] or the like, found {self.betas!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +88,7 @@ class AdversaryConfig:
     starts: int = 0  # step from which they learn
     joins: int = 0  # step from which the codec learns from them
     seconds: float = 0.0  # of each crop that they hear; 0: all
+    bfloat16: bool = True
 
     def __post_init__(self) -> None:
         if not all(isinstance(kind, tuple) and len(kind) == 2 for kind in self.kinds):
@@ -103,7 +111,10 @@ class TrainConfig:
     seed: int = 1
     log_every: int = 50
     save_every: int = 500
+    validate_every: int = 500  # steps; 0: never
+    validate_clips: int = 12  # evenly spread over the names of all validation clips
     bfloat16: bool = True
+    start: str = ""  # "transform": the untrained networks of SEANet are a transform codec
     start_from: str = ""  # model file or id whose weights, codebooks too, the run begins with
 
 
@@ -132,12 +143,37 @@ def _frozen(value: Any) -> Any:
     return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
 
 
-def read_config(path: Path) -> TrainConfig:
-    """Read a run's settings. Raises UsageError for bad TOML, unknown or missing keys."""
+def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Return `base` with `changes`, key by key in tables."""
+    merged = dict(base)
+    for name, value in changes.items():
+        both = isinstance(value, dict) and isinstance(base.get(name), dict)
+        merged[name] = _merge(base[name], value) if both else value
+    return merged
+
+
+def _values(path: Path, depth: int = 0) -> dict[str, Any]:
+    """Return what a file says, with what it leaves to the file that it `extends`."""
     try:
         values = tomllib.loads(path.read_text())
     except (OSError, ValueError) as error:  # not there, not TOML, not UTF-8
         raise UsageError(f"{path}: {error}") from None
+    base = values.pop("extends", None)
+    if base is None:
+        return values
+    if not isinstance(base, str) or depth == MAX_DEPTH:
+        raise UsageError(
+            f"{path}: extends: expected a file that does not lead back, found {base!r}"
+        )
+    return _merge(_values(path.parent / base, depth + 1), values)
+
+
+def read_config(path: Path) -> TrainConfig:
+    """Read a run's settings. Raises UsageError for bad TOML, unknown or missing keys.
+
+    A file may say `extends = "other.toml"`, beside it: what it does not say itself is as there.
+    """
+    values = _values(path)
     for section in ("quantiser", "optimiser", "loss", "adversary"):
         values.setdefault(section, {})
     return _build(TrainConfig, values, str(path))

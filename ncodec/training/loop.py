@@ -16,14 +16,19 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from ncodec.entropy_models import describe as describe_entropy_model
+from ncodec.entropy_models import find_for, rebind
 from ncodec.errors import UsageError
 from ncodec.training.config import TrainConfig
 from ncodec.training.data import Batch, Crops, PackedCorpus, pack
 from ncodec.training.folder import load_checkpoint, log, save_checkpoint
 from ncodec.training.objective import Objective
 from ncodec.training.parallel import Workers
-from ncodec.training.quantiser import TrainedQuantiser
+from ncodec.training.quantiser import FixedQuantiser, TrainedQuantiser
 from ncodec.training.schedule import rate_factor
+from ncodec.training.start import start
+from ncodec.training.validation import Validation
+from ncodec.weights import ModelFile, describe, find, load_codec, save_codec
 
 
 class Run:
@@ -39,9 +44,17 @@ class Run:
         if config.preset not in kind.presets:
             known = ", ".join(kind.presets)
             raise UsageError(f"preset {config.preset!r} of {kind.name} is unknown; known: {known}")
-        self.model = kind(kind.presets[config.preset]).to(self.device)
-        self.quantiser = TrainedQuantiser(self.model.quantiser, config.quantiser.decay)
-        self.quantiser.to(self.device)
+        n_channels = kind.presets[config.preset].n_channels
+        if n_channels != 1:
+            raise UsageError(
+                f"preset {config.preset!r} has {n_channels} channels: training is for codecs of "
+                "one channel, for its data are mono"
+            )
+        self.model = kind(kind.presets[config.preset])
+        if config.start:
+            start(self.model, config.start)
+        self.model.to(self.device)
+        self.quantiser = self._quantiser().to(self.device)
         encoder = [p for n, p in self.model.named_parameters() if n.startswith("encoder")]
         decoder = [p for n, p in self.model.named_parameters() if not n.startswith("encoder")]
         optimiser = config.optimiser
@@ -50,15 +63,27 @@ class Run:
                 {"params": encoder, "peak": optimiser.encoder_rate},
                 {"params": decoder, "peak": optimiser.decoder_rate},
             ],
-            betas=(0.9, 0.99),
+            betas=optimiser.betas,
             weight_decay=optimiser.weight_decay,
         )
+        for parameter in encoder:
+            parameter.requires_grad_(not self.codes_stay)
         self.average = copy.deepcopy(self.model)
         self.objective = Objective(config, self.model.config.sample_rate_hz, self.workers)
         self.step = 0
         self.seconds = 0.0
         self.rng = random.Random(config.seed)
         self._diverge()
+
+    @property
+    def codes_stay(self) -> bool:
+        """Whether the decoder learns alone, so that all codes mean what they did."""
+        return self.config.optimiser.encoder_rate == 0
+
+    def _quantiser(self) -> TrainedQuantiser | FixedQuantiser:
+        if self.codes_stay:
+            return FixedQuantiser(self.model.quantiser, self.model.default_effort)
+        return TrainedQuantiser(self.model.quantiser, self.config.quantiser.decay)
 
     def _diverge(self) -> None:
         """Give every process but the first random numbers of its own."""
@@ -115,6 +140,7 @@ class Run:
 
         if not self.workers.is_first:
             n_batches = 0
+        assert isinstance(self.quantiser, TrainedQuantiser)
         for drawn in islice(crops.batches(self.config.optimiser.batch_size, seed=0), n_batches):
             batch = drawn.to(self.device)
             self.model.reconstruct(batch.wav.unsqueeze(1), keep, batch.denoise)
@@ -124,8 +150,6 @@ class Run:
 
     def start_from(self, name: str) -> None:
         """Begin with the weights and codebooks of a model, given by its file or its id."""
-        from ncodec.weights import describe, find, load_codec
-
         found = describe(Path(name)) if Path(name).is_file() else find(name)
         try:
             self.model.load_state_dict(load_codec(found).state_dict())
@@ -136,6 +160,8 @@ class Run:
             ) from None
         self.quantiser.restart()
         self.average.load_state_dict(self.model.state_dict())
+        if self.codes_stay and self.workers.is_first:
+            self._take_entropy_model(found)
 
     def _train_step(self, batch: Batch) -> dict[str, Tensor]:
         config, settings = self.config, self.config.quantiser
@@ -177,6 +203,7 @@ class Run:
         config, start = self.config, time.monotonic()
         before = self.seconds
         sums: dict[str, float] = {}
+        validation = Validation(crops.corpus, config, crops.sample_rate_hz, self.folder)
         batches = crops.batches(
             config.optimiser.batch_size, config.seed + 1, self.step, self.workers.rank
         )
@@ -200,8 +227,12 @@ class Run:
             if self.step % config.save_every == 0:
                 self.save()
                 self.export()
+            if validation.is_due(self.step):
+                bar.set_postfix(self._validate(validation))
         self.save()
         self.export()
+        if validation.is_due_at_end(self.step):
+            self._validate(validation)
         return self.step >= config.optimiser.steps
 
     def _log(self, means: dict[str, float]) -> None:
@@ -211,12 +242,18 @@ class Run:
         row |= {name: float(np.format_float_positional(v, 5)) for name, v in means.items()}
         log(self.folder, row)
 
+    def _validate(self, validation: Validation) -> dict[str, float]:
+        """Validate the averaged weights. Returns the mel distance at the default bandwidth."""
+        if not self.workers.is_first:
+            return {}
+        found = validation.run(self.average, self.step, self.seconds)
+        usual = f"mel_{self.model.config.default_bandwidth_kbps:g}"
+        return {usual: found[usual]} if usual in found else {}
+
     def export(self) -> None:
         """Write the averaged weights as a model file."""
         if not self.workers.is_first:
             return
-        from ncodec.weights import save_codec
-
         facts = {
             "steps": self.step,
             "hours": round(self.seconds / 3600, 2),
@@ -225,8 +262,23 @@ class Run:
         }
         if self.config.start_from:
             facts["start_from"] = Path(self.config.start_from).name.removesuffix(".safetensors")
-        save_codec(self.folder / f"{self.config.model_id}.safetensors", self.config.model_id,
-                   self.average, facts)  # fmt: skip
+        path = self.folder / f"{self.config.model_id}.safetensors"
+        save_codec(path, self.config.model_id, self.average, facts)
+        kept = self._entropy_path
+        if self.codes_stay and kept.exists():
+            rebind(describe_entropy_model(kept), describe(path), kept)
+
+    @property
+    def _entropy_path(self) -> Path:
+        """Where the entropy model lies while codes stay: exports need no other."""
+        return self.folder / "entropy" / f"{self.config.model_id}.safetensors"
+
+    def _take_entropy_model(self, codec: ModelFile) -> None:
+        """Begin with the entropy model of a codec, if it has one."""
+        self._entropy_path.unlink(missing_ok=True)
+        found = find_for(codec)
+        if found is not None:
+            rebind(found, codec, self._entropy_path)
 
 
 def train(
@@ -239,6 +291,8 @@ def train(
     if run.model.can_denoise != bool(config.data.noise):
         needs = "needs" if run.model.can_denoise else "cannot use"
         raise UsageError(f"preset {config.preset!r} {needs} [data] noise")
+    if run.codes_stay and not config.start_from:
+        raise UsageError("[optimiser] encoder_rate = 0 leaves the encoder alone: name start_from")
     resumes = resume and (folder / "checkpoint.pt").exists()
     if config.start_from and not resumes:
         run.start_from(config.start_from)

@@ -39,16 +39,6 @@ def spectrum(wav: Tensor, size: int) -> Tensor:
     return stft * (2 / window.sum())
 
 
-def levelled(target: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
-    """Scale waveforms [B, T] so that the target's RMS is 0.1: quiet audio counts like loud.
-
-    The gain is limited to 40 dB, so that silence stays near silence.
-    """
-    rms = target.square().mean(-1, keepdim=True).sqrt()
-    gain = 0.1 / rms.clamp_min(1e-3)
-    return tuple(wav * gain for wav in (target, *others))
-
-
 def weighted_distance(target: Tensor, estimate: Tensor, size: int) -> Tensor:
     """Return the L1 distance of complex spectra, each bin weighted by what it masks.
 

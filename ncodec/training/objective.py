@@ -57,7 +57,8 @@ class Objective:
                 gradients[name] = (torch.zeros_like(gradient), gradient)
             given = self.balancer.combine(gradients, self.weights)
             rest = self._total({"commitment": commitment})
-            torch.autograd.backward([plain, whole, rest], [*given, None])
+            outputs = [plain, whole, rest] if rest.requires_grad else [plain, whole]
+            torch.autograd.backward(outputs, [*given, None][: len(outputs)])
         return {**losses, "commitment": commitment, **verdict.losses}
 
     def _reconstruction(

@@ -126,3 +126,29 @@ class TrainedQuantiser(nn.Module):
             commitment=torch.stack(commitments).mean() / energy,
             relative_error=left.square().mean() / energy,
         )
+
+
+class FixedQuantiser(nn.Module):
+    """Codes as files hold them, for a decoder that learns alone: no codebook moves."""
+
+    def __init__(self, quantiser: ResidualVectorQuantiser, effort: int) -> None:
+        super().__init__()
+        self.quantiser, self.effort = quantiser, effort
+
+    def restart(self) -> None:
+        """Take the codebooks as they are now: nothing to do."""
+
+    def synchronise(self, workers: Workers, *, revived: bool) -> None:
+        """Make codebooks the same in all processes: they are."""
+
+    @torch.no_grad()
+    def forward(self, latents: Tensor, n_q: Tensor, *, revive: bool = False) -> Quantised:
+        """Quantise [B, F, D] latents with the first `n_q` [B] codebooks of each example."""
+        latents = latents.float()
+        total = torch.empty_like(latents)
+        with torch.autocast(latents.device.type, enabled=False):
+            for count in n_q.unique().tolist():
+                codes = self.quantiser.encode(latents[n_q == count], count, self.effort)
+                total[n_q == count] = self.quantiser.decode(codes)
+        left = (latents - total).square().mean() / latents.square().mean().clamp_min(1e-8)
+        return Quantised(latents=total, commitment=left, relative_error=left)

@@ -234,6 +234,11 @@ def test_two_inputs_never_have_one_output(encode: Run) -> None:
         ),
         (["-b", "nan"], "bandwidth nan kbps: expected a number"),
         (["--n-q", "5"], "5 codebooks: model 'tiny' has 1 to 4"),
+        (
+            ["--effort", "65"],
+            "invalid value for '--effort': 65 is not in the range 1<=x<=64; see 'ncodec encode "
+            "--help'",
+        ),
         (["-o", "there/song.ncx"], "there: no such folder"),
         (["-o", "-", "song.wav"], "standard output takes one input, several are given"),
         (
@@ -296,6 +301,24 @@ def test_a_model_that_cannot_take_noise_away_says_so(encode: Run) -> None:
         2, b"", "ncodec: error: --denoise: model 'tiny' does not take noise away\n",
     )  # fmt: skip
     assert names() == ["song.wav"]
+
+
+def test_effort_is_what_the_search_spends(run: Run, encode: Run) -> None:
+    soundfile.write("song.wav", tone(8000), 8000, "FLOAT")
+    for name, options in (
+        ("usual.ncx", []),
+        ("4.ncx", ["--effort", "4"]),
+        ("1.ncx", ["--effort=1"]),
+    ):
+        ran = encode("-o", name, *options, "song.wav")
+        assert ran.code == 0, ran.err
+    assert Path("usual.ncx").read_bytes() == Path("4.ncx").read_bytes()
+    nearest, searched = ncodec.read_codes("1.ncx"), ncodec.read_codes("4.ncx")
+    assert nearest.shape == searched.shape
+    assert (nearest != searched).any()
+    wav, rate = soundfile.read("song.wav", dtype="float32")
+    assert ncodec.encode(wav.T, rate, model="tiny", effort=1) == Path("1.ncx").read_bytes()
+    assert run("decode", "1.ncx", "4.ncx").code == 0
 
 
 def test_a_missing_model_is_named_with_those_there_are(run: Run) -> None:

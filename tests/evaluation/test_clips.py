@@ -7,10 +7,8 @@ import pytest
 import soundfile
 
 from ncodec.errors import UsageError
-from ncodec.evaluation import Part, find_clips, held_out_patterns, total_seconds
+from ncodec.evaluation import Part, find_clips, total_seconds
 from ncodec.evaluation.clips import load_clip
-
-CONFIG = "[data]\nvalidation = ['speech/b*', 'music/*']\n"
 
 
 def ramp(path: Path, n: int = 1600, channels: int = 1, rate: int = 8000) -> Path:
@@ -49,27 +47,12 @@ def test_single_files_belong_to_their_folder(corpus: Path) -> None:
     assert {clip.name for clip in clips} == {"corpus/d.wav", "speech/a.wav", twin.as_posix()}
 
 
-def test_held_out_files(corpus: Path, tmp_path: Path) -> None:
-    config = tmp_path / "run.toml"
-    config.write_text(CONFIG)
-    patterns = held_out_patterns(config)
+def test_held_out_files(corpus: Path) -> None:
+    patterns = ["speech/b.*", "music/*"]
     names = ["music/c.wav", "speech/b.wav"]
     assert [clip.name for clip in find_clips([], [corpus], patterns=patterns)] == names
     folders = [corpus / "speech", corpus / "music"]  # the patterns hold for each of them too
     assert [clip.name for clip in find_clips([], folders, patterns=patterns)] == names
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [("data = 3", "expected a list"), ("[data]", "expected a list"), ("[", "run.toml: "),
-     ("[data]\nvalidation = 'a'", "a list of patterns")],
-)  # fmt: skip
-def test_configurations_that_name_none(tmp_path: Path, text: str, said: str) -> None:
-    (tmp_path / "run.toml").write_text(text)
-    with pytest.raises(UsageError, match=said):
-        held_out_patterns(tmp_path / "run.toml")
-    with pytest.raises(UsageError, match="none.toml"):
-        held_out_patterns(tmp_path / "none.toml")
 
 
 def test_some_clips_stand_for_many(tmp_path: Path) -> None:

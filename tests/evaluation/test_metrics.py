@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from ncodec import audio
+from ncodec.distances import mel_distance, si_sdr, stft_distance, window_size
 from ncodec.errors import UsageError
 from ncodec.evaluation import choose_metrics
-from ncodec.evaluation.metrics import METRICS, Compute, pesq_wb, si_sdr, stoi, visqol
-from ncodec.evaluation.spectra import mel_distance, stft_distance, window_size
+from ncodec.evaluation.metrics import METRICS, Compute, pesq_wb, stoi, visqol
 
 RATE = 16000
 

@@ -17,9 +17,9 @@ from ncodec.training.discriminators import KINDS
 from ncodec.training.loop import Run, train
 from ncodec.training.parallel import Workers
 
-TINY = AdversaryConfig(kinds=(("msstft", 1.0), ("wave", 0.5)), size="tiny")
-EVERY = AdversaryConfig(
-    kinds=tuple((kind, 0.5) for kind in KINDS), size="tiny", starts=2, joins=4, probability=0.7
+TINY = AdversaryConfig(kinds=(("msstft", 1.0), ("wave", 0.5)), size="tiny", bfloat16=False)
+EVERY = dataclasses.replace(
+    TINY, kinds=tuple((kind, 0.5) for kind in KINDS), starts=2, joins=4, probability=0.7
 )
 
 
@@ -172,7 +172,7 @@ def test_twenty_steps_with_every_adversary(
 
 
 def test_reduced_precision_will_do(config: TrainConfig, waves: tuple[Tensor, Tensor]) -> None:
-    judges = adversary(dataclasses.replace(config, bfloat16=True), kinds=EVERY.kinds)
+    judges = adversary(config, kinds=EVERY.kinds, bfloat16=True)
     exact = adversary(config, kinds=EVERY.kinds)
     for step in range(2):
         rough, fine = (each.judge(*waves, step, apart=True) for each in (judges, exact))

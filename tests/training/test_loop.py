@@ -54,6 +54,15 @@ def test_twenty_steps_lower_the_loss_and_ship_a_model(config: TrainConfig, tmp_p
     assert codec.encode(torch.randn(1, 1, 800), 4).codes.shape == (1, 4, 11)
 
 
+def test_the_betas_are_those_of_the_configuration(config: TrainConfig, tmp_path: Path) -> None:
+    optimiser = dataclasses.replace(config.optimiser, betas=(0.5, 0.9))
+    for settings, betas in (
+        (config, (0.9, 0.99)),
+        (dataclasses.replace(config, optimiser=optimiser), (0.5, 0.9)),
+    ):
+        assert [g["betas"] for g in Run(settings, tmp_path).optimiser.param_groups] == [betas] * 2
+
+
 def test_a_codec_that_denoises_learns_too(denoising: TrainConfig, tmp_path: Path) -> None:
     assert train(denoising, tmp_path / "run", resume=False, time_limit_s=300, device="cpu")
     trained, fitted = Run(denoising, tmp_path / "run"), Run(denoising, tmp_path / "fitted")
@@ -78,6 +87,15 @@ def test_noise_and_the_codec_must_fit(
         wrong = dataclasses.replace(settings, data=other.data)
         with pytest.raises(UsageError, match=f"{message} \\[data\\] noise"):
             train(wrong, tmp_path / "run", resume=False, time_limit_s=0, device="cpu")
+
+
+@pytest.mark.parametrize("preset", ["encodec-tiny-stereo", "encodec_48khz"])
+def test_training_is_for_codecs_of_one_channel(
+    config: TrainConfig, preset: str, tmp_path: Path
+) -> None:
+    stereo = dataclasses.replace(config, architecture="encodec", preset=preset)
+    with pytest.raises(UsageError, match=f"preset '{preset}' has 2 channels: training is for"):
+        train(stereo, tmp_path / "run", resume=False, time_limit_s=0, device="cpu")
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from ncodec.training.losses import (
     LOWEST,
     PAPERS,
     floored_log,
-    levelled,
     mel_distance,
     mel_loss,
     reconstruction,
@@ -42,12 +41,6 @@ def test_mel_distance_is_the_gain_in_nepers(wav: torch.Tensor) -> None:
 def test_phase_matters_to_one_and_not_to_the_other(wav: torch.Tensor) -> None:
     assert mel_distance(wav, -wav, 512, 24000) == 0
     assert weighted_distance(wav, -wav, 512) == pytest.approx(2, abs=0.01)
-
-
-def test_levelled_brings_to_the_targets_level(wav: torch.Tensor) -> None:
-    target, other = levelled(wav * 0.01, wav * 0.02)
-    assert target.square().mean().sqrt() == pytest.approx(0.1, rel=0.01)
-    torch.testing.assert_close(other, 2 * target)
 
 
 def test_gradients_stay_finite_on_silence() -> None:

@@ -1,10 +1,10 @@
-"""Distances of spectra over several resolutions.
+"""How far a signal is from another: distances of spectra over several resolutions, and SI-SDR.
 
 Shapes: C channels, T samples.
 
-Windows are Hann, their hop a quarter, their sizes 256, 512, 1024 and 2048 samples at 24 kHz (11 to
-85 ms); at other rates the nearest powers of two to the same times. Magnitudes are such that a
-full-scale sine is 1, and those below FLOOR count as FLOOR. Before anything both signals are
+Spectra are of Hann windows, their hop a quarter, their sizes 256, 512, 1024 and 2048 samples at
+24 kHz (11 to 85 ms); at other rates the nearest powers of two to the same times. Magnitudes are
+such that a full-scale sine is 1, and those below FLOOR count as FLOOR. Before any of that, both are
 multiplied by the gain that brings the reference to an RMS of 0.1, channel by channel, so that quiet
 recordings count like loud ones; the gain is limited to 40 dB.
 """
@@ -14,6 +14,7 @@ import math
 import warnings
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,7 +25,28 @@ from ncodec.threads import one_thread
 WINDOWS = (256, 512, 1024, 2048)  # samples at BASE_HZ
 BASE_HZ = 24000
 FLOOR = 1e-3
+SILENT = 1e-3  # of full scale, the peak below which nothing can be measured
 _LEVEL = 0.1
+
+
+def is_silent(wav: Audio) -> bool:
+    """Tell whether there is nothing in [C, T] to compare with."""
+    return bool(np.abs(wav).max(initial=0) < SILENT)
+
+
+def si_sdr(reference: Audio, estimate: Audio, sample_rate_hz: int) -> float | None:
+    """Return the scale-invariant signal-to-distortion ratio in dB, mean over channels."""
+    ratios = []
+    for first, second in zip(
+        reference.astype(np.float64), estimate.astype(np.float64), strict=True
+    ):
+        first, second = first - first.mean(), second - second.mean()
+        if is_silent(first):
+            continue
+        target = first * (first @ second / (first @ first))
+        noise = second - target
+        ratios.append(10 * math.log10((target @ target + 1e-12) / (noise @ noise + 1e-12)))
+    return sum(ratios) / len(ratios) if ratios else None
 
 
 def mel_distance(reference: Audio, estimate: Audio, sample_rate_hz: int) -> float:
