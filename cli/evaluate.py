@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ncodec.cli.errors import EXIT_FAILED, report, warn
+from ncodec.cli.errors import EXIT_FAILED, EXIT_OK, report, warn
 from ncodec.cli.inputs import refuse_ncx
 from ncodec.cli.options import force_option, json_option, quiet_option
 from ncodec.cli.progress import progress_bar, say
 from ncodec.errors import AudioError, OutputExists, UsageError
 
 if TYPE_CHECKING:
-    from ncodec.evaluation import Coder
+    from ncodec.evaluation import Coder, Report
 
 EVALUATE_SCHEMA = "ncodec.evaluate/1"
 PAGE = "index.html"
@@ -116,8 +116,9 @@ def evaluate(
     with the original. FOLDER then holds index.html, one page with the means, curves, spectrograms
     and players; report.json, rows.csv and summary.csv; and the curves as PNG files.
 
-    Prints the means of each group as a Markdown table. pip install 'ncodec[evaluate,pesq]' brings
-    the packages of all metrics; docs/EVALUATION.md says what each of them tells.
+    Prints the means of each group as a Markdown table. Interrupted, it reports what it has. pip
+    install 'ncodec[evaluate,pesq]' brings the packages of all metrics; docs/EVALUATION.md says what
+    each of them tells.
 
     \b
     Examples:
@@ -158,17 +159,27 @@ def evaluate(
             found, coders, chosen, part, on_progress=advance,
             on_problem=lambda error: failed.append(report(error)),
         )  # fmt: skip
+    if done.interrupted:
+        notes.append("interrupted: not all codecs were measured, or not on the same clips")
     if done.rows:
         made = evaluation.Report(done, loaded, part, notes)
         evaluation.write_report(made, folder, overwrite=force)
-        if as_json:
-            click.echo(json.dumps(evaluation.as_json(made), indent=2))
-        else:
-            click.echo("\n".join(evaluation.markdown_table(made)))
-        n_clips = len({row.clip for row in done.rows})
-        said = f"{_count(n_clips, 'clip')}, {_count(len(done.rows), 'measurement')}"
-        say(f"{folder / PAGE}: {said}", quiet=quiet)
-    click.get_current_context().exit(EXIT_FAILED if failed else 0)
+        _show(made, folder, as_json=as_json, quiet=quiet)
+    code = EXIT_FAILED if failed else EXIT_OK
+    click.get_current_context().exit(report(KeyboardInterrupt()) if done.interrupted else code)
+
+
+def _show(made: "Report", folder: Path, *, as_json: bool, quiet: bool) -> None:
+    from ncodec import evaluation
+
+    if as_json:
+        click.echo(json.dumps(evaluation.as_json(made), indent=2))
+    else:
+        click.echo("\n".join(evaluation.markdown_table(made)))
+    rows = made.evaluation.rows
+    n_clips = len({row.clip for row in rows})
+    said = f"{_count(n_clips, 'clip')}, {_count(len(rows), 'measurement')}"
+    say(f"{folder / PAGE}: {said}", quiet=quiet)
 
 
 def _count(number: int, noun: str) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ncodec.errors import ModelInvalid, ModelMissing, UsageError
 from ncodec.formats.ncx import ENTROPY_CODERS
 from ncodec.weights import (
+    STANDS_FOR,
     ModelFile,
     StoredModel,
     described,
@@ -138,14 +139,15 @@ def save_network(
 
 
 def rebind(model: EntropyModelFile, codec: ModelFile, path: Path) -> None:
-    """Write an entropy model anew, for other weights whose codes are the same."""
+    """Write an entropy model anew, for other weights whose codes are the same; it stands for it."""
     from safetensors.torch import load
 
     from ncodec.entropy.layout import EntropyConfig
 
     tensors = load(read_unchanged(model.path, model.sha256))
     config = EntropyConfig(**model.config)
-    save_network(path, codec.model_id, codec, config, tensors, model.facts)
+    facts = {**model.facts, STANDS_FOR: model.succession()}
+    save_network(path, codec.model_id, codec, config, tensors, facts)
 
 
 @dataclass(frozen=True, slots=True)

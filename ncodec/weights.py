@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 SHIPPED = Path(__file__).parent / "weights"
 HEADER_LIMIT = 1 << 20
 FINGERPRINT_BYTES = 4
+STANDS_FOR = "stands_for"  # among the facts of a model
 _ABOUT = {"model_id": str, "architecture": str, "config": dict, "facts": dict}
 _SIZES = ("sample_rate_hz", "n_channels", "samples_per_frame", "n_codebooks", "codebook_size")
 
@@ -47,6 +48,19 @@ class StoredModel:
     def fingerprint(self) -> bytes:
         """First bytes of the digest, as they stand in the header of a .ncx file."""
         return bytes.fromhex(self.sha256)[:FINGERPRINT_BYTES]
+
+    @property
+    def stands_for(self) -> frozenset[bytes]:
+        """Fingerprints of the files before it whose codes mean the same: it decodes theirs too."""
+        named = self.facts.get(STANDS_FOR, [])
+        try:
+            return frozenset(bytes.fromhex(name) for name in named)
+        except (TypeError, ValueError):
+            return frozenset()
+
+    def succession(self) -> list[str]:
+        """Return what a file that stands for this one, and for what it does, says of it."""
+        return [self.fingerprint.hex(), *sorted(name.hex() for name in self.stands_for)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,13 +209,18 @@ def described(
 
 
 def find_among(models: Sequence[Stored], kind: str, model_id: str, fingerprint: bytes) -> Stored:
-    """Return the very model that a file was made with. Raises ModelMissing, ModelMismatch.
+    """Return the very model that a file was made with, or one that stands for it.
+
+    Raises ModelMissing, ModelMismatch.
 
     kind  what the models are, for the message
     """
     of_id = [model for model in models if model.model_id == model_id]
     for model in of_id:
         if model.fingerprint == fingerprint:
+            return model
+    for model in of_id:
+        if fingerprint in model.stands_for:
             return model
     wanted = f"weights {fingerprint.hex()} of {kind} {model_id!r}"
     if not of_id:
@@ -214,6 +233,8 @@ def find_among(models: Sequence[Stored], kind: str, model_id: str, fingerprint: 
 def find(name: str) -> ModelFile:
     """Return the model of that id, or the default model of the architecture of that name.
 
+    That is the first of the cache, for whoever has put it there wants it; else that of the package.
+
     Raises ModelMissing, which also names the files that could not be read.
     """
     invalid: list[ModelInvalid] = []
@@ -221,9 +242,12 @@ def find(name: str) -> ModelFile:
     for model in models:
         if model.model_id == name:
             return model
-    for model in models:
-        if model.architecture == name:
+    of_kind = [model for model in models if model.architecture == name]
+    for model in of_kind:
+        if model.path.parent != SHIPPED:
             return model
+    if of_kind:
+        return of_kind[0]
     known = ", ".join(dict.fromkeys(model.model_id for model in models)) or "none"
     faults = "".join(f"; {error}" for error in invalid)
     raise ModelMissing(f"model {name!r}: not installed; installed: {known}{hint(name)}{faults}")

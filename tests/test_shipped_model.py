@@ -53,6 +53,23 @@ def test_shipped_files_are_named_after_their_id(path: Path) -> None:
     assert describe(path).model_id == path.stem
 
 
+@pytest.mark.parametrize("name", ["spectral", "soundstream", "encodec", "hilcodec"])
+def test_every_architecture_works_out_of_the_box(name: str) -> None:
+    assert find(name).path.parent == SHIPPED
+    assert find(name).architecture == name
+    wav, rate = audio.read(ROOT / "samples" / "speech_male.flac")
+    found = []
+    for kbps in (1.5, 6.0):
+        blob = ncodec.encode(wav, rate, model=name, bandwidth_kbps=kbps)
+        back, back_rate = ncodec.decode(blob)
+        assert (back.shape, back_rate) == (wav.shape, rate)
+        found.append(si_sdr_db(wav, back))
+    assert found[1] > found[0] + 4
+    assert found[1] > 1
+    silence, _ = ncodec.decode(ncodec.encode(0 * wav, rate, model=name))
+    assert np.abs(silence).max() <= (0 if name == "spectral" else 0.02)
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
 def test_quality_rises_with_bandwidth(path: Path) -> None:
     wav, rate = audio.read(path)

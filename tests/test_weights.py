@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from ncodec.errors import ModelInvalid, ModelMismatch, ModelMissing
+from ncodec.models.encodec import PRESETS as ENCODEC_PRESETS
+from ncodec.models.encodec import Encodec
 from ncodec.models.spectral import PRESETS, SpectralCodec
-from ncodec.weights import describe, find, find_exact, installed, load_codec, save_codec
+from ncodec.weights import SHIPPED, describe, find, find_exact, installed, load_codec, save_codec
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +26,18 @@ def test_finds_by_id_and_by_architecture() -> None:
     assert "tiny" in {model.model_id for model in installed()}
     with pytest.raises(ModelMissing, match="installed:.*tiny"):
         find("no-such-model")
+
+
+def test_an_architecture_means_what_the_user_has_installed(cache: Path) -> None:
+    """The package comes with a small EnCodec; whoever has pulled the authors' means that."""
+    models = cache / "models"
+    codec = Encodec(ENCODEC_PRESETS["encodec-tiny"])
+    save_codec(models / "mine.safetensors", "mine", codec, {})
+    try:
+        assert find("encodec").model_id == "mine"
+    finally:
+        (models / "mine.safetensors").unlink()
+    assert find("encodec").path.parent == SHIPPED
 
 
 def test_a_model_file_describes_itself(tmp_path: Path) -> None:

@@ -66,6 +66,7 @@ class Evaluation:
     rows: list[Row]
     examples: list[Example]
     problems: list[NcodecError]
+    interrupted: bool = False  # there was more to measure
 
 
 def evaluate(
@@ -73,7 +74,7 @@ def evaluate(
     on_progress: Callable[[float], None] = lambda seconds: None,
     on_problem: Callable[[NcodecError], None] = lambda error: None,
 ) -> Evaluation:  # fmt: skip
-    """Code and measure all clips.
+    """Code and measure all clips; after an interrupt (SIGINT), return what there is so far.
 
     on_progress  called with the seconds of audio that one coder has just done
     on_problem   called with what went wrong with a clip; the others go on
@@ -88,35 +89,45 @@ def evaluate(
             problems[str(error)] = error
             on_problem(error)
 
-    for numbers in _by_codec(coders):
-        is_warm = False
-        for place, clip in enumerate(clips):
-            try:
-                wav, rate = load_clip(clip, part)
-                if is_silent(wav):
-                    raise AudioError(f"{clip.path}: the part to code is silent: nothing to measure")
-            except NcodecError as error:
-                note(error)
-                continue
-            for number in numbers:
-                coder = coders[number]
+    def measure_all() -> None:
+        for numbers in _by_codec(coders):
+            is_warm = False
+            for place, clip in enumerate(clips):
                 try:
-                    if not is_warm:  # what is loaded at the first use is not to be timed
-                        coder.code(wav[:, :rate], rate)
-                        is_warm = True
-                    row, decoded = _measure(clip, wav, rate, coder, metrics)
+                    wav, rate = load_clip(clip, part)
+                    if is_silent(wav):
+                        raise AudioError(
+                            f"{clip.path}: the part to code is silent: nothing to measure"
+                        )
                 except NcodecError as error:
-                    note(AudioError(f"{clip.path}: {coder.name}: {error}"))
+                    note(error)
                     continue
-                rows[place, number] = row
-                if clip.name in wanted:
-                    example = examples.setdefault(
-                        clip.name, Example(clip.name, rate, _excerpt(wav, rate))
-                    )
-                    example.decoded.append((row, _excerpt(decoded, rate)))
-                on_progress(row.seconds)
+                for number in numbers:
+                    coder = coders[number]
+                    try:
+                        if not is_warm:  # what is loaded at the first use is not to be timed
+                            coder.code(wav[:, :rate], rate)
+                            is_warm = True
+                        row, decoded = _measure(clip, wav, rate, coder, metrics)
+                    except NcodecError as error:
+                        note(AudioError(f"{clip.path}: {coder.name}: {error}"))
+                        continue
+                    rows[place, number] = row
+                    if clip.name in wanted:
+                        example = examples.setdefault(
+                            clip.name, Example(clip.name, rate, _excerpt(wav, rate))
+                        )
+                        example.decoded.append((row, _excerpt(decoded, rate)))
+                    on_progress(row.seconds)
+
+    interrupted = False
+    try:
+        measure_all()
+    except KeyboardInterrupt:
+        interrupted = True
     ordered = [rows[key] for key in sorted(rows)]
-    return Evaluation(metrics, ordered, list(examples.values()), list(problems.values()))
+    problems_found = list(problems.values())
+    return Evaluation(metrics, ordered, list(examples.values()), problems_found, interrupted)
 
 
 def _by_codec(coders: Sequence[Coder]) -> Iterator[list[int]]:

@@ -6,6 +6,7 @@ Shapes: B batch, T samples, F frames, D latent.
 import copy
 import math
 import random
+import shutil
 import time
 from itertools import islice
 from pathlib import Path
@@ -28,7 +29,7 @@ from ncodec.training.quantiser import FixedQuantiser, TrainedQuantiser
 from ncodec.training.schedule import rate_factor
 from ncodec.training.start import start
 from ncodec.training.validation import Validation
-from ncodec.weights import ModelFile, describe, find, load_codec, save_codec
+from ncodec.weights import STANDS_FOR, ModelFile, describe, find, load_codec, save_codec
 
 
 class Run:
@@ -72,6 +73,7 @@ class Run:
         self.objective = Objective(config, self.model.config.sample_rate_hz, self.workers)
         self.step = 0
         self.seconds = 0.0
+        self.stands_for: list[str] = []  # fingerprints of models that the codes are of as well
         self.rng = random.Random(config.seed)
         self._diverge()
 
@@ -102,6 +104,7 @@ class Run:
             "objective": self.objective.state(),
             "step": self.step,
             "seconds": self.seconds,
+            "stands_for": self.stands_for,
             "torch_rng": torch.get_rng_state(),
             "python_rng": self.rng.getstate(),
         }
@@ -120,6 +123,7 @@ class Run:
         self.average.load_state_dict(state["average"])
         self.objective.load(state.get("objective", {}))
         self.step, self.seconds = state["step"], state["seconds"]
+        self.stands_for = state.get("stands_for", [])
         torch.set_rng_state(state["torch_rng"])
         version, internal, gauss = state["python_rng"]
         self.rng.setstate((version, tuple(internal), gauss))
@@ -160,8 +164,10 @@ class Run:
             ) from None
         self.quantiser.restart()
         self.average.load_state_dict(self.model.state_dict())
-        if self.codes_stay and self.workers.is_first:
-            self._take_entropy_model(found)
+        if self.codes_stay:
+            self.stands_for = found.succession()
+            if self.workers.is_first:
+                self._take_entropy_model(found)
 
     def _train_step(self, batch: Batch) -> dict[str, Tensor]:
         config, settings = self.config, self.config.quantiser
@@ -254,7 +260,7 @@ class Run:
         """Write the averaged weights as a model file."""
         if not self.workers.is_first:
             return
-        facts = {
+        facts: dict[str, Any] = {
             "steps": self.step,
             "hours": round(self.seconds / 3600, 2),
             "device": self.device.type,
@@ -262,23 +268,31 @@ class Run:
         }
         if self.config.start_from:
             facts["start_from"] = Path(self.config.start_from).name.removesuffix(".safetensors")
+        if self.stands_for:
+            facts[STANDS_FOR] = self.stands_for
         path = self.folder / f"{self.config.model_id}.safetensors"
         save_codec(path, self.config.model_id, self.average, facts)
-        kept = self._entropy_path
-        if self.codes_stay and kept.exists():
-            rebind(describe_entropy_model(kept), describe(path), kept)
+        if self._first_entropy_model.exists():
+            first = describe_entropy_model(self._first_entropy_model)
+            rebind(first, describe(path), self._entropy_model)
 
     @property
-    def _entropy_path(self) -> Path:
-        """Where the entropy model lies while codes stay: exports need no other."""
+    def _entropy_model(self) -> Path:
         return self.folder / "entropy" / f"{self.config.model_id}.safetensors"
 
+    @property
+    def _first_entropy_model(self) -> Path:
+        """Where that of the model that the run began with is kept, while codes stay."""
+        return self.folder / "start_from" / "entropy.safetensors"
+
     def _take_entropy_model(self, codec: ModelFile) -> None:
-        """Begin with the entropy model of a codec, if it has one."""
-        self._entropy_path.unlink(missing_ok=True)
-        found = find_for(codec)
+        """Keep the entropy model of a codec, if it has one."""
+        kept, found = self._first_entropy_model, find_for(codec)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        for left in (kept, self._entropy_model):  # by another run
+            left.unlink(missing_ok=True)
         if found is not None:
-            rebind(found, codec, self._entropy_path)
+            shutil.copyfile(found.path, kept)
 
 
 def train(

@@ -113,3 +113,16 @@ def test_bandwidths_that_not_all_models_have(cache: Path, monkeypatch: pytest.Mo
         model_coders(["tiny", "spectral"], [0.3])
     usual = model_coders(["tiny"], None)[1]
     assert [coder.bandwidth_kbps for coder in usual] == [0.4, 0.8, 1.6]
+
+
+def test_an_interrupt_keeps_what_was_measured(folder: Path) -> None:
+    clips = find_clips([], [folder])
+
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    whole = evaluate(clips, CODERS, METRICS, Part())
+    part = evaluate(clips, CODERS, METRICS, Part(), on_progress=interrupt)
+    assert part.interrupted
+    assert not whole.interrupted
+    assert len(part.rows) == 1 < len(whole.rows)

@@ -3,11 +3,14 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
+import ncodec
 from ncodec import entropy_models
 from ncodec.entropy_models import EntropyModelFile
 from ncodec.errors import UsageError
@@ -81,7 +84,8 @@ def assert_goes_with(codec: Path, before: EntropyModelFile) -> None:
     made, made_for = entropy_models.describe(codec.parent / "entropy" / codec.name), describe(codec)
     assert (made.model_id, made.codec_id) == (made_for.model_id, made_for.model_id)
     assert made.codec_fingerprint == made_for.fingerprint != before.codec_fingerprint
-    assert (made.config, made.facts) == (before.config, before.facts)
+    succession = {"stands_for": [before.fingerprint.hex()]}
+    assert (made.config, made.facts) == (before.config, {**before.facts, **succession})
     given, kept = tensors(before), tensors(made)
     assert given.keys() == kept.keys()
     for name, tensor in given.items():
@@ -110,6 +114,33 @@ def test_the_entropy_model_goes_with_the_codes(
     chosen = entropy_models.choose_entropy(find("tuned"), None, 4)
     assert chosen.model is not None
     assert chosen.model.path == models / "entropy" / tuned.name
+
+
+def test_old_files_decode_with_the_new_weights(
+    config: TrainConfig, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NCODEC_CACHE", str(cache))
+    wav = 0.1 * np.random.default_rng(0).standard_normal((1, 8000)).astype(np.float32)
+    blob = ncodec.encode(wav, 8000, model="modelled", entropy="transformer")
+    settings = replace(alone(config, "modelled"), model_id="modelled")
+    train(settings, tmp_path, resume=False, time_limit_s=300, device="cpu")
+    models = tmp_path / "mine" / "models"
+    shutil.copytree(tmp_path / "entropy", models / "entropy")
+    shutil.copy(tmp_path / "modelled.safetensors", models)
+    before, _ = ncodec.decode(blob)
+    monkeypatch.setenv("NCODEC_CACHE", str(models.parent))
+    after, _ = ncodec.decode(blob)
+    assert after.shape == before.shape
+    assert not np.array_equal(after, before)
+    again = describe(models / "modelled.safetensors").succession()
+    assert again[1:] == describe(cache / "models" / "modelled.safetensors").succession()
+
+
+def test_weights_that_stand_for_none_do_not(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NCODEC_CACHE", str(cache))
+    facts: dict[str, Any] = {"stands_for": ["no hexadecimal number", 3]}
+    model = replace(describe(cache / "models" / "tiny.safetensors"), facts=facts)
+    assert model.stands_for == frozenset()
 
 
 def test_where_there_is_no_entropy_model_none_is_written(
