@@ -219,7 +219,7 @@ class SpectralCodec(Codec):
 
     @property
     def default_effort(self) -> int:
-        """What is left over is 0.7 dB less than with 1 (6 kbit/s), at half the speed."""
+        """Half a dB less is left over than with 1 (6 kbit/s), at two thirds of the speed."""
         return 4
 
     def start_encoder(

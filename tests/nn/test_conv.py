@@ -114,3 +114,20 @@ def test_all_others_are_torchs(
         x.transpose(1, 2), weight[:, :, 0], None, stride, dilation=dilation, groups=groups
     )
     torch.testing.assert_close(y, wanted.transpose(1, 2))
+
+
+@pytest.mark.parametrize(
+    ("n_in", "n_out", "stride"), [(8, 16, 2), (16, 32, 4), (32, 64, 5), (24, 48, 6), (16, 32, 8)]
+)
+def test_strides_in_reduced_precision(n_in: int, n_out: int, stride: int) -> None:
+    """Some of these shapes torch 2.13 computes wrongly in bfloat16 on processors with AMX."""
+    torch.manual_seed(0)
+    x = torch.randn(2, 60 * stride, n_in)
+    weight = torch.randn(n_out, n_in, 1, 2 * stride) * (2 * stride * n_in) ** -0.5
+    bias = torch.randn(n_out)
+    wanted = F.conv1d(x.transpose(1, 2), weight[:, :, 0], bias, stride).transpose(1, 2)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = convolve(x, weight, bias, stride)
+    assert y.dtype == torch.bfloat16
+    assert y.shape == wanted.shape
+    assert (y - wanted).norm() < 0.01 * wanted.norm()
