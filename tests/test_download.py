@@ -219,7 +219,7 @@ def test_a_folder_that_cannot_be_made(site: Site, tmp_path: Path) -> None:
 def test_a_full_disk(site: Site, part: Path) -> None:
     full = Path("/dev/full")
     if not full.exists():
-        pytest.skip("needs /dev/full")
+        pytest.skip("this system has no /dev/full")
     part.parent.mkdir()
     part.symlink_to(full)
     with pytest.raises(NcodecError, match="model.part: cannot be written: No space left"):

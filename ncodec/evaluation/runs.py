@@ -89,45 +89,50 @@ def evaluate(
             problems[str(error)] = error
             on_problem(error)
 
-    def measure_all() -> None:
-        for numbers in _by_codec(coders):
-            is_warm = False
-            for place, clip in enumerate(clips):
-                try:
-                    wav, rate = load_clip(clip, part)
-                    if is_silent(wav):
-                        raise AudioError(
-                            f"{clip.path}: the part to code is silent: nothing to measure"
-                        )
-                except NcodecError as error:
-                    note(error)
-                    continue
-                for number in numbers:
-                    coder = coders[number]
-                    try:
-                        if not is_warm:  # what is loaded at the first use is not to be timed
-                            coder.code(wav[:, :rate], rate)
-                            is_warm = True
-                        row, decoded = _measure(clip, wav, rate, coder, metrics)
-                    except NcodecError as error:
-                        note(AudioError(f"{clip.path}: {coder.name}: {error}"))
-                        continue
-                    rows[place, number] = row
-                    if clip.name in wanted:
-                        example = examples.setdefault(
-                            clip.name, Example(clip.name, rate, _excerpt(wav, rate))
-                        )
-                        example.decoded.append((row, _excerpt(decoded, rate)))
-                    on_progress(row.seconds)
-
     interrupted = False
     try:
-        measure_all()
+        for place, number, wav, decoded, row in _measured(clips, coders, metrics, part, note):
+            rows[place, number] = row
+            if row.clip in wanted:
+                original = _excerpt(wav, row.sample_rate_hz)
+                example = Example(row.clip, row.sample_rate_hz, original)
+                kept = _excerpt(decoded, row.sample_rate_hz)
+                examples.setdefault(row.clip, example).decoded.append((row, kept))
+            on_progress(row.seconds)
     except KeyboardInterrupt:
         interrupted = True
     ordered = [rows[key] for key in sorted(rows)]
-    problems_found = list(problems.values())
-    return Evaluation(metrics, ordered, list(examples.values()), problems_found, interrupted)
+    return Evaluation(
+        metrics, ordered, list(examples.values()), list(problems.values()), interrupted
+    )
+
+
+def _measured(
+    clips: Sequence[Clip], coders: Sequence[Coder], metrics: Sequence[Metric], part: Part,
+    note: Callable[[NcodecError], None],
+) -> Iterator[tuple[int, int, Audio, Audio, Row]]:  # fmt: skip
+    """Yield the numbers of clip and coder, the clip [C, T], what came of it, and the row."""
+    for numbers in _by_codec(coders):
+        is_warm = False
+        for place, clip in enumerate(clips):
+            try:
+                wav, rate = load_clip(clip, part)
+                if is_silent(wav):
+                    raise AudioError(f"{clip.path}: the part to code is silent: nothing to measure")
+            except NcodecError as error:
+                note(error)
+                continue
+            for number in numbers:
+                coder = coders[number]
+                try:
+                    if not is_warm:  # what is loaded at the first use is not to be timed
+                        coder.code(wav[:, :rate], rate)
+                        is_warm = True
+                    row, decoded = _measure(clip, wav, rate, coder, metrics)
+                except NcodecError as error:
+                    note(AudioError(f"{clip.path}: {coder.name}: {error}"))
+                    continue
+                yield place, number, wav, decoded, row
 
 
 def _by_codec(coders: Sequence[Coder]) -> Iterator[list[int]]:

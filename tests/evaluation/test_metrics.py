@@ -146,7 +146,7 @@ def test_visqol_conforms(name: str) -> None:
     """
     pytest.importorskip("visqol")
     if "VISQOL_TESTDATA" not in os.environ:
-        pytest.skip("VISQOL_TESTDATA is not set")
+        pytest.skip("the authors' audio is not here: VISQOL_TESTDATA is to name its folder")
     folder = Path(os.environ["VISQOL_TESTDATA"])
     original = f"{name.split('_stereo')[0]}_stereo.wav"
     reference, estimate = (audio.read(folder / file)[0] for file in (original, f"{name}.wav"))
