@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ncodec.cli.errors import warn
+from ncodec.cli.errors import EXIT_CONCEALED, EXIT_OK, warn
 from ncodec.cli.inputs import (
     STDIO,
     Job,
@@ -17,11 +17,19 @@ from ncodec.cli.inputs import (
     source_name,
     target_name,
 )
-from ncodec.cli.options import force_option, inputs_argument, output_option, quiet_option
+from ncodec.cli.options import (
+    force_option,
+    inputs_argument,
+    output_option,
+    quiet_option,
+    stretch_options,
+    threads_option,
+)
 from ncodec.cli.progress import clock, progress_bar, say, speed
 
 if TYPE_CHECKING:
     from ncodec.audio import AudioSink
+    from ncodec.decoding import Decoding, Salvage
 
 FORMATS = ("wav", "flac", "ogg", "mp3", "opus", "aiff", "caf", "w64", "rf64")
 
@@ -45,18 +53,29 @@ FORMATS = ("wav", "flac", "ogg", "mp3", "opus", "aiff", "caf", "w64", "rf64")
     is_flag=True,
     help="Keep the codec's sample rate, instead of going back to the source's.",
 )
+@stretch_options()
+@click.option(
+    "--conceal",
+    is_flag=True,
+    help="Put silence where packets are damaged or missing, and say where; the exit code is 3 "
+    "then.",
+)
+@threads_option()
 @force_option()
 @quiet_option()
 def decode(
     inputs: tuple[str, ...], output: str | None, container: str | None, subtype: str | None,
-    codec_rate: bool, force: bool, quiet: bool,
+    codec_rate: bool, start: float, end: float | None, conceal: bool, threads: int | None,
+    force: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Decode .ncx files, and EnCodec's .ecdc files, into audio files.
 
     Gives exactly as many samples as the source had, at its sample rate, and its tags where the
     format has room for them. song.ncx becomes song.wav beside it unless -o says otherwise; - is
     standard input, and then standard output. Samples beyond full scale are limited, and counted on
-    stderr; --subtype FLOAT keeps them. A damaged file gives no output.
+    stderr; --subtype FLOAT keeps them. A damaged file gives no output without --conceal.
+
+    With --start and --end only what is needed is read of a file that has an index.
 
     \b
     Examples:
@@ -64,17 +83,25 @@ def decode(
       ncodec decode song.ncx -o song.flac --subtype PCM_24
       ncodec decode --format ogg -o decoded/ *.ncx
       ncodec decode song.ncx -o - | aplay
+      ncodec decode --start 1:02:03 --end 1:02:04.5 day.ncx -o moment.wav
     """  # noqa: D301
     jobs = plan_jobs(inputs, output, f".{container or 'wav'}", overwrite=force)
 
-    def start() -> Callable[[Job], None]:
+    def prepare() -> Callable[[Job], int]:
         from ncodec.audio import AudioSink
-        from ncodec.decoding import Decoding
+        from ncodec.decoding import Decoding, Salvage
+        from ncodec.formats.ncx import Reader
 
-        def decode_one(job: Job) -> None:
+        def decode_one(job: Job) -> int:
             started = time.perf_counter()
-            with open_codes(job.source) as reader:
-                decoding = Decoding(reader, codec_rate=codec_rate)
+            name = source_name(job.source)
+            with open_codes(job.source) as stream:
+                salvage = Salvage(stream, name) if conceal else None
+                decoding = Decoding(
+                    salvage.reader if salvage else Reader(stream, name), codec_rate=codec_rate,
+                    start=start, end=end, salvage=salvage,
+                    n_threads=1 if job.target == STDIO else threads,
+                )  # fmt: skip
                 rate, n_samples = decoding.sample_rate_hz, decoding.n_samples
                 total = None if n_samples is None else n_samples / rate
                 with (
@@ -83,7 +110,7 @@ def decode(
                         rate, decoding.n_channels, n_samples=n_samples, container=container,
                         subtype=subtype, tags=join_tags(decoding.header.tags), overwrite=force,
                     ) as sink,
-                    progress_bar(source_name(job.source), total, quiet=quiet) as advance,
+                    progress_bar(name, total, quiet=quiet) as advance,
                 ):  # fmt: skip
                     for block in decoding.blocks():
                         sink.write(block)
@@ -93,10 +120,24 @@ def decode(
                 clipped = f"{sink.n_clipped} of {n_values} samples clipped, peak {sink.peak:.3f}"
                 warn(f"{target_name(job.target)}: {clipped}")
             say(f"{job.title}: {_summary(sink, rate, time.perf_counter() - started)}", quiet=quiet)
+            return _report_damage(decoding, salvage) if salvage else EXIT_OK
 
         return decode_one
 
-    run_jobs(jobs, start)
+    run_jobs(jobs, prepare)
+
+
+def _report_damage(decoding: "Decoding", salvage: "Salvage") -> int:
+    """Say what was damaged and where silence is; return the exit code."""
+    told = set[str]()
+    for gap in decoding.gaps:
+        told.add(str(gap.error))
+        silence = f"{gap.seconds:.1f} s of silence from {clock(gap.start_s)}"
+        warn(f"{gap.error}: {silence}" if gap.seconds else str(gap.error))
+    for damage in salvage.damage:  # that cost no audio
+        if str(damage.error) not in told:
+            warn(str(damage.error))
+    return EXIT_CONCEALED if decoding.gaps or salvage.damage else EXIT_OK
 
 
 def join_tags(tags: Iterable[tuple[str, str]]) -> dict[str, str]:

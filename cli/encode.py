@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +18,7 @@ from ncodec.cli.inputs import (
     run_jobs,
     target_name,
 )
+from ncodec.cli.live import encode_live
 from ncodec.cli.options import (
     choose_format,
     entropy_option,
@@ -33,6 +34,7 @@ from ncodec.models import MAX_EFFORT
 
 if TYPE_CHECKING:
     from ncodec.codec import Encoded
+    from ncodec.weights import ModelFile
 
 DEFAULT_MODELS = {"ncx": "spectral", "ecdc": "encodec_24khz"}
 
@@ -65,13 +67,27 @@ DEFAULT_MODELS = {"ncx": "spectral", "ecdc": "encodec_24khz"}
 )
 @entropy_option()
 @click.option("--denoise", is_flag=True, help="Take noise away, with a model that can.")
+@click.option(
+    "--live",
+    is_flag=True,
+    help="Write short packets, each as soon as it is known: for pipes that somebody listens to. "
+    "An interrupt (Ctrl-C) ends the stream as it should end.",
+)
+@click.option(
+    "--latency",
+    "latency_ms",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="MS",
+    help="With --live, milliseconds from a sample in to the same sample decoded, at most and "
+    "without computing; by default 300, or more if the codec needs more. Less costs more bits.",
+)
 @to_option()
 @force_option()
 @quiet_option()
 def encode(
     inputs: tuple[str, ...], output: str | None, model: str | None, bandwidth_kbps: float | None,
-    n_q: int | None, effort: int | None, entropy: str | None, denoise: bool, to: str | None,
-    force: bool, quiet: bool,
+    n_q: int | None, effort: int | None, entropy: str | None, denoise: bool, live: bool,
+    latency_ms: float | None, to: str | None, force: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Compress audio files into .ncx files.
 
@@ -90,36 +106,38 @@ def encode(
       ncodec encode song.flac                     # makes song.ncx
       ncodec encode -b 3 -o small/ *.wav
       sox song.mp3 -t wav - | ncodec encode - > song.ncx
+      arecord -f cd - | ncodec encode --live - | ncodec decode - | aplay
     """  # noqa: D301
-    if bandwidth_kbps is not None and n_q is not None:
-        raise UsageError("-b and --n-q exclude each other")
     made = choose_format(to, output, entropy)
+    for makes_no_sense, why in (
+        (bandwidth_kbps is not None and n_q is not None, "-b and --n-q exclude each other"),
+        (latency_ms is not None and not live, "--latency is for --live"),
+        (live and made == "ecdc", "--live: .ecdc files cannot be live"),
+    ):
+        if makes_no_sense:
+            raise UsageError(why)
     jobs = plan_jobs(inputs, output, f".{made}", overwrite=force)
 
     def start() -> Callable[[Job], None]:
         from ncodec.audio import AudioSource
-        from ncodec.codec import choose_n_q, encode_audio
-        from ncodec.entropy_models import choose_entropy
+        from ncodec.codec import choose_n_q
         from ncodec.weights import find, load_codec
 
         found = find(model or DEFAULT_MODELS[made])
         if denoise and not load_codec(found).can_denoise:
             raise UsageError(f"--denoise: model {found.model_id!r} does not take noise away")
-        n_codebooks, said = choose_n_q(found, bandwidth_kbps, n_q), ""
+        options: dict[str, Any] = {"n_q": choose_n_q(found, bandwidth_kbps, n_q), "effort": effort}
+        said = ""
+        write: Callable[..., Encoded]
         if made == "ecdc":
             from ncodec.transcode import encode_ecdc
 
-            write = partial(
-                encode_ecdc, model=found, n_q=n_codebooks, lm=entropy == "lm", effort=effort
-            )
+            write = partial(encode_ecdc, model=found, lm=entropy == "lm", **options)
         else:
-            coder = choose_entropy(found, entropy, n_codebooks)
-            write = partial(
-                encode_audio, model=found, n_q=n_codebooks, entropy=coder, denoise=denoise,
-                effort=effort,
-            )  # fmt: skip
-            if entropy is None and coder.model is None:
-                said = f"{coder.name}: {found.model_id} has no entropy model"
+            live_options = {"latency_s": latency_ms and latency_ms / 1000, "quiet": quiet}
+            write, said = _ncx_writer(
+                found, entropy, live_options if live else None, denoise=denoise, **options
+            )
 
         def encode_one(job: Job) -> None:
             refuse_ncx(job.source)
@@ -129,7 +147,11 @@ def encode(
                 rate, n_samples = source.sample_rate_hz, source.n_samples
                 total = None if n_samples is None else n_samples / rate
                 with progress_bar(source.name, total, quiet=quiet) as advance:
-                    done = write(source, sink, on_progress=lambda n: advance(n / rate))
+
+                    def read(n_samples: int) -> None:
+                        advance(n_samples / rate)
+
+                    done = write(source, sink, on_progress=read)
             elapsed_s = time.perf_counter() - started
             if done.left_out:
                 warn(f"{target_name(job.target)}: without {', '.join(done.left_out)}")
@@ -138,6 +160,25 @@ def encode(
         return encode_one
 
     run_jobs(jobs, start)
+
+
+def _ncx_writer(
+    model: "ModelFile", entropy: str | None, live_options: dict[str, Any] | None, **options: Any
+) -> tuple[Callable[..., "Encoded"], str]:  # fmt: skip
+    """Return what encodes a source into a sink, and what is to be said of how."""
+    from ncodec.codec import encode_audio
+    from ncodec.encoding import LIVE_ENTROPY
+    from ncodec.entropy_models import choose_entropy
+
+    if entropy is None and live_options is not None:
+        entropy = LIVE_ENTROPY
+    coder = choose_entropy(model, entropy, options["n_q"])
+    said = ""
+    if entropy is None and coder.model is None:
+        said = f"{coder.name}: {model.model_id} has no entropy model"
+    if live_options is not None:
+        return partial(encode_live, model=model, entropy=coder, **options, **live_options), said
+    return partial(encode_audio, model=model, entropy=coder, **options), said
 
 
 def _summary(done: "Encoded", n_channels: int, elapsed_s: float, said: str) -> str:

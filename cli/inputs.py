@@ -2,24 +2,23 @@
 
 import contextlib
 import errno
+import functools
+import io
 import os
 import stat
 import sys
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import BinaryIO, cast
 
 import click
 
-from ncodec.cli.errors import is_expected, overall_exit_code, report
+from ncodec.cli.errors import EXIT_OK, is_expected, overall_exit_code, report
 from ncodec.errors import AudioError, BadSignature, NcodecError, OutputExists, UsageError
 from ncodec.files import atomic_output
 from ncodec.formats.ecdc import MAGIC as ECDC_MAGIC
 from ncodec.formats.ncx import SIGNATURE
-
-if TYPE_CHECKING:
-    from ncodec.formats.ncx import Reader
 
 STDIO = "-"
 _AUDIO_STARTS = (b"RIFF", b"RF64", b"BW64", b"riff", b"fLaC", b"OggS", b"FORM", b"caff", b"ID3",
@@ -150,12 +149,13 @@ def _target_problem(
     return None
 
 
-def run_jobs(jobs: Sequence[Job], start: Callable[[], Callable[[Job], None]]) -> None:
+def run_jobs(jobs: Sequence[Job], start: Callable[[], Callable[[Job], int | None]]) -> None:
     """Do what can be done, a line on stderr for each input that cannot, and exit.
 
-    start  called once, before the first job that seems possible: returns what to do with a job
+    start  called once, before the first job that seems possible: returns what to do with a job,
+           which may return an exit code other than 0
     """
-    action: Callable[[Job], None] | None = None
+    action: Callable[[Job], int | None] | None = None
     codes: list[int] = []
     for job in jobs:
         if job.problem is not None:
@@ -164,7 +164,7 @@ def run_jobs(jobs: Sequence[Job], start: Callable[[], Callable[[Job], None]]) ->
         if action is None:
             action = start()
         try:
-            action(job)
+            codes.append(action(job) or EXIT_OK)
         except Exception as error:
             if not is_expected(error) or isinstance(error, BrokenPipeError):
                 raise
@@ -185,7 +185,16 @@ def binary_stdout() -> BinaryIO:
         raise UsageError("standard output is closed")
     if sys.stdout.isatty():
         raise UsageError("standard output is a terminal: redirect it, or name a file with -o")
-    return sys.stdout.buffer
+    return _buffered(sys.stdout.buffer)
+
+
+@functools.cache
+def _buffered(stream: BinaryIO) -> BinaryIO:
+    """Return a stream that writes all it is given, which one without a buffer need not do."""
+    if isinstance(stream, io.RawIOBase):
+        descriptor = os.dup(stream.fileno())
+        return io.BufferedWriter(io.FileIO(descriptor, "w"))
+    return stream
 
 
 @contextlib.contextmanager
@@ -221,17 +230,15 @@ def open_input(source: str) -> Generator[BinaryIO, None, None]:
 
 
 @contextlib.contextmanager
-def open_codes(source: str) -> "Generator[Reader, None, None]":
-    """Open an .ncx or .ecdc file; the latter as the .ncx file that it amounts to."""
-    from ncodec.formats.ncx import Reader
-
+def open_codes(source: str) -> Generator[BinaryIO, None, None]:
+    """Open an .ncx or .ecdc file; the latter as the .ncx file, in memory, that it amounts to."""
     with open_known(source) as (stream, is_ecdc):
         if is_ecdc:
-            from ncodec.transcode import reader_of_ecdc
+            from ncodec.transcode import ncx_of_ecdc
 
-            yield reader_of_ecdc(stream, source_name(source))
+            yield ncx_of_ecdc(stream, source_name(source))
         else:
-            yield Reader(stream, source_name(source))
+            yield stream
 
 
 @contextlib.contextmanager
@@ -263,8 +270,15 @@ class Begun:
         self._left = self.start
         self._read1: Callable[[int], bytes] = getattr(stream, "read1", stream.read)
 
-    def read1(self, size: int, /) -> bytes:
+    def seekable(self) -> bool:
+        """It is not."""
+        return False
+
+    def read1(self, size: int = -1, /) -> bytes:
         """Return up to `size` bytes, without waiting for more than there are."""
+        if size < 0:
+            given, self._left = self._left, b""
+            return given + self._stream.read()
         if not self._left:
             return self._read1(size)
         given, self._left = self._left[:size], self._left[size:]
@@ -296,5 +310,8 @@ def first_bytes(source: str) -> bytes:
         return found
     if not Path(source).is_file():  # a pipe, say
         return b""
-    with Path(source).open("rb") as file:
-        return file.read(16)
+    try:
+        with Path(source).open("rb") as file:
+            return file.read(16)
+    except OSError:  # whoever reads it will say so
+        return b""

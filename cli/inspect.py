@@ -1,14 +1,20 @@
 """`ncodec inspect`: what is in a file."""
 
+import contextlib
 import io
 import json
-from typing import BinaryIO
+import tempfile
+from typing import BinaryIO, cast
 
 import click
 
 from ncodec.cli.errors import EXIT_FAILED
 from ncodec.cli.inputs import STDIO, open_ncx, source_name
 from ncodec.cli.options import INSPECT_SCHEMA, json_option
+from ncodec.errors import FormatError
+from ncodec.formats.ncx import Reader
+
+MAX_HEADER_BYTES = 1 << 17  # more than it may have
 
 
 @click.command()
@@ -37,8 +43,12 @@ def inspect(file: str, as_json: bool, codes: bool, packets: bool, show_bytes: bo
     from ncodec.cli import report, report_json
 
     name = source_name(file)
-    with open_ncx(file) as opened:
-        stream: BinaryIO = opened if file != STDIO and opened.seekable() else _copy(opened)
+    with contextlib.ExitStack() as stack:
+        opened = stack.enter_context(open_ncx(file))
+        stream: BinaryIO = opened
+        if file == STDIO or not opened.seekable():
+            stream = cast("BinaryIO", stack.enter_context(tempfile.TemporaryFile()))
+            _copy(opened, stream, name)
         facts = inspection.inspect(stream, name, decode=codes or None)
         if as_json:
             values = report_json.as_json(name, facts)
@@ -60,6 +70,14 @@ def inspect(file: str, as_json: bool, codes: bool, packets: bool, show_bytes: bo
     click.get_current_context().exit(0 if facts.is_whole else EXIT_FAILED)
 
 
-def _copy(stream: BinaryIO) -> BinaryIO:
-    """Return what is left of a stream that may not seek."""
-    return io.BytesIO(stream.read())
+def _copy(stream: BinaryIO, target: BinaryIO, name: str) -> None:
+    """Copy what is left of a stream that may not seek; of one of another kind, only the start."""
+    start = b""
+    while len(start) < MAX_HEADER_BYTES and (more := stream.read(MAX_HEADER_BYTES)):
+        start += more
+    target.write(start)
+    with contextlib.suppress(FormatError):
+        Reader(io.BytesIO(start), name)
+        while more := stream.read(1 << 20):
+            target.write(more)
+    target.seek(0)

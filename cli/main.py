@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 import ncodec
-from ncodec.cli.errors import is_expected, report, report_usage
+from ncodec.cli.errors import finish_streams, is_expected, report, report_usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 COMMANDS = (
-    "encode", "decode", "repack", "inspect", "verify", "evaluate", "models", "train",
-    "train-entropy",
+    "encode", "decode", "repack", "tags", "repair", "inspect", "verify", "evaluate",
+    "models", "train", "train-entropy",
 )  # fmt: skip
 
 
@@ -46,8 +46,8 @@ class LazyGroup(click.Group):
     def main(self, *args: Any, **extra: Any) -> NoReturn:
         """Run the command line and exit.
 
-        0: done. 1: some input failed. 2: the command line makes no sense. 130: interrupted.
-        141: whoever read the output stopped.
+        0: done. 1: some input failed. 2: the command line makes no sense. 3: damage was concealed.
+        130: interrupted. 141: whoever read the output stopped.
         """
         reconfigure: Callable[..., None] | None = getattr(sys.stdout, "reconfigure", None)
         if reconfigure is not None:
@@ -61,7 +61,7 @@ class LazyGroup(click.Group):
             code = report(KeyboardInterrupt())
         except OSError as error:  # of printing the help, say
             code = report(error)
-        sys.exit(code)
+        sys.exit(finish_streams(code))
 
 
 @click.group(
@@ -81,8 +81,8 @@ def main(ctx: click.Context) -> None:
       ncodec decode song.ncx               # makes song.wav
       ncodec inspect song.ncx
 
-    Exit codes: 0 done, 1 some input failed, 2 bad command line, 130 interrupted, 141 the reader of
-    the output went away.
+    Exit codes: 0 done, 1 some input failed, 2 bad command line, 3 done but of damaged input, 130
+    interrupted, 141 the reader of the output went away.
     """  # noqa: D301
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help(), err=True)

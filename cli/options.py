@@ -86,6 +86,44 @@ def choose_format(to: str | None, output: str | None, entropy: str | None) -> st
     return to
 
 
+def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    """Return the seconds that s, m:s or h:m:s stands for. Raises BadParameter."""
+    if value is None:
+        return None
+    try:
+        numbers = [float(part) for part in value.split(":")]
+    except ValueError:
+        numbers = []
+    is_time = 1 <= len(numbers) <= 3 and all(0 <= number < 1e9 for number in numbers)
+    if not is_time or not all(number.is_integer() for number in numbers[:-1]):
+        raise click.BadParameter(f"{value!r}: expected seconds, m:s or h:m:s", ctx, param)
+    return sum(number * 60**power for power, number in enumerate(reversed(numbers)))
+
+
+def stretch_options() -> Decorator[Any]:
+    """From when to when."""
+
+    def decorate(command: F) -> F:
+        end = click.option(
+            "--end", callback=_seconds, metavar="T", help="Where to stop; by default at the end."
+        )
+        start = click.option(
+            "--start", callback=_seconds, default="0", metavar="T",
+            help="Where to start: seconds, m:s or h:m:s, with fractions of seconds.",
+        )  # fmt: skip
+        return start(end(command))
+
+    return decorate
+
+
+def threads_option() -> Decorator[Any]:
+    """How many threads to work with."""
+    return click.option(
+        "--threads", type=click.IntRange(min=1), metavar="N",
+        help="CPU threads; by default as many as there are.",
+    )  # fmt: skip
+
+
 def resume_option() -> Decorator[Any]:
     """Go on with a training run."""
     return click.option("--resume", is_flag=True, help="Go on from the checkpoint in the folder.")
@@ -104,7 +142,7 @@ def device_option() -> Decorator[Any]:
     return click.option("--device", default="cpu", show_default=True, help="A device of torch.")
 
 
-def threads_option() -> Decorator[Any]:
+def training_threads_option() -> Decorator[Any]:
     """How many threads to train with."""
     return click.option(
         "--threads", type=click.IntRange(min=1), metavar="N",

@@ -4,7 +4,7 @@ import contextlib
 import sys
 from collections.abc import Callable, Generator
 
-import click
+from ncodec.cli.errors import tell
 
 
 @contextlib.contextmanager
@@ -49,7 +49,7 @@ def _is_terminal() -> bool:
 def say(text: str, *, quiet: bool) -> None:
     """Print a summary."""
     if not quiet:
-        click.echo(text, err=True)
+        tell(text)
 
 
 def clock(seconds: float) -> str:

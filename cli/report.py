@@ -5,7 +5,7 @@ from typing import BinaryIO
 
 from ncodec.cli.progress import clock
 from ncodec.errors import FormatError, ModelMismatch, ModelMissing
-from ncodec.formats.ncx import ARCHITECTURES, ENTROPY_CODERS, Header, Span, annotate
+from ncodec.formats.ncx import ARCHITECTURES, ENTROPY_CODERS, PARTS, Header, Span, annotate
 from ncodec.inspection import Inspection, PacketFacts
 from ncodec.weights import find_exact
 
@@ -31,8 +31,9 @@ def as_text(name: str, facts: Inspection) -> Iterator[str]:
         ("entropy coder", _entropy_coder(facts)),
         *([("denoised", "yes")] if facts.denoised else ()),
         *(("tag", printable(f"{key}={value}")) for key, value in header.tags),
+        *(("part", text) for text in _parts(header)),
         *(("extension", f"0x{number:02X}, {len(content)} bytes")
-          for number, content in header.extensions),
+          for number, content in header.extensions if number != PARTS),
         ("bit rate", _bit_rates(facts)),
         ("bytes", _bytes(facts)),
         ("overhead", f"{facts.overhead_bytes} bytes, {100 * facts.overhead_share:.2f} %"),
@@ -49,6 +50,20 @@ def as_text(name: str, facts: Inspection) -> Iterator[str]:
         )  # fmt: skip
     yield ""
     yield from _integrity(name, facts)
+
+
+def _parts(header: Header) -> Iterator[str]:
+    """Yield a line for each part that a file was put together from."""
+    start_s = 0.0
+    for part in header.parts:
+        length_s = part.n_samples / header.source_sample_rate_hz
+        what = "silence"
+        if not part.is_silence:
+            last = part.first_frame + part.n_frames - 1
+            at_s = part.first_sample / header.source_sample_rate_hz
+            what = f"frames {part.first_frame} to {last} of their run, from its {clock(at_s)} on"
+        yield f"{clock(start_s)} to {clock(start_s + length_s)}: {what}"
+        start_s += length_s
 
 
 def packet_table(facts: Inspection) -> Iterator[str]:

@@ -41,6 +41,11 @@ def as_json(name: str, facts: Inspection) -> dict[str, object]:
         },
         "denoised": facts.denoised,
         "tags": [{"key": key, "value": value} for key, value in header.tags],
+        "parts": [
+            {"first_frame": part.first_frame, "n_frames": part.n_frames,
+             "first_sample": part.first_sample, "n_samples": part.n_samples}
+            for part in header.parts
+        ],
         "extensions": [
             {"id": number, "content": content.hex()} for number, content in header.extensions
         ],

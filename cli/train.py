@@ -10,8 +10,8 @@ from ncodec.cli.options import (
     device_option,
     prepare_torch,
     resume_option,
-    threads_option,
     time_limit_option,
+    training_threads_option,
 )
 from ncodec.cli.progress import say
 
@@ -29,7 +29,7 @@ from ncodec.cli.progress import say
 @resume_option()
 @time_limit_option()
 @device_option()
-@threads_option()
+@training_threads_option()
 def train(
     config: Path, folder: Path | None, resume: bool, time_limit: float | None, device: str,
     threads: int | None,

@@ -10,8 +10,8 @@ from ncodec.cli.options import (
     device_option,
     prepare_torch,
     resume_option,
-    threads_option,
     time_limit_option,
+    training_threads_option,
 )
 from ncodec.cli.progress import say
 
@@ -45,7 +45,7 @@ from ncodec.cli.progress import say
 @resume_option()
 @time_limit_option()
 @device_option()
-@threads_option()
+@training_threads_option()
 def train_entropy(
     model: str, data: tuple[Path, ...], folder: Path, held_out: Path | None,
     validation: tuple[str, ...], steps: int | None, licence: str, resume: bool,

@@ -4,14 +4,14 @@ Shapes: C channels, T samples, S streams, Q codebooks, F frames. A stream is wha
 codec codes: a mono codec codes stereo as two streams of one file.
 
 All networks run with one thread inside, in pieces whose size depends on nothing but the file, so
-that the codes do not depend on the number of threads or on what else is being done. The way back is
-in `ncodec.decoding`.
+that the codes do not depend on the number of threads or on what else is being done. Audio becomes
+codes in `ncodec.encoding`; the way back is in `ncodec.decoding`.
 """
 
 import io
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,19 +20,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ncodec.audio import MAX_CHANNELS, ArraySource, Resampler, Source
+from ncodec.audio import MAX_CHANNELS, ArraySource, Source
 from ncodec.codes import Codes, CodesWriter, iterate_codes, join
 from ncodec.decoding import Decoding
+from ncodec.encoding import LIVE_BLOCK_SECONDS, PIECE_SECONDS, Encoding, Live
 from ncodec.entropy_models import Entropy, choose_entropy
 from ncodec.errors import AudioError, FormatError, UsageError
 from ncodec.formats.ncx import CODEC_PARAMETERS, DENOISED, Header, Reader, Writer
-from ncodec.models import MAX_EFFORT
 from ncodec.models.base import CodedChunk
-from ncodec.threads import one_thread
 from ncodec.weights import ModelFile, find, load_codec
 
-PIECE_SECONDS = 10.0  # of audio in one pass of the network, and in one packet
-BLOCK_VALUES = 1 << 22  # most samples, of all channels, that are read at once
+KEY_SECONDS = 10.0  # of a live stream, from one key packet to the next
 TAG_BYTES = 60_000  # of a header's 65 536
 DEFAULT_MODEL = "spectral"
 
@@ -53,22 +51,6 @@ class Encoded:
         return self.n_samples / self.sample_rate_hz
 
 
-def pieces(
-    blocks: Iterator[NDArray[np.float32]], n_channels: int, n: int
-) -> Iterator[tuple[NDArray[np.float32], bool]]:
-    """Cut blocks [C, any] into pieces [C, n], and tell of each whether it is the last.
-
-    The last piece has up to an eighth more: a clip just over one packet stays one packet.
-    """
-    held = np.zeros((n_channels, 0), np.float32)
-    for block in blocks:
-        held = np.concatenate([held, block], axis=1)
-        while held.shape[1] > n + n // 8:
-            yield held[:, :n], False
-            held = held[:, n:]
-    yield held, True
-
-
 def choose_n_q(model: ModelFile, bandwidth_kbps: float | None, n_q: int | None) -> int:
     """Return how many codebooks to use, given at most one of the two. Raises UsageError."""
     config = load_codec(model).config
@@ -85,64 +67,6 @@ def choose_n_q(model: ModelFile, bandwidth_kbps: float | None, n_q: int | None) 
     return n_q
 
 
-class Encoding:
-    """Audio on its way to codes.
-
-    Attributes:
-        codec: that codes it.
-        n_streams: of codes.
-        n_samples: of the source, per channel, that were read so far.
-    """
-
-    def __init__(
-        self, source: Source, model: ModelFile, n_q: int, *, denoise: bool = False,
-        effort: int | None = None, on_progress: Callable[[int], None] = lambda n_samples: None,
-    ) -> None:  # fmt: skip
-        if effort is not None and not 1 <= effort <= MAX_EFFORT:
-            raise UsageError(f"effort {effort}: expected 1 to {MAX_EFFORT}")
-        self.source, self.n_q, self.denoise, self.effort = source, n_q, denoise, effort
-        self.codec = load_codec(model)
-        self.n_streams = count_streams(source, model, self.codec.config.n_channels)
-        if denoise and not self.codec.can_denoise:
-            raise UsageError(f"model {model.model_id!r} does not take noise away")
-        self.n_samples = 0
-        self._on_progress = on_progress
-
-    def _resampled(self) -> Iterator[NDArray[np.float32]]:
-        source, config = self.source, self.codec.config
-        resampler = Resampler(source.sample_rate_hz, config.sample_rate_hz, source.n_channels)
-        n_block = round(PIECE_SECONDS * source.sample_rate_hz)
-        for block in source.blocks(max(1, min(n_block, BLOCK_VALUES // source.n_channels))):
-            yield resampler.push(block)
-            self.n_samples += block.shape[1]
-            self._on_progress(block.shape[1])
-        yield resampler.push(np.zeros((source.n_channels, 0), np.float32), last=True)
-
-    def chunks(self) -> Iterator[CodedChunk]:
-        """Yield the codes [S, Q, F], F > 0, and scales of pieces of some seconds.
-
-        Raises AudioError if the source changes its length while it is read.
-        """
-        source, codec, config = self.source, self.codec, self.codec.config
-        n_piece = round(PIECE_SECONDS * config.frame_rate_hz) * config.samples_per_frame
-        state = codec.start_encoder(self.n_streams, denoise=self.denoise, effort=self.effort)
-        for piece, last in pieces(self._resampled(), source.n_channels, n_piece):
-            wav = torch.from_numpy(np.ascontiguousarray(piece))
-            wav = wav.reshape(self.n_streams, source.n_channels // self.n_streams, piece.shape[1])
-            wav = wav.expand(-1, config.n_channels, -1)
-            with one_thread, torch.inference_mode():  # and nothing of the caller's
-                chunk = codec.encode_chunk(wav, state, self.n_q, last=last)
-            if not chunk.scales.isfinite().all():
-                raise AudioError(f"{source.name}: its level is beyond what float32 holds")
-            if chunk.codes.shape[-1]:
-                yield chunk
-        if source.n_samples not in (None, self.n_samples):
-            raise AudioError(
-                f"{source.name}: {source.n_samples} samples were announced, "
-                f"{self.n_samples} were read"
-            )
-
-
 def encode_audio(
     source: Source,
     sink: Any,
@@ -152,6 +76,7 @@ def encode_audio(
     entropy: Entropy | None = None,
     denoise: bool = False,
     effort: int | None = None,
+    live: Live | None = None,
     on_progress: Callable[[int], None] = lambda n_samples: None,
 ) -> Encoded:
     """Encode all of `source` into the writable stream `sink`.
@@ -160,54 +85,79 @@ def encode_audio(
     denoise      take noise away, for a model that can
     effort       how many ways to code a frame are followed at once, 1 to MAX_EFFORT: more takes
                  longer and comes nearer, in as many codes; the model's own choice by default
+    live         short packets that depend on each other, each written when it is known
     on_progress  called with the number of source samples that were just taken
 
     Raises AudioError if the source changes its length while it is read, or has a number of
     channels that the codec cannot split into streams, UsageError for a model that cannot denoise
     and for an effort out of range.
     """
-    encoding = Encoding(source, model, n_q, denoise=denoise, effort=effort, on_progress=on_progress)
-    config, n_streams = encoding.codec.config, encoding.n_streams
-    header = _header(
-        source.name,
-        architecture=encoding.codec.number,
-        model_id=model.model_id,
-        model_fingerprint=model.fingerprint,
-        sample_rate_hz=config.sample_rate_hz,
-        n_channels=source.n_channels,
-        n_streams=n_streams,
-        codebook_size=config.codebook_size,
-        n_codebooks=n_q,
-        samples_per_frame=config.samples_per_frame,
-        **(entropy or choose_entropy(model, None, n_q)).header_fields(),
-        bitrate_bps=round(n_q * config.codebook_bps * n_streams),
-        source_sample_rate_hz=source.sample_rate_hz,
-        n_samples=source.n_samples,
-        tags=fitting(source.tags),
-        extensions=((CODEC_PARAMETERS, DENOISED),) if denoise else (),
-    )
+    encoding = Encoding(
+        source.name, source.sample_rate_hz, source.n_channels, model, n_q, denoise=denoise,
+        effort=effort, piece_samples=live and live.piece_samples,
+    )  # fmt: skip
+    header = describe(
+        encoding, source.name, source.sample_rate_hz, source.n_channels, model, n_q,
+        n_samples=None if live else source.n_samples, tags=source.tags,
+        entropy=entropy or choose_entropy(model, None, n_q), denoise=denoise,
+    )  # fmt: skip
     writer = Writer(sink, header)
-    packets = CodesWriter(writer)
-    for chunk in encoding.chunks():
-        packets.write(chunk.codes.numpy(), tuple(chunk.scales.flatten().tolist()))
+    packets = PacketWriter(writer, is_live=live is not None)
+    block_seconds = PIECE_SECONDS if live is None else LIVE_BLOCK_SECONDS
+    for chunk in encoding.chunks(source, on_progress, block_seconds):
+        packets.write(chunk)
     packets.finish(encoding.n_samples)
     return Encoded(encoding.n_samples, source.sample_rate_hz, writer.n_bytes, writer.payload_bytes)
 
 
-def count_streams(source: Source, model: ModelFile, channels_per_stream: int) -> int:
-    """Return how many streams a source makes; a single channel is repeated to fill one.
+class PacketWriter:
+    """Writes chunks as packets; those of a live stream depend on each other, for some seconds."""
 
-    Raises AudioError where they are not whole.
-    """
-    if source.n_channels == 1:
-        return 1
-    n_streams, odd = divmod(source.n_channels, channels_per_stream)
-    if odd:
-        raise AudioError(
-            f"{source.name}: {source.n_channels} channels; model {model.model_id!r} codes "
-            f"{channels_per_stream} at a time"
+    def __init__(self, writer: Writer, *, is_live: bool) -> None:
+        self._packets = CodesWriter(writer)
+        self._frames_left = 0  # until the next key packet
+        self._key_frames = round(KEY_SECONDS * writer.header.frame_rate_hz) if is_live else 0
+
+    def write(self, chunk: CodedChunk) -> None:
+        """Write a chunk of F > 0 frames."""
+        codes, scales = chunk.codes.numpy(), tuple(chunk.scales.flatten().tolist())
+        dependent = self._frames_left > 0
+        if not dependent:
+            self._frames_left = self._key_frames
+        self._frames_left -= codes.shape[-1]
+        self._packets.write(codes, scales, dependent=dependent)
+
+    def finish(self, n_samples: int) -> None:
+        """Write the trailer."""
+        self._packets.finish(n_samples)
+
+
+def describe(
+    encoding: Encoding, name: str, sample_rate_hz: int, n_channels: int, model: ModelFile,
+    n_q: int, *, n_samples: int | None, tags: Mapping[str, str], entropy: Entropy, denoise: bool,
+) -> Header:  # fmt: skip
+    """Return the header of what is being encoded. Raises AudioError."""
+    config, n_streams = encoding.codec.config, encoding.n_streams
+    try:
+        return Header(
+            architecture=encoding.codec.number,
+            model_id=model.model_id,
+            model_fingerprint=model.fingerprint,
+            sample_rate_hz=config.sample_rate_hz,
+            n_channels=n_channels,
+            n_streams=n_streams,
+            codebook_size=config.codebook_size,
+            n_codebooks=n_q,
+            samples_per_frame=config.samples_per_frame,
+            **entropy.header_fields(),
+            bitrate_bps=round(n_q * config.codebook_bps * n_streams),
+            source_sample_rate_hz=sample_rate_hz,
+            n_samples=n_samples,
+            tags=fitting(tags),
+            extensions=((CODEC_PARAMETERS, DENOISED),) if denoise else (),
         )
-    return n_streams
+    except FormatError as error:
+        raise AudioError(f"{name}: cannot be described by a .ncx file: {error}") from None
 
 
 def fitting(tags: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
@@ -221,14 +171,7 @@ def fitting(tags: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple(kept)
 
 
-def _header(name: str, **fields: Any) -> Header:
-    try:
-        return Header(**fields)
-    except FormatError as error:
-        raise AudioError(f"{name}: cannot be described by a .ncx file: {error}") from None
-
-
-def _as_audio(wav: Any) -> NDArray[np.float32]:
+def as_audio(wav: Any) -> NDArray[np.float32]:
     """Return an array or tensor as float32 [C, T]. Raises AudioError."""
     if isinstance(wav, torch.Tensor):
         wav = wav.detach().cpu()
@@ -270,7 +213,7 @@ def encode(
     Raises AudioError for other shapes and for values that are not finite, UsageError for a
     bandwidth that the model does not have and for an effort out of range, ModelMissing.
     """
-    array = _as_audio(wav)
+    array = as_audio(wav)
     if not isinstance(sample_rate_hz, int) or sample_rate_hz < 1:
         raise UsageError(f"sample rate {sample_rate_hz!r}: expected a positive whole number of Hz")
     found = find(model)
@@ -284,10 +227,17 @@ def encode(
     return sink.getvalue()
 
 
-def decode(blob: bytes) -> tuple[NDArray[np.float32], int]:
-    """Return the audio [C, T] in the bytes of a .ncx file, and its sample rate in Hz."""
-    decoding = Decoding(Reader(io.BytesIO(blob), "bytes"))
-    return np.concatenate(list(decoding.blocks()), axis=1), decoding.sample_rate_hz
+def decode(
+    blob: bytes, *, start: float = 0, end: float | None = None
+) -> tuple[NDArray[np.float32], int]:
+    """Return the audio [C, T] in the bytes of a .ncx file, and its sample rate in Hz.
+
+    start, end  seconds: only what lies between
+    """
+    reader = Reader(io.BytesIO(blob), "bytes")
+    decoding = Decoding(reader, start=start, end=end, n_threads=None)
+    empty = np.zeros((decoding.n_channels, 0), np.float32)
+    return np.concatenate([empty, *decoding.blocks()], axis=1), decoding.sample_rate_hz
 
 
 def read_codes(path: str | os.PathLike[str]) -> Codes:

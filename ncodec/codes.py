@@ -4,6 +4,9 @@ Shapes: S streams, Q codebooks, F frames.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,21 +54,67 @@ def digest_bytes(codes: Codes) -> bytes:
 
 
 class CodesWriter:
-    """Entropy-codes codes and writes them as key packets."""
+    """Entropy-codes codes and writes them as packets."""
 
     def __init__(self, writer: Writer) -> None:
         self.writer = writer
         self._coder = coder_for(writer.header)
         self._digest = CodesDigest()
 
-    def write(self, codes: Codes, scales: tuple[float, ...] = ()) -> None:
+    def write(
+        self, codes: Codes, scales: tuple[float, ...] = (), *, dependent: bool = False
+    ) -> None:
         """Write [S, Q, F] codes, F > 0, and their scales as one packet."""
         self._digest.update(digest_bytes(codes))
-        self.writer.write_packet(codes.shape[-1], self._coder.encode(codes), scales=scales)
+        payload = self._coder.encode(codes, dependent=dependent)
+        self.writer.write_packet(codes.shape[-1], payload, dependent=dependent, scales=scales)
 
     def finish(self, n_samples: int) -> None:
         """Write the trailer."""
         self.writer.finish(self._digest.digest(), n_samples)
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Frames that stood in packets that cannot be had."""
+
+    n_frames: int
+    error: FormatError
+
+
+def open_decoder(reader: Reader) -> EntropyCoder:
+    """Return what decodes a file's codes. Raises as `coder_for` does, with the file's name."""
+    try:
+        return coder_for(reader.header)
+    except FormatError as error:
+        raise type(error)(f"{reader.name}: {error}") from None
+    except ModelError as error:
+        raise type(error)(f"{reader.name}: made with {error}") from None
+
+
+def decode_each(
+    items: Iterable[Packet | Lost], header: Header, coder: EntropyCoder, name: str
+) -> Iterator[tuple[Packet, Codes | FormatError] | Lost]:
+    """Yield each packet and its codes, or why there are none; what is lost is passed on.
+
+    Without the codes of a packet, those of dependent ones behind it are not to be had either.
+    """
+    broken: FormatError | None = None
+    for is_lost, run in groupby(items, lambda item: isinstance(item, Lost)):
+        if is_lost:
+            for lost in cast("Iterator[Lost]", run):
+                broken = lost.error
+                yield lost
+            continue
+        packets = cast("Iterator[Packet]", run)
+        for group in packet_groups(packets, header, coder.packets_at_once):
+            broken = broken if group[0].dependent else None
+            found = [broken] * len(group) if broken else decode_group(coder, group)
+            for packet, codes in zip(group, found, strict=True):
+                if isinstance(codes, FormatError) and codes is not broken:
+                    place = f"{name}: packet {packet.number} at byte {packet.offset}"
+                    broken = codes = type(codes)(f"{place}: {codes}")
+                yield packet, codes
 
 
 def decode_packets(reader: Reader, max_frames: int | None = None) -> Iterator[tuple[Packet, Codes]]:
@@ -75,20 +124,20 @@ def decode_packets(reader: Reader, max_frames: int | None = None) -> Iterator[tu
     `max_frames` frames of all, and behind the last packet DigestMismatch. A model that is not there
     is named with the file.
     """
-    try:
-        coder = coder_for(reader.header)
-    except FormatError as error:
-        raise type(error)(f"{reader.name}: {error}") from None
-    except ModelError as error:
-        raise type(error)(f"{reader.name}: made with {error}") from None
+    coder = open_decoder(reader)
     digest = CodesDigest()
-    for group in packet_groups(_within(reader, max_frames), reader.header, coder.packets_at_once):
-        for packet, codes in zip(group, decode_group(coder, group), strict=True):
-            if isinstance(codes, FormatError):
-                place = f"{reader.name}: packet {packet.number} at byte {packet.offset}"
-                raise type(codes)(f"{place}: {codes}")
-            digest.update(digest_bytes(codes))
-            yield packet, codes
+    for item in decode_each(_within(reader, max_frames), reader.header, coder, reader.name):
+        assert not isinstance(item, Lost)  # noqa: S101 # nothing was given that is
+        packet, codes = item
+        if isinstance(codes, FormatError):
+            raise codes
+        digest.update(digest_bytes(codes))
+        yield packet, codes
+    check_digest(reader, digest)
+
+
+def check_digest(reader: Reader, digest: CodesDigest) -> None:
+    """Raise DigestMismatch where the trailer has another digest of all codes."""
     trailer = reader.trailer
     if trailer is not None and trailer.codes_digest != digest.digest():
         raise DigestMismatch(

@@ -28,15 +28,18 @@ def atomic_output(path: str | os.PathLike[str], overwrite: bool = False) -> Iter
     if status is not None and stat.S_ISDIR(status.st_mode):
         raise UsageError(f"{path}: is a directory")
     if status is not None and not stat.S_ISREG(status.st_mode):
-        yield Path(path)
+        with _named(path, only=OUTPUT_ERRORS):
+            yield Path(path)
         return
     if status is not None and not overwrite:
         raise OutputExists(f"{path}: exists already")
     final = Path(path).resolve()
-    with _named(path):
-        partial = _create_beside(final)
+    suffix = final.suffix if len(final.suffix) <= 16 else ""
+    partial = final.with_name(f"{PARTIAL_PREFIX}{secrets.token_hex(8)}{suffix}")
     try:
-        with _named(path, only=_OUTPUT_ERRORS):  # any other is about what the block reads
+        with _named(path):
+            _create(partial)
+        with _named(path, only=OUTPUT_ERRORS):  # any other is about what the block reads
             yield partial
         with _named(path):
             if status is not None:
@@ -44,13 +47,14 @@ def atomic_output(path: str | os.PathLike[str], overwrite: bool = False) -> Iter
             _sync(partial)
             _publish(partial, final, overwrite)
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # where nothing can be removed, nothing was made
+            partial.unlink()
     if os.name == "posix":
         with contextlib.suppress(OSError):  # not every file system lets a directory be synced
             _sync(final.parent)
 
 
-_OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 @contextlib.contextmanager
@@ -75,17 +79,13 @@ def _status(path: str | os.PathLike[str]) -> os.stat_result | None:
         raise UsageError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _create_beside(final: Path) -> Path:
-    suffix = final.suffix if len(final.suffix) <= 16 else ""
-    while True:
-        partial = final.with_name(f"{PARTIAL_PREFIX}{secrets.token_hex(6)}{suffix}")
-        try:  # O_CREAT with 0o666, unlike mkstemp, honours the umask
-            os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-        except FileExistsError:
-            continue
-        except FileNotFoundError:
-            raise UsageError(f"{final.parent}: no such directory") from None
-        return partial
+def _create(partial: Path) -> None:
+    try:  # O_CREAT with 0o666, unlike mkstemp, honours the umask
+        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    except FileNotFoundError:
+        if partial.parent.is_dir():  # /proc, say, which makes no files
+            raise
+        raise UsageError(f"{partial.parent}: no such directory") from None
 
 
 def _sync(path: Path) -> None:
@@ -97,12 +97,14 @@ def _sync(path: Path) -> None:
 
 
 def _publish(partial: Path, final: Path, overwrite: bool) -> None:
-    if not overwrite:
-        try:
-            final.hardlink_to(partial)  # fails if `final` exists, unlike rename
-            return
-        except FileExistsError:
-            raise
-        except OSError:  # a file system without hard links: take the name first, then fill it
-            os.close(os.open(final, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-    partial.replace(final)
+    if overwrite:
+        partial.replace(final)
+        return
+    try:
+        final.hardlink_to(partial)  # fails if `final` exists, unlike rename
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links: nothing there both looks and takes the name
+        if final.is_symlink() or final.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None
+        partial.rename(final)

@@ -275,7 +275,7 @@ def inspect(stream: Seekable, name: str, *, decode: bool | None = None) -> Inspe
         file_bytes=file_bytes,
         header=reader.header,
         header_bytes=reader.header_bytes,
-        packets=tuple(_with_starts(read, trailer, reader.header.frame_rate_hz)),
+        packets=tuple(_with_starts(read, trailer, reader.header)),
         trailer=trailer,
         damage=tuple(sorted(damage, key=lambda found: found.offset)),
         digest=digest,
@@ -285,7 +285,7 @@ def inspect(stream: Seekable, name: str, *, decode: bool | None = None) -> Inspe
 
 
 def _with_starts(
-    packets: list[PacketFacts], trailer: Trailer | None, frame_rate_hz: float
+    packets: list[PacketFacts], trailer: Trailer | None, header: Header
 ) -> Iterator[PacketFacts]:
     """Yield the packets with their time, from the index or by counting while none is missing."""
     index = trailer.packet_frames if trailer else ()
@@ -303,5 +303,20 @@ def _with_starts(
         frames += packet.n_frames
         yield PacketFacts(
             packet.number, packet.offset, packet.n_bytes, packet.payload_bytes, packet.n_frames,
-            packet.dependent, packet.n_scales, None if start is None else start / frame_rate_hz,
+            packet.dependent, packet.n_scales, None if start is None else _seconds(start, header),
         )  # fmt: skip
+
+
+def _seconds(frame: int, header: Header) -> float:
+    """Return when a frame of the file is heard; for one that warms up a decoder, when that is."""
+    parts, rate_hz, before_s = header.parts, header.source_sample_rate_hz, 0.0
+    if not parts:
+        return frame / header.frame_rate_hz
+    for part in parts:
+        length_s = part.n_samples / rate_hz
+        if frame < part.n_frames:
+            since_s = (part.first_frame + frame) / header.frame_rate_hz
+            return before_s + min(max(0.0, since_s - part.first_sample / rate_hz), length_s)
+        frame -= part.n_frames
+        before_s += length_s
+    return before_s

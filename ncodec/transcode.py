@@ -5,7 +5,7 @@ Shapes: S streams, Q codebooks, F frames, C channels, T samples.
 
 import io
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -163,12 +163,12 @@ def _model_of(reader: Reader) -> ModelFile:
         raise type(error)(f"{reader.name}: made with {error}") from None
 
 
-def reader_of_ecdc(stream: Readable, name: str) -> Reader:
-    """Return a reader of the .ncx file, in memory, that an .ecdc file amounts to."""
+def ncx_of_ecdc(stream: Readable, name: str) -> io.BytesIO:
+    """Return the .ncx file, in memory, that an .ecdc file amounts to."""
     held = io.BytesIO()
     ecdc_to_ncx(stream, name, held, "packed")
     held.seek(0)
-    return Reader(held, name)
+    return held
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +184,8 @@ def ncx_to_ecdc(reader: Reader, sink: Any, *, lm: bool = False) -> Written:
 
     lm  code them with EnCodec's language model
 
-    Raises UsageError if the file is not of one of EnCodec's models, or holds more than one stream;
-    FormatError, ModelError.
+    Raises UsageError if the file is not of one of EnCodec's models, or holds more than one stream,
+    or parts; FormatError, ModelError.
     """
     header = reader.header
     model = _model_of(reader)
@@ -197,6 +197,10 @@ def ncx_to_ecdc(reader: Reader, sink: Any, *, lm: bool = False) -> Written:
         )
     if header.n_streams > 1:
         raise UsageError(f"{reader.name}: {header.n_streams} streams; an .ecdc file holds one")
+    if header.parts:
+        raise UsageError(
+            f"{reader.name}: was cut or joined; an .ecdc file holds what was encoded, all of it"
+        )
     packets = [
         (codes[0].astype(np.uint16), packet.scales) for packet, codes in decode_packets(reader)
     ]
@@ -217,20 +221,6 @@ def ncx_to_ecdc(reader: Reader, sink: Any, *, lm: bool = False) -> Written:
     if header.n_channels != target.geometry.n_channels:
         left_out.append("that the source has one channel")
     return Written(n_bytes, tuple(left_out))
-
-
-def ncx_to_ncx(reader: Reader, sink: Any, entropy: str | None = None) -> None:
-    """Write the codes of a .ncx file anew, with another entropy coder; see `choose_entropy`.
-
-    All else of the header stays. Raises FormatError, ModelError, UsageError.
-    """
-    old, model = reader.header, _model_of(reader)
-    coder: dict[str, Any] = {"entropy_model_id": "", "entropy_fingerprint": b""}
-    coder |= choose_entropy(model, entropy, old.n_codebooks).header_fields()
-    packets = CodesWriter(Writer(sink, replace(old, **coder)))
-    for packet, codes in decode_packets(reader):
-        packets.write(codes, packet.scales)
-    packets.finish(source_length(reader))
 
 
 def cut_segments(
@@ -290,10 +280,12 @@ def encode_ecdc(
             f"{source.name}: {source.n_channels} channels; an .ecdc file of {name} has {n_channels}"
         )
     mixed = MixedSource(source) if n_channels == 1 < source.n_channels else source
-    encoding = Encoding(mixed, model, n_q, effort=effort, on_progress=on_progress)
+    encoding = Encoding(
+        mixed.name, mixed.sample_rate_hz, mixed.n_channels, model, n_q, effort=effort
+    )
     packets = [
         (chunk.codes[0].numpy().astype(np.uint16), tuple(chunk.scales.flatten().tolist()))
-        for chunk in encoding.chunks()
+        for chunk in encoding.chunks(mixed, on_progress)
     ]
     rate = encoding.codec.config.sample_rate_hz
     if rate != source.sample_rate_hz:

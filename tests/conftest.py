@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -78,3 +79,14 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
         describe(models / "modelled.safetensors"), TINY, random_tensors(TINY, 3), facts,
     )  # fmt: skip
     return models.parent
+
+
+@pytest.fixture(scope="session")
+def architectures(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+    """A cache with a tiny model of every architecture beside those of `cache`."""
+    import tiny_models
+
+    folder = tmp_path_factory.mktemp("architectures")
+    tiny_models.save_models(folder)
+    shutil.copytree(cache, folder, dirs_exist_ok=True)
+    return folder

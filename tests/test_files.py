@@ -1,13 +1,25 @@
+import errno
 import os
 import stat
+import sys
 from pathlib import Path
 
 import pytest
 
 from ncodec import files
-from ncodec.errors import NcodecError, OutputExists
+from ncodec.errors import NcodecError, OutputExists, UsageError
 
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs /dev/full and /proc")
 posix_only = pytest.mark.skipif(os.name != "posix", reason="needs links and file modes")
+
+
+def without_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the file system refuse hard links, as FAT does."""
+
+    def refuse(*_: Path) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
 
 
 @pytest.mark.parametrize("has_links", [True, False])
@@ -15,7 +27,7 @@ def test_an_output_that_appears_meanwhile_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_links: bool
 ) -> None:
     if not has_links:
-        monkeypatch.setattr(Path, "hardlink_to", lambda *_: (_ for _ in ()).throw(OSError(1, "no")))
+        without_links(monkeypatch)
     with files.atomic_output(tmp_path / "first") as partial:
         partial.write_bytes(b"1")
     assert (tmp_path / "first").read_bytes() == b"1"
@@ -25,6 +37,35 @@ def test_an_output_that_appears_meanwhile_is_kept(
         path.write_bytes(b"theirs")
     assert path.read_bytes() == b"theirs"
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a", "first"]
+
+
+def test_without_links_the_name_is_taken_by_the_whole_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_links(monkeypatch)
+    rename = Path.rename
+    was_there: list[bool] = []
+
+    def look_and_rename(partial: Path, final: Path) -> Path:
+        was_there.append(final.exists())
+        return rename(partial, final)
+
+    monkeypatch.setattr(Path, "rename", look_and_rename)
+    with files.atomic_output(tmp_path / "a") as partial:
+        partial.write_bytes(b"1")
+    assert was_there == [False]
+    assert (tmp_path / "a").read_bytes() == b"1"
+
+
+@posix_only
+def test_without_links_a_dangling_link_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_links(monkeypatch)
+    path = tmp_path / "a"
+    with pytest.raises(OutputExists), files.atomic_output(path):
+        path.symlink_to("nowhere")
+    assert [file.name for file in tmp_path.iterdir()] == ["a"]
 
 
 def test_the_partial_file_is_hidden_beside_and_keeps_the_suffix(tmp_path: Path) -> None:
@@ -70,3 +111,26 @@ def test_an_error_of_the_block_keeps_its_kind(tmp_path: Path) -> None:
         files.atomic_output(tmp_path / "a"),
     ):
         raise OSError(28, "full")
+
+
+@linux_only
+def test_a_device_is_named_too() -> None:
+    with (
+        pytest.raises(NcodecError, match="/dev/full: cannot be written: No space left"),
+        files.atomic_output("/dev/full") as path,
+    ):
+        path.write_bytes(b"1")
+
+
+@linux_only
+def test_a_folder_that_makes_no_files() -> None:
+    with (
+        pytest.raises(NcodecError, match="/proc/a: cannot be written"),
+        files.atomic_output("/proc/a"),
+    ):
+        pass
+    with (
+        pytest.raises(UsageError, match="/proc/b: no such directory"),
+        files.atomic_output("/proc/b/a"),
+    ):
+        pass

@@ -42,13 +42,30 @@ ALLOWED = {
         "ncodec.errors", "ncodec.audio", "ncodec.codes", "ncodec.formats", "ncodec.models",
         "ncodec.threads", "ncodec.weights",
     ),
+    "ncodec.encoding": (
+        "ncodec.errors", "ncodec.audio", "ncodec.models", "ncodec.threads", "ncodec.weights",
+    ),
     "ncodec.codec": (
-        "ncodec.errors", "ncodec.audio", "ncodec.codes", "ncodec.decoding", "ncodec.entropy_models",
-        "ncodec.formats", "ncodec.models", "ncodec.threads", "ncodec.weights",
+        "ncodec.errors", "ncodec.audio", "ncodec.codes", "ncodec.decoding", "ncodec.encoding",
+        "ncodec.entropy_models", "ncodec.formats", "ncodec.models", "ncodec.threads",
+        "ncodec.weights",
+    ),
+    "ncodec.streaming": (
+        "ncodec.errors", "ncodec.codec", "ncodec.decoding", "ncodec.encoding",
+        "ncodec.entropy_models", "ncodec.formats", "ncodec.weights",
+    ),
+    "ncodec.copying": ("ncodec.errors", "ncodec.codes", "ncodec.entropy", "ncodec.formats"),
+    "ncodec.repacking": (
+        "ncodec.errors", "ncodec.codec", "ncodec.codes", "ncodec.copying", "ncodec.decoding",
+        "ncodec.entropy_models", "ncodec.formats", "ncodec.models", "ncodec.weights",
+    ),
+    "ncodec.repairing": (
+        "ncodec.errors", "ncodec.codes", "ncodec.decoding", "ncodec.formats",
     ),
     "ncodec.transcode": (
         "ncodec.errors", "ncodec.audio", "ncodec.codec", "ncodec.codes", "ncodec.ecdc",
-        "ncodec.entropy_models", "ncodec.formats", "ncodec.models", "ncodec.weights",
+        "ncodec.encoding", "ncodec.entropy_models", "ncodec.formats", "ncodec.models",
+        "ncodec.weights",
     ),
     "ncodec.threads": (),
     "ncodec.distances": ("ncodec.audio", "ncodec.nn", "ncodec.threads"),

@@ -21,7 +21,8 @@ from ncodec.formats.ncx import Reader, Writer
 from ncodec.models.encodec import PRESETS, Encodec
 from ncodec.models.encodec_lm import PRESETS as LM_PRESETS
 from ncodec.models.encodec_lm import EncodecLm, LmContext
-from ncodec.transcode import ecdc_to_ncx, encode_ecdc, ncx_to_ecdc, ncx_to_ncx
+from ncodec.repacking import Wanted, ncx_to_ncx
+from ncodec.transcode import ecdc_to_ncx, encode_ecdc, ncx_to_ecdc
 from ncodec.weights import find, save_codec
 
 MODELS = ("encodec_24khz", "encodec_48khz")
@@ -148,8 +149,8 @@ def test_it_decodes_as_the_authors_package_does(
     converted = convert(theirs.state_dict(), None)
     assert converted is not None
     codec.load_state_dict(dict(converted.tensors))
-    monkeypatch.setattr("ncodec.codec.load_codec", lambda model: codec)
-    monkeypatch.setattr("ncodec.decoding.load_codec", lambda model: codec)
+    monkeypatch.setattr("ncodec.encoding.load_codec", lambda model: codec)
+    monkeypatch.setattr("ncodec.decoding.file.load_codec", lambda model: codec)
     monkeypatch.setitem(compress.MODELS, name, lambda: theirs)
     with torch.no_grad():
         written = compress.compress(theirs, torch.from_numpy(wav), use_lm=False)
@@ -182,7 +183,7 @@ def test_other_coders_keep_the_codes(tmp_path: Path) -> None:
     wav = 0.1 * np.random.default_rng(0).standard_normal((2, 24000)).astype(np.float32)
     one = encode(wav, 24000, model=MODELS[0], n_q=3, tags={"TITLE": "x"}, entropy="adaptive")
     sink = io.BytesIO()
-    ncx_to_ncx(Reader(io.BytesIO(one)), sink, "packed")
+    ncx_to_ncx(Reader(io.BytesIO(one)), sink, Wanted(entropy="packed"))
     two = Reader(io.BytesIO(sink.getvalue()))
     (tmp_path / "one.ncx").write_bytes(one)
     (tmp_path / "two.ncx").write_bytes(sink.getvalue())
@@ -192,7 +193,7 @@ def test_other_coders_keep_the_codes(tmp_path: Path) -> None:
     assert two.header.tags == (("TITLE", "x"),)
     assert two.header.entropy != Reader(io.BytesIO(one)).header.entropy
     back = io.BytesIO()
-    ncx_to_ncx(two, back, "adaptive")
+    ncx_to_ncx(two, back, Wanted(entropy="adaptive"))
     assert back.getvalue() == one
 
 

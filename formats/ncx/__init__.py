@@ -16,6 +16,7 @@ from ncodec.formats.ncx.header_layout import (
     ENTROPY_CODERS,
     ENTROPY_PACKED,
     ENTROPY_TRANSFORMER,
+    PARTS,
     REQUIRED_CODEC_PARAMETERS,
 )
 from ncodec.formats.ncx.index import read_index, read_packet
@@ -26,8 +27,10 @@ from ncodec.formats.ncx.packets import (
     MAX_SCALES_PER_STREAM,
     Packet,
 )
+from ncodec.formats.ncx.parts import Part, pack_parts
 from ncodec.formats.ncx.reader import Reader
 from ncodec.formats.ncx.recovery import Damage
+from ncodec.formats.ncx.retag import Tags, check_tag, retag
 from ncodec.formats.ncx.signature import SIGNATURE
 from ncodec.formats.ncx.trailer import CodesDigest, Trailer
 from ncodec.formats.ncx.writer import Writer
@@ -44,17 +47,23 @@ __all__ = [
     "MAX_PACKETS",
     "MAX_PAYLOAD_BYTES",
     "MAX_SCALES_PER_STREAM",
+    "PARTS",
     "REQUIRED_CODEC_PARAMETERS",
     "SIGNATURE",
     "CodesDigest",
     "Damage",
     "Header",
     "Packet",
+    "Part",
     "Reader",
     "Span",
+    "Tags",
     "Trailer",
     "Writer",
     "annotate",
+    "check_tag",
+    "pack_parts",
     "read_index",
     "read_packet",
+    "retag",
 ]

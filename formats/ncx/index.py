@@ -10,6 +10,7 @@ from ncodec.formats.ncx.source import Cursor, Seekable, Source
 from ncodec.formats.ncx.trailer import MIN_TRAILER_BYTES, Trailer, samples_fault
 
 _FROM_END = 2
+MOST_BYTES = 1 << 16  # that are read at once
 
 
 def read_index(stream: Seekable, name: str = "<stream>") -> Trailer:
@@ -27,7 +28,7 @@ def read_index(stream: Seekable, name: str = "<stream>") -> Trailer:
     if start < header_bytes:
         raise LostSync(f"{name}: no trailer ends at byte {file_bytes}: it would overlap the header")
     stream.seek(start)
-    cursor = Cursor(Source(stream, name, start), "trailer")
+    cursor = Cursor(Source(stream, name, start, min(file_bytes - start, MOST_BYTES)), "trailer")
     trailer = Trailer.parse(cursor, header_bytes, None)
     fault = samples_fault(trailer, header)
     if start + trailer.n_bytes != file_bytes:
@@ -45,11 +46,16 @@ def read_index(stream: Seekable, name: str = "<stream>") -> Trailer:
 
 
 def read_packet(
-    stream: Seekable, header: Header, number: int, offset: int, name: str = "<stream>"
-) -> Packet:
-    """Return packet `number`, which starts at byte `offset` (see Trailer.packet_offsets)."""
+    stream: Seekable, header: Header, number: int, offset: int, name: str = "<stream>",
+    n_bytes: int = MOST_BYTES,
+) -> Packet:  # fmt: skip
+    """Return packet `number`, which starts at byte `offset` (see Trailer.packet_offsets).
+
+    n_bytes  of the packet, where an index tells: no more is read then
+    """
     stream.seek(offset)
-    cursor = Cursor(Source(stream, name, offset), f"packet {number}")
+    source = Source(stream, name, offset, min(n_bytes, MOST_BYTES))
+    cursor = Cursor(source, f"packet {number}")
     packet = Packet.parse(cursor, header.n_streams)
     if packet.number != number:
         raise cursor.error(InvalidField, f"number is {packet.number}, expected {number}", 0)
@@ -64,7 +70,7 @@ def _trailer_start(stream: Seekable, name: str, file_bytes: int) -> int:
 
     n_tail = min(MAX_VARINT_BYTES, file_bytes)
     stream.seek(file_bytes - n_tail)
-    source = Source(stream, name)
+    source = Source(stream, name, chunk_bytes=n_tail)
     if not source.need(n_tail):
         raise lost("the file became shorter", Truncated)
     length = 0

@@ -2,12 +2,13 @@
 
 from array import array
 from collections.abc import Callable, Iterator
+from typing import cast
 
 from ncodec.errors import FormatError, InvalidField, Truncated
 from ncodec.formats.ncx.header import Header
 from ncodec.formats.ncx.packets import Packet
 from ncodec.formats.ncx.recovery import Damage, Search
-from ncodec.formats.ncx.source import Cursor, Mark, Readable, Source
+from ncodec.formats.ncx.source import Cursor, Mark, Readable, Seekable, Source
 from ncodec.formats.ncx.trailer import TRAILER_MARKER, Trailer, samples_fault
 
 
@@ -31,6 +32,7 @@ class Reader:
         self.trailer: Trailer | None = None
         self._on_damage = on_damage
         self._marks = marks  # takes every field that is read, for annotate()
+        self._stream = stream
         self._source = Source(stream, name)
         self._search = Search(self._source)
         self._ended = False
@@ -42,6 +44,12 @@ class Reader:
         self.header = Header.parse(cursor)
         self.header_bytes = cursor.at  # where packet 0 starts
         self._source.drop(cursor.at)
+
+    @property
+    def seekable(self) -> Seekable | None:
+        """The stream, if it can seek; the reader then goes on from where it is left."""
+        seekable: Callable[[], bool] | None = getattr(self._stream, "seekable", None)
+        return cast("Seekable", self._stream) if seekable is not None and seekable() else None
 
     @property
     def n_samples(self) -> int | None:

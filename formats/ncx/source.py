@@ -10,6 +10,7 @@ from ncodec.formats.ncx.layout import MAX_VARINT_BYTES, Field, pack_number, unpa
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+FIRST_CHUNK_BYTES = 1 << 12  # so that the start of a file is to be had by itself
 CHUNK_BYTES = 1 << 16
 
 
@@ -35,8 +36,11 @@ class Source:
     `offset` is the file offset of the first byte in the buffer.
     """
 
-    def __init__(self, stream: Readable, name: str, offset: int = 0) -> None:
+    def __init__(
+        self, stream: Readable, name: str, offset: int = 0, chunk_bytes: int = FIRST_CHUNK_BYTES
+    ) -> None:
         self.name = name
+        self._chunk_bytes = chunk_bytes
         self.offset = offset
         self.buffer = bytearray()
         self.ended = False
@@ -50,9 +54,11 @@ class Source:
         """Read until the buffer holds `n_bytes`; return whether it does."""
         while len(self.buffer) < n_bytes and not self.ended:
             missing = n_bytes - len(self.buffer)
-            chunk = self._read(CHUNK_BYTES if self._reads_ahead else min(missing, CHUNK_BYTES))
+            most = self._chunk_bytes
+            chunk = self._read(most if self._reads_ahead else min(missing, most))
             if chunk is None:
                 raise BlockingIOError(f"{self.name}: the stream is not blocking and has no data")
+            self._chunk_bytes = min(2 * most, CHUNK_BYTES)
             self.ended = not chunk
             self.buffer += chunk
         return len(self.buffer) >= n_bytes

@@ -7,6 +7,7 @@ from ncodec.formats.ncx.header_layout import (
     CRITICAL_BIT,
     EXTENSION,
     EXTENSION_ID,
+    PARTS,
     REQUIRED_CODEC_PARAMETERS,
     TAG,
     TAG_COUNT,
@@ -57,6 +58,6 @@ def check_extensions(extensions: tuple[tuple[int, bytes], ...]) -> None:
         if number in numbers:
             raise InvalidField(f"extension_id 0x{number:02X} occurs twice")
         numbers.add(number)
-        if number & CRITICAL_BIT and number != REQUIRED_CODEC_PARAMETERS:
+        if number & CRITICAL_BIT and number not in (REQUIRED_CODEC_PARAMETERS, PARTS):
             fault = "is critical and unknown: the file needs a newer version of ncodec"
             raise UnsupportedVersion(f"extension_id 0x{number:02X} {fault}")

@@ -44,7 +44,10 @@ class WavWriter:
         self._rf64 = rf64
         self._n_bytes = 0
         self._reserve = seeks and header.data_bytes is None
+        self._is_stream = not seeks
         file.write(pack_wav_header(header, reserve=self._reserve, rf64=rf64))
+        if self._is_stream:  # someone may be listening
+            file.flush()
 
     def write(self, block: Audio) -> None:
         """Take [T, C], within +-1 if of integers."""
@@ -57,6 +60,8 @@ class WavWriter:
             ints = _left_justified(block, 8 * width).astype("<i4").reshape(-1, 1)
             raw = ints.view(np.uint8)[:, 4 - width :].tobytes()
         self._file.write(raw)
+        if self._is_stream:
+            self._file.flush()
         self._n_bytes += len(raw)
 
     def close(self) -> None:

@@ -1,11 +1,12 @@
 """Reading: AudioSource (or `read`, all at once).
 
-Files, also as standard input, go through libsndfile. From a pipe or any other stream, WAV of
-integers or floats is decoded as it comes; anything else is first copied to a temporary file, and
-so is an MP3 that does not say how long it is.
+Files, also as standard input, go through libsndfile, but for some WAV that it does not read whole.
+From a pipe or any other stream, WAV of integers or floats is decoded as it comes; anything else is
+first copied to a temporary file, and so is an MP3 that does not say how long it is.
 """
 
 import contextlib
+import dataclasses
 import os
 import tempfile
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from ncodec.audio.base import MAX_CHANNELS, PIECE, Audio, Target
 from ncodec.audio.decoders import Decoder, SndFile, UncountedMpeg, WavPipe
 from ncodec.audio.mpeg import copy_behind_silence, find_start
 from ncodec.audio.stream import ForwardReader, is_disk_file, lend, libsndfile_path, stream_name
-from ncodec.audio.wav import missing_bytes, read_wav_header
+from ncodec.audio.wav import UNKNOWN_SIZE, missing_bytes, read_wav_header
 from ncodec.errors import AudioError, UsageError
 
 _MPEG_SLACK = 2 * 1152  # how far the count in an MP3's first frame may be off
@@ -82,12 +83,12 @@ class AudioSource:
         if header is not None:
             reader.forget()
             return WavPipe(reader, header)
-        copy = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
-        copy.write(reader.seen)
-        reader.forget()
-        while part := reader.read(1 << 20):
-            copy.write(part)
-        return self._open_file(cast("BinaryIO", copy), None, stack)
+        with self._temporary_file(stack) as copy:
+            copy.write(reader.seen)
+            reader.forget()
+            while part := reader.read(1 << 20):
+                copy.write(part)
+        return self._open_file(copy, None, stack)
 
     def _open_file(
         self, file: BinaryIO, path: str | os.PathLike[str] | None, stack: contextlib.ExitStack
@@ -95,14 +96,9 @@ class AudioSource:
         n_bytes = file.seek(0, os.SEEK_END)
         if n_bytes == 0:
             raise AudioError(f"{self.name}: is empty")
-        file.seek(0)
-        if file.read(8) in (b"RIFF\0\0\0\0", b"RIFF\xff\xff\xff\xff"):  # not finished
-            file.seek(0)
-            reader = ForwardReader(file, self.name)
-            header = read_wav_header(reader)
-            if header is not None and header.data_bytes is None:
-                reader.forget()
-                return WavPipe(reader, header)
+        wav = self._open_odd_wav(file, n_bytes)
+        if wav is not None:
+            return wav
         file.seek(0)
         missing = missing_bytes(file, n_bytes)
         try:
@@ -120,6 +116,50 @@ class AudioSource:
             self._missing = _missing_text(decoder, missing)
         return decoder
 
+    def _open_odd_wav(self, file: BinaryIO, n_bytes: int) -> WavPipe | None:
+        """Open a WAV of which libsndfile would read only a part, or nothing: None for any other.
+
+        That is BW64, a file whose writer did not know the length, and one of 4 GiB or more whose
+        sizes are what 32 bits hold of it.
+        """
+        file.seek(0)
+        magic, riff_bytes = file.read(4), int.from_bytes(file.read(4), "little")
+        if magic not in (b"RIFF", b"RF64", b"BW64") or (
+            magic == b"RIFF" and riff_bytes not in (0, UNKNOWN_SIZE) and n_bytes <= riff_bytes + 9
+        ):
+            return None
+        file.seek(0)
+        reader = ForwardReader(file, self.name)
+        header = read_wav_header(reader)
+        if header is None:
+            return None
+        if header.data_bytes is not None:
+            beyond = n_bytes - reader.position - header.data_bytes
+            wrapped = max(0, beyond) >> 32 << 32 if magic == b"RIFF" else 0
+            if magic != b"BW64" and not wrapped:
+                return None
+            announced = header.data_bytes // header.frame_bytes
+            n_there = header.data_bytes + wrapped + min(0, beyond)
+            header = dataclasses.replace(header, data_bytes=n_there)
+            if beyond < 0:
+                found = n_there // header.frame_bytes
+                self._missing = f"the header announces {announced} samples, {found} are there"
+        reader.forget()
+        return WavPipe(reader, header)
+
+    @contextlib.contextmanager
+    def _temporary_file(self, stack: contextlib.ExitStack) -> Iterator[BinaryIO]:
+        """Give a file to fill, which is there until `stack` is left."""
+        folder = tempfile.gettempdir()
+        try:
+            copy = cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115
+            stack.callback(_close_full, copy)
+            yield copy
+            copy.flush()
+        except OSError as error:
+            why = f"cannot be copied to the temporary folder {folder}: {error.strerror}"
+            raise AudioError(f"{self.name}: {why}") from error
+
     def _open_mpeg(
         self, file: BinaryIO, where: str | bytes | int, stack: contextlib.ExitStack
     ) -> SndFile:
@@ -127,9 +167,9 @@ class AudioSource:
         with os.fdopen(os.dup(file.fileno()), "rb") as again:
             start = find_start(again)
             if start is not None and not start.has_length:
-                copy = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
-                n_silent = copy_behind_silence(again, start, cast("BinaryIO", copy))
-                return UncountedMpeg(lend(cast("BinaryIO", copy), stack), self.name, n_silent)
+                with self._temporary_file(stack) as copy:
+                    n_silent = copy_behind_silence(again, start, copy)
+                return UncountedMpeg(lend(copy, stack), self.name, n_silent)
             again.seek(0)
         decoder = SndFile(where, self.name)
         if start is None:
@@ -183,6 +223,12 @@ class AudioSource:
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+
+def _close_full(file: BinaryIO) -> None:
+    """Close a file, though what it still holds may not fit on the disk: it is not wanted."""
+    with contextlib.suppress(OSError):
+        file.close()
 
 
 def _missing_text(decoder: SndFile, missing: int) -> str:

@@ -12,6 +12,7 @@ from ncodec.audio.stream import ForwardReader
 from ncodec.errors import AudioError
 
 UNKNOWN_SIZE = 0xFFFFFFFF
+_UNKNOWN_FROM = 1 << 62  # of 64 bits: a writer that did not know the length puts one as large
 HEADER_LIMIT_BYTES = 64 << 20  # tags and pictures before the audio of a WAV from a pipe
 
 
@@ -84,7 +85,7 @@ def read_wav_header(reader: ForwardReader) -> WavHeader | None:
                 riff_bytes = int.from_bytes(reader.seen[4:8], "little")
                 unfinished = size == 0 and (riff_bytes == 0 or _is_placeholder(riff_bytes))
                 data_bytes = None if unfinished or _is_placeholder(size) else size
-            elif data_bytes == 0 or data_bytes >= 1 << 63:
+            elif data_bytes == 0 or data_bytes >= _UNKNOWN_FROM:
                 data_bytes = None
             return WavHeader(*form, data_bytes, tags) if form else None
         if reader.position + size > HEADER_LIMIT_BYTES:
@@ -131,6 +132,8 @@ def pack_wav_header(header: WavHeader, *, reserve: bool = False, rf64: bool = Fa
     rf64     make it RF64, for 4 GiB and more; `reserve` does when it is needed
     """
     n_frames = UNKNOWN_SIZE
+    if header.data_bytes is not None and header.data_bytes >= 1 << 63:
+        raise AudioError(f"{header.data_bytes} bytes of samples are more than a WAV holds")
     if header.data_bytes is not None:
         n_frames = header.data_bytes // header.frame_bytes
     coding = 3 if header.is_float else 1
@@ -186,8 +189,10 @@ def missing_bytes(file: BinaryIO, file_bytes: int) -> int:
             long_bytes = int.from_bytes(reader.read(size)[8:16], "little")
         if name in (b"data", b"SSND"):
             if magic in (b"RF64", b"BW64") and size == UNKNOWN_SIZE:
-                size = 0 if long_bytes >= 1 << 63 else long_bytes
+                size = long_bytes
             elif magic in (b"RIFF", b"RF64", b"BW64", b"caff") and _is_placeholder(size):
+                return 0
+            if size >= _UNKNOWN_FROM:
                 return 0
             return max(0, reader.position + size - file_bytes)
     return 0

@@ -116,6 +116,11 @@ class Codec(nn.Module, ABC):
         """Frames before a place from which decoding there equals decoding from the start."""
 
     @property
+    def forgets(self) -> bool:
+        """Whether what lies before the warm-up has no part at all in what is decoded."""
+        return True
+
+    @property
     def segment_frames(self) -> int:
         """Frames that belong together: codes are cut before each so many, and nowhere else."""
         return 1
@@ -123,6 +128,10 @@ class Codec(nn.Module, ABC):
     def first_sample(self, frame: int) -> int:
         """Return the first of the samples that a frame stands for."""
         return frame * self.config.samples_per_frame
+
+    def frame_at(self, sample: int) -> int:
+        """Return the last frame, a multiple of a segment, whose first sample is not behind one."""
+        return sample // self.config.samples_per_frame
 
     @property
     def coded_level(self) -> float | None:
@@ -172,6 +181,10 @@ class Codec(nn.Module, ABC):
     def scale_counts(self, n_frames: int) -> tuple[int, ...]:
         """Return how many scales, per stream, a chunk of `n_frames` frames may have."""
         return (0,)
+
+    def cut(self, chunk: CodedChunk, first: int, end: int) -> CodedChunk:
+        """Return frames `first` to `end` of a chunk, both at segments or at the chunk's own end."""
+        return CodedChunk(chunk.codes[:, :, first:end], chunk.scales)
 
     def is_whole(self, chunk: CodedChunk) -> bool:
         """Whether a chunk ends between segments, so that another may follow."""

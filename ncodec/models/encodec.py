@@ -167,6 +167,11 @@ class Encodec(WaveformCodec):
         stride = self.config.segment_stride or self.config.samples_per_frame
         return n_segments * stride + inside * self.config.samples_per_frame
 
+    def frame_at(self, sample: int) -> int:
+        """See Codec.frame_at."""
+        stride = self.config.segment_stride or self.config.samples_per_frame
+        return sample // stride * self.segment_frames
+
     @property
     def coded_level(self) -> float | None:
         """1, of each segment; without segments the level is kept."""
@@ -181,6 +186,11 @@ class Encodec(WaveformCodec):
     def warmup_frames(self) -> int:
         """A segment, which fades out at the place; causal, see WARMUP_FRAMES."""
         return self.segment_frames if self.config.segment_samples else WARMUP_FRAMES
+
+    @property
+    def forgets(self) -> bool:
+        """Not with an LSTM that runs through the whole stream."""
+        return bool(self.config.segment_samples) or not self.config.lstm_layers
 
     def start_decoder(self, batch: int, first_frame: int = 0) -> DecoderState:
         """Return the state before frame `first_frame`."""
@@ -198,6 +208,16 @@ class Encodec(WaveformCodec):
         n_segments = -(-n_frames // self.segment_frames)
         both = n_frames and n_frames % self.segment_frames == 0
         return (n_segments, n_segments + 1) if both else (n_segments,)
+
+    def cut(self, chunk: CodedChunk, first: int, end: int) -> CodedChunk:
+        """See Codec.cut."""
+        codes = chunk.codes[:, :, first:end]
+        if not self.config.segment_samples:
+            return CodedChunk(codes, chunk.scales)
+        scales = chunk.scales[:, first // self.segment_frames :]
+        if end < chunk.codes.shape[2]:
+            scales = scales[:, : (end - first) // self.segment_frames]
+        return CodedChunk(codes, scales)
 
     def is_whole(self, chunk: CodedChunk) -> bool:
         """See Codec.is_whole."""

@@ -20,6 +20,7 @@ like a loud one, and silence stays silent. The scale works on the bins of each f
 overlap, so that a change of scale leaves no seam.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -95,6 +96,9 @@ LOUDEST = 4.0  # limit of the natural logarithm of a bin's noise power
 MIDDLE = -7.0  # natural logarithm of a band's power that counts as 0
 LEVEL_SHARE = 0.15  # of a neper of band power in the latents, beside the root of a bin
 QUIETEST = 1e-6  # power that band levels do not go below
+SHORT_SECONDS = 1.0  # chunks below it, of live streams, have no level of their own
+MEMORY_SECONDS = 3.0  # over which what was heard before fades
+ONSET = 4.0  # times the mean power that a short chunk is heard as it is
 
 
 def noise_table() -> Tensor:
@@ -118,6 +122,8 @@ class EncoderState:
     past: list[Tensor]
     effort: int  # of the quantiser's search
     n_samples: int = 0
+    power: Tensor | None = None  # [B, 1] mean of what was heard before, weighed by its age
+    weight: float = 0.0  # of that mean, in samples
 
 
 @dataclass(slots=True)
@@ -291,10 +297,23 @@ class SpectralCodec(Codec):
             return CodedChunk(codes, samples.new_zeros(len(wav), 0))
         state.pending = samples[:, n_frames * hop :]
         samples = samples[:, : (n_frames + 1) * hop]
-        scale = samples.square().mean(1, keepdim=True).sqrt()
+        scale = self._level(samples, state)
         gain = torch.where(scale > 0, LEVEL / scale, 0)
         latents, state.past = self.latents(samples, gain, state.past)
         return CodedChunk(self.quantiser.encode(latents, n_q, state.effort), scale)
+
+    def _level(self, samples: Tensor, state: EncoderState) -> Tensor:
+        """Return the RMS [B, 1] of a chunk [B, T]; for a short one, of what was before as well."""
+        power, length = samples.square().mean(1, keepdim=True), samples.shape[1]
+        if length >= SHORT_SECONDS * self.config.sample_rate_hz:
+            return power.sqrt()
+        weight = state.weight * math.exp(-length / (MEMORY_SECONDS * self.config.sample_rate_hz))
+        if state.power is None:
+            state.power = power
+        else:
+            state.power = (state.power * weight + power * length) / (weight + length)
+        state.weight = weight + length
+        return torch.maximum(state.power, power / ONSET).sqrt()
 
     def decode_chunk(self, chunk: CodedChunk, state: DecoderState, *, last: bool = False) -> Tensor:
         """See Codec.decode_chunk."""

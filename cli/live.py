@@ -1,0 +1,77 @@
+"""Encoding what is heard now: nothing is kept back, and an interrupt is where it ends."""
+
+import signal
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from ncodec.cli.progress import say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ncodec.audio import AudioSource
+    from ncodec.audio.base import Audio
+    from ncodec.codec import Encoded
+    from ncodec.weights import ModelFile
+
+
+class _Flushed:
+    """A stream that keeps nothing back."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def write(self, content: bytes, /) -> int:
+        """Write, and let it go."""
+        n_bytes = self._stream.write(content)
+        self._stream.flush()
+        return n_bytes
+
+
+class _Interruptible:
+    """A source that ends at an interrupt, also one that comes while it is not being read."""
+
+    n_samples = None
+
+    def __init__(self, source: "AudioSource") -> None:
+        self._source = source
+        self.name, self.tags = source.name, source.tags
+        self.sample_rate_hz, self.n_channels = source.sample_rate_hz, source.n_channels
+        self._is_reading = self._is_interrupted = False
+
+    def blocks(self, n: int) -> "Iterator[Audio]":
+        """See AudioSource.blocks."""
+        blocks = self._source.blocks(n)
+        before = signal.signal(signal.SIGINT, self._interrupt)
+        try:
+            while not self._is_interrupted:
+                self._is_reading = True
+                block = next(blocks, None)
+                self._is_reading = False
+                if block is None:
+                    break
+                yield block
+        except KeyboardInterrupt:
+            pass
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def _interrupt(self, number: int, frame: object) -> None:
+        self._is_interrupted = True
+        if self._is_reading:
+            raise KeyboardInterrupt
+
+
+def encode_live(
+    source: "AudioSource", sink: BinaryIO, *, model: "ModelFile", latency_s: float | None,
+    quiet: bool, **options: Any,
+) -> "Encoded":  # fmt: skip
+    """Encode what comes until it ends or is interrupted."""
+    from ncodec.codec import encode_audio
+    from ncodec.encoding import plan_live
+    from ncodec.weights import load_codec
+
+    codec = load_codec(model)
+    live = plan_live(codec, source.sample_rate_hz, latency_s)
+    packet_ms = 1000 * live.packet_frames / codec.config.frame_rate_hz
+    say(f"live: packets of {packet_ms:.0f} ms, latency {1000 * live.latency_s:.0f} ms", quiet=quiet)
+    return encode_audio(_Interruptible(source), _Flushed(sink), model=model, live=live, **options)

@@ -1,0 +1,223 @@
+"""`ncodec tags`: the tags of files, shown or changed."""
+
+import json
+import re
+import stat
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import click
+
+from ncodec.cli.errors import overall_exit_code, report
+from ncodec.cli.inputs import (
+    STDIO,
+    Job,
+    open_input,
+    open_ncx,
+    open_output,
+    plan_jobs,
+    run_jobs,
+    source_name,
+)
+from ncodec.cli.options import force_option, json_option, output_option
+from ncodec.errors import FormatError, NcodecError, UsageError
+from ncodec.formats.ncx import Reader, Tags, check_tag, retag
+
+TAGS_SCHEMA = "ncodec.tags/1"
+
+_MOST_LIST_BYTES = 1 << 20  # of --from; a header's tags, with every character escaped, are less
+_ESCAPE = re.compile(r"\\(x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|.?)")
+_ESCAPED = {"\\": "\\", "n": "\n", "r": "\r", "t": "\t"}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is done to the tags of every file. Keys are the same in either case."""
+
+    clear: bool
+    removed: tuple[str, ...]
+    replaced: Tags
+    added: Tags
+
+    def __call__(self, tags: Tags) -> Tags:
+        """Return the tags that a file with `tags` gets."""
+        removed = {key.upper() for key in self.removed}
+        kept = [tag for tag in tags if not self.clear and tag[0].upper() not in removed]
+        for wanted in dict.fromkeys(key.upper() for key, _ in self.replaced):
+            places = [at for at, (key, _) in enumerate(kept) if key.upper() == wanted]
+            place = places[0] if places else len(kept)
+            rest = [tag for tag in kept[place:] if tag[0].upper() != wanted]
+            kept[place:] = [tag for tag in self.replaced if tag[0].upper() == wanted] + rest
+        return (*kept, *self.added)
+
+
+@click.command()
+@click.argument(
+    "files", nargs=-1, required=True, metavar="FILE...",
+    type=click.Path(allow_dash=True, readable=False),
+)  # fmt: skip
+@json_option(TAGS_SCHEMA)
+@click.option("--clear", is_flag=True, help="Remove all tags.")
+@click.option("--remove", multiple=True, metavar="KEY", help="Remove all tags of this key.")
+@click.option(
+    "--set", "replaced", multiple=True, metavar="KEY=VALUE",
+    help="Put this in the place of all tags of its key.",
+)  # fmt: skip
+@click.option(
+    "--from", "listing", metavar="LIST", type=click.Path(allow_dash=True, readable=False),
+    help="Add the tags that this file lists, as they are printed; - for standard input.",
+)  # fmt: skip
+@click.option("--add", "added", multiple=True, metavar="KEY=VALUE", help="Add this tag.")
+@output_option(".ncx file")
+@force_option()
+def tags(
+    files: tuple[str, ...], as_json: bool, clear: bool, remove: tuple[str, ...],
+    replaced: tuple[str, ...], listing: str | None, added: tuple[str, ...], output: str | None,
+    force: bool,
+) -> None:  # fmt: skip
+    """Show the tags of .ncx files, or change them.
+
+    Prints a line KEY=value for every tag, and above those of each of several files a line
+    "==> FILE <==": no tag starts with "=". A backslash is printed as \\\\, what is not printable
+    as \\n, \\r, \\t, \\x1b, \\u2028 and so on, and --from reads it so. In KEY=VALUE on the command
+    line nothing is escaped.
+
+    With an option that changes tags, the file is replaced by one that differs in nothing else; -o
+    writes that elsewhere instead. The codes stay as they are, and so does what is damaged behind
+    the header. The options work in this order: --clear, --remove, --set, --from, --add. All but
+    --clear and --from can be repeated; values that are --set for one key all stay. Upper and lower
+    case of a key are the same. A file whose tags do not change is not touched.
+
+    \b
+    Examples:
+      ncodec tags song.ncx
+      ncodec tags --set TITLE=Hum --add ARTIST=Anon --remove COMMENT song.ncx
+      ncodec tags song.ncx | ncodec tags --clear --from - other.ncx
+    """  # noqa: D301
+    if not (clear or remove or replaced or listing is not None or added):
+        if output is not None:
+            raise UsageError("-o: nothing is written without an option that changes tags")
+        _show(files, as_json=as_json)
+        return
+    if as_json:
+        raise UsageError("--json: only without the options that change tags")
+    if STDIO in files:
+        raise UsageError("standard input: its tags can be shown, but not changed")
+    change = Change(
+        clear,
+        tuple(_checked(key, "", "--remove", UsageError)[0] for key in remove),
+        tuple(_given(text, "--set") for text in replaced),
+        (*(() if listing is None else _read(listing)), *(_given(text, "--add") for text in added)),
+    )
+    if output is None:
+        run_jobs([Job(file, file) for file in files], lambda: partial(_replace, change))
+    else:
+        jobs = plan_jobs(files, output, ".ncx", overwrite=force)
+        run_jobs(jobs, lambda: partial(_write, change, force))
+
+
+def _show(files: tuple[str, ...], *, as_json: bool) -> None:
+    """Print the tags of all files, or the error of those that cannot be read."""
+    shown: list[dict[str, object]] = []
+    codes: list[int] = []
+    for file in files:
+        name = source_name(file)
+        try:
+            found = _tags_of(file)
+        except (NcodecError, OSError) as error:
+            codes.append(report(error))
+            continue
+        if not as_json and len(files) > 1:
+            blank = "\n" if shown else ""
+            click.echo(f"{blank}==> {_escape(name)} <==")
+        if not as_json:
+            for key, value in found:
+                click.echo(_escape(f"{key}={value}"))
+        listed = [{"key": key, "value": value} for key, value in found]
+        shown.append({"file": name, "tags": listed})
+    if as_json:
+        click.echo(json.dumps({"schema": TAGS_SCHEMA, "files": shown}, indent=2))
+    click.get_current_context().exit(overall_exit_code(codes, len(files)))
+
+
+def _tags_of(file: str) -> Tags:
+    with open_ncx(file) as stream:
+        return Reader(stream, source_name(file)).header.tags
+
+
+def _replace(change: Change, job: Job) -> None:
+    """Put the file with other tags in the place of the file."""
+    if not stat.S_ISREG(Path(job.source).stat().st_mode):
+        raise NcodecError(f"{job.source}: is not a file that can be replaced")
+    tags = _tags_of(job.source)
+    if change(tags) != tags:
+        _write(change, True, job)
+
+
+def _write(change: Change, overwrite: bool, job: Job) -> None:
+    with (
+        open_output(job.target, overwrite=overwrite) as sink,
+        open_ncx(job.source) as stream,  # closed before it is replaced
+    ):
+        sink.writelines(retag(stream, change, source_name(job.source)))
+
+
+def _given(text: str, option: str) -> tuple[str, str]:
+    """Return the tag of an argument. Raises UsageError."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(f"{option}: {text!r} is not KEY=VALUE")
+    return _checked(key, value, option, UsageError)
+
+
+def _checked(key: str, value: str, place: str, refusal: type[NcodecError]) -> tuple[str, str]:
+    try:
+        check_tag(key, value)
+    except FormatError as error:
+        raise refusal(f"{place}: {error}") from None
+    return key, value
+
+
+def _read(listing: str) -> Tags:
+    """Return the tags that a file lists. Raises NcodecError, with the line."""
+    name = source_name(listing)
+    with open_input(listing) as stream:
+        content = stream.read(_MOST_LIST_BYTES + 1)
+    if len(content) > _MOST_LIST_BYTES:
+        raise NcodecError(f"{name}: has more than {_MOST_LIST_BYTES} bytes: too many for tags")
+    try:
+        lines = content.decode("utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise NcodecError(f"{name}: is not UTF-8 at byte {error.start}") from None
+    found: list[tuple[str, str]] = []
+    for number, line in enumerate(lines, 1):
+        place = f"{name}, line {number}"
+        key, equals, value = line.removesuffix("\r").partition("=")
+        if equals:
+            key, value = _unescape(key, place), _unescape(value, place)
+            found.append(_checked(key, value, place, NcodecError))
+        elif key:
+            raise NcodecError(f"{place}: {key!r} is not KEY=value")
+    return tuple(found)
+
+
+def _escape(text: str) -> str:
+    """Return `text` on one line, with nothing in it that a terminal would obey."""
+    doubled = text.replace("\\", r"\\")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in doubled)
+
+
+def _unescape(text: str, place: str) -> str:
+    """Undo `_escape`. Raises NcodecError for a backslash that it does not write."""
+
+    def character(found: re.Match[str]) -> str:
+        code = found[1]
+        number = int(code[1:], 16) if len(code) > 1 else None
+        if number is not None and number <= 0x10FFFF:
+            return chr(number)
+        if code not in _ESCAPED:
+            raise NcodecError(f"{place}: {found[0]} means nothing; a backslash is \\\\")
+        return _ESCAPED[code]
+
+    return _ESCAPE.sub(character, text)

@@ -1,0 +1,12 @@
+"""The way back, packets -> codes -> audio: all of a file, a stretch of it, what is whole of it.
+
+`file` is the whole path; `access` finds the packets, or `salvage` what is left of them; `spans`
+says which frames make which samples; `reading` takes their codes, `passage` and `playback` make
+audio of them.
+"""
+
+from ncodec.decoding.file import Decoding, codec_for
+from ncodec.decoding.gaps import Gap
+from ncodec.decoding.salvage import Salvage
+
+__all__ = ["Decoding", "Gap", "Salvage", "codec_for"]

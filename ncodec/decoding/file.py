@@ -1,0 +1,246 @@
+"""The way back: packets -> codes -> audio, all of a file or a stretch of it.
+
+Shapes: C channels, T samples, S streams, Q codebooks, F frames; see `ncodec.codec`.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+from ncodec.codes import Lost, check_digest, digest_bytes, source_length
+from ncodec.decoding.access import InOrder, Packets, all_packets, open_packets
+from ncodec.decoding.gaps import Gap, Gaps
+from ncodec.decoding.passage import Passage
+from ncodec.decoding.playback import Audio, Piece, Playback, Pool, Trim
+from ncodec.decoding.reading import chunk_of, codes_of, place_of
+from ncodec.decoding.salvage import Salvage
+from ncodec.decoding.spans import Span, Timeline, window
+from ncodec.errors import (
+    DigestMismatch,
+    FormatError,
+    InvalidField,
+    ModelError,
+    UnsupportedVersion,
+)
+from ncodec.formats.ncx import REQUIRED_CODEC_PARAMETERS, CodesDigest, Header, Reader
+from ncodec.models.base import Codec
+from ncodec.weights import find_exact, load_codec
+
+
+def available_threads() -> int:
+    """Return how many threads this process may run at once."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def codec_for(reader: Reader) -> Codec:
+    """Return the codec that a file was made with.
+
+    Raises ModelMissing, ModelMismatch, InvalidField where the header contradicts it.
+    """
+    header = reader.header
+    try:
+        codec = load_codec(find_exact(header.model_id, header.model_fingerprint))
+    except ModelError as error:
+        raise type(error)(f"{reader.name}: made with {error}") from None
+    if header.extension(REQUIRED_CODEC_PARAMETERS) is not None:  # no architecture has any yet
+        raise UnsupportedVersion(
+            f"{reader.name}: header: required codec parameters that this version does not know"
+        )
+    fault = _header_fault(header, codec)
+    if fault is not None:
+        raise InvalidField(f"{reader.name}: header: {fault}")
+    return codec
+
+
+def _header_fault(header: Header, codec: Codec) -> str | None:
+    config = codec.config
+    wanted = {
+        "architecture": codec.number,
+        "sample_rate_hz": config.sample_rate_hz,
+        "samples_per_frame": config.samples_per_frame,
+        "codebook_size": config.codebook_size,
+    }
+    if header.n_channels > 1:  # a single one may be coded by a codec of more
+        wanted["channels_per_stream"] = config.n_channels
+    for name, value in wanted.items():
+        if getattr(header, name) != value:
+            found = getattr(header, name)
+            return f"{name} is {found}, but model {header.model_id!r} has {value}"
+    if header.n_codebooks > config.n_codebooks:
+        has = f"model {header.model_id!r} has {config.n_codebooks}"
+        return f"{header.n_codebooks} codebooks, but {has}"
+    return None
+
+
+class Decoding:
+    """A .ncx stream on its way back to audio.
+
+    codec_rate  keep the codec's sample rate
+    start, end  seconds from the start: the stretch that is wanted, of a file with an index without
+                reading the rest; it differs from the same stretch of the whole by less than 1e-4,
+                or what docs/MODELS.md says of a codec with an LSTM
+    salvage     what the reader was made by, if damage is to become silence; then `gaps` tells where
+    n_threads   that decode long files side by side; the audio is the same for any number. With
+                one, audio comes as soon as it is known. None: as many as there are
+
+    Attributes:
+        header: of the file.
+        sample_rate_hz: of the audio that comes out.
+        n_channels: of the audio that comes out.
+        n_samples: per channel; None if only the trailer will tell.
+    """
+
+    def __init__(
+        self, reader: Reader, *, codec_rate: bool = False, start: float = 0,
+        end: float | None = None, salvage: Salvage | None = None, n_threads: int | None = 1,
+    ) -> None:  # fmt: skip
+        self.header = reader.header
+        self._reader = reader
+        self._codec = codec_for(reader)
+        self.n_channels = self.header.n_channels
+        source_rate_hz = self.header.source_sample_rate_hz
+        self.sample_rate_hz = self.header.sample_rate_hz if codec_rate else source_rate_hz
+        self._salvage = salvage
+        self._n_threads = available_threads() if n_threads is None else n_threads
+        self._is_whole = start == 0 and end is None
+        self._packets: Packets | None = None
+        n_source = salvage.n_samples if salvage else self.header.n_samples
+        if not self._is_whole and salvage is None:
+            self._packets = open_packets(reader)
+            n_source = self._packets.n_samples
+        self._timeline = Timeline(self._codec, self.header, self.sample_rate_hz, n_source)
+        total = self._timeline.n_samples
+        self._first, self._end = window(start, end, self.sample_rate_hz, total, reader.name)
+        self.n_samples = None if self._end is None else self._end - self._first
+        self._gaps = Gaps(self._timeline)
+
+    @property
+    def gaps(self) -> list[Gap]:
+        """What could not be decoded so far; with a salvage only."""
+        return self._gaps.found
+
+    def blocks(self) -> Iterator[Audio]:
+        """Yield float32 [C, T] blocks, `n_samples` samples in all.
+
+        Raises FormatError for a damaged file, after all that comes before the damage; with a
+        salvage, only if nothing can be made of it.
+        """
+        with contextlib.ExitStack() as stack:
+            pool = None
+            if self._n_threads > 1 and self.header.n_samples is not None:
+                pool = Pool(self._n_threads)
+                stack.callback(pool.shutdown, cancel_futures=True)
+            digest = CodesDigest()
+            packets = self._packets or self._all_packets()
+            given = 0
+            for span in self._spans():
+                trim = Trim(self.n_channels, span.start, span.stop)
+                yield from self._play(packets, span, trim, digest, pool)
+                given += trim.place - span.start
+            self._check_end(packets, digest)
+            self.n_samples = given
+
+    def _spans(self) -> Iterator[Span]:
+        try:
+            yield from self._timeline.spans(self._first, self._end)
+        except FormatError as error:  # of the header
+            raise type(error)(f"{self._reader.name}: {error}") from None
+
+    def _all_packets(self) -> InOrder:
+        n_frames = self._timeline.n_frames
+        if self._salvage is not None:
+            return InOrder(self._salvage.items(n_frames), self._salvage.n_samples)
+        return all_packets(self._reader, n_frames)
+
+    def _play(
+        self, packets: Packets, span: Span, trim: Trim, digest: CodesDigest,
+        pool: Pool | None,
+    ) -> Iterator[Audio]:  # fmt: skip
+        """Yield the audio of a span, trimmed to it."""
+        passage: Passage | None = None
+        behind = span.first
+        salvaging = self._salvage is not None
+        for frame, found in codes_of(packets, span, self._reader, self._codec, salvaging=salvaging):
+            if isinstance(found, Lost):
+                if passage is not None:
+                    yield from passage.close(frame)
+                    passage = None
+                behind = frame + found.n_frames
+                self._gaps.note(span, frame, behind, found.error)
+                continue
+            packet, codes = found
+            digest.update(digest_bytes(codes))
+            if passage is None:
+                playback = self._playback(span, frame, pool)
+                passage = Passage(self._timeline, span, playback, trim, frame)
+            behind = frame + packet.n_frames
+            piece = Piece(chunk_of(packet, codes), place_of(self._reader, packet))
+            yield from passage.push(piece)
+        yield from self._end_span(span, trim, passage, behind)
+
+    def _playback(self, span: Span, frame: int, pool: Pool | None) -> Playback:
+        # What may lie behind an end that is not known yet is held back.
+        is_live = not self._timeline.is_known or self._salvage is not None
+        return Playback(
+            self._codec, self.header, self.sample_rate_hz, frame + span.offset,
+            pool=pool, is_live=is_live,
+        )  # fmt: skip
+
+    def _end_span(
+        self, span: Span, trim: Trim, passage: Passage | None, behind: int
+    ) -> Iterator[Audio]:
+        """Yield the end of a span, now that its frames up to `behind` were read.
+
+        Raises InvalidField for another number of frames than it takes, Truncated.
+        """
+        stop = span.stop
+        if self._timeline.is_known:
+            if self._salvage is None and span.end is not None and behind < span.end:
+                raise InvalidField(
+                    f"{self._reader.name}: {self._reader.n_samples} samples need {span.end} "
+                    f"frames, the packets hold {behind}"
+                )
+        elif span.end is None or behind < span.end:  # the source's end was met
+            n_source = self._reader.n_samples
+            if self._salvage is not None:
+                yield from self._end_salvaged(span, trim, passage, behind, n_source)
+                return
+            n_source = source_length(self._reader)
+            n_codec = self._timeline.at(self.header.sample_rate_hz, n_source)
+            wanted = self._codec.n_frames(n_codec)
+            if behind != wanted:
+                raise InvalidField(
+                    f"{self._reader.name}: {n_source} samples need {wanted} frames, "
+                    f"the packets hold {behind}"
+                )
+            n_asked = self._timeline.asked(n_source)
+            stop = n_asked if stop is None else min(stop, n_asked)
+        if passage is not None:
+            yield from passage.finish(stop)
+        if stop is not None:
+            yield from trim.fill(stop)
+
+    def _end_salvaged(
+        self, span: Span, trim: Trim, passage: Passage | None, behind: int, n_source: int | None
+    ) -> Iterator[Audio]:
+        """Yield the end of a damaged live stream; `n_source` if its trailer was there."""
+        if passage is not None:
+            yield from passage.close(behind, n_source)
+        if n_source is not None:
+            yield from trim.fill(self._timeline.asked(n_source))
+
+    def _check_end(self, packets: Packets, digest: CodesDigest) -> None:
+        """Raise FormatError where what follows the last span is not as it should be."""
+        if not self._is_whole:
+            return
+        for _ in packets.between(0, None):
+            pass  # up to the trailer, if all is well
+        try:
+            check_digest(self._reader, digest)
+        except DigestMismatch as error:
+            if self._salvage is None:
+                raise
+            if not self._salvage.damage and not self.gaps:
+                self._gaps.note_fault(error)

@@ -1,0 +1,39 @@
+"""Packets of a span that follow each other without a loss, to audio in its place."""
+
+from collections.abc import Iterator
+
+from ncodec.decoding.playback import Audio, Piece, Playback, Trim
+from ncodec.decoding.spans import Span, Timeline
+
+
+class Passage:
+    """Audio from one frame of a span on.
+
+    It starts and ends as the part would that `ncodec repair` makes of it: where a loss is before or
+    behind, the samples that its frames alone do not give are silence.
+    """
+
+    def __init__(
+        self, timeline: Timeline, span: Span, playback: Playback, trim: Trim, first: int
+    ) -> None:
+        self._timeline, self._span, self._playback, self._trim = timeline, span, playback, trim
+        self._from = timeline.heard_from(span, first)  # at the source's rate
+        self._start = timeline.asked(self._from)
+
+    def push(self, piece: Piece) -> Iterator[Audio]:
+        """Yield the audio that becomes known."""
+        return self._trim.take(self._playback.push(piece), self._start)
+
+    def finish(self, stop: int | None) -> Iterator[Audio]:
+        """Yield what is left of a span that is whole, up to where it stops."""
+        return self._trim.take(self._playback.finish(), self._start, stop)
+
+    def close(self, frame: int, n_source: int | None = None) -> Iterator[Audio]:
+        """Yield what is left, where what follows from a frame on is lost.
+
+        n_source  samples of the source, where the span does not tell
+        """
+        to = self._timeline.heard_to(self._span, frame, n_source)
+        if to > self._from:
+            stop = self._timeline.asked(to)
+            yield from self._trim.take(self._playback.finish(), self._start, stop)

@@ -1,0 +1,265 @@
+"""Chunks of codes to audio at any rate, from any frame on: the networks, then the resampler.
+
+Shapes: C channels, T samples, S streams, F frames. Places are numbers of frames or samples in a
+run of the codec (NCX.md, section 3).
+
+The networks' state is dropped every REGION_SECONDS and found anew from the codes just before. So
+the regions of a long file can be decoded side by side, and what comes out does not depend on
+whether they were.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ncodec.audio import Resampler
+from ncodec.errors import InvalidField
+from ncodec.formats.ncx import Header
+from ncodec.models.base import Codec, CodedChunk
+from ncodec.threads import one_thread
+
+REGION_SECONDS = 60.0
+MAX_PENDING = 1 << 24  # values of audio that wait for each other when regions are decoded at once
+MAX_BLOCK = 1 << 20  # values of audio that come at once
+
+Audio = NDArray[np.float32]  # [C, T]
+Placed = tuple[int, Audio]  # audio, and the place of its first sample
+
+
+class Pool(ThreadPoolExecutor):
+    """Threads that decode regions."""
+
+    def __init__(self, n_threads: int) -> None:
+        super().__init__(n_threads)
+        self.n_threads = n_threads
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The codes of a packet, and what errors call it."""
+
+    chunk: CodedChunk
+    place: str
+
+    @property
+    def n_frames(self) -> int:
+        """F."""
+        return self.chunk.codes.shape[-1]
+
+
+def context_frames(codec: Codec) -> int:
+    """Return how many frames a decoder must see before the one whose first sample is wanted.
+
+    They warm it up, and make up for what it gives late.
+    """
+    late = -(-codec.latency_samples // codec.config.samples_per_frame)
+    return -(-(codec.warmup_frames + late) // codec.segment_frames) * codec.segment_frames
+
+
+class _Region:
+    """A decoder from some frame on, which first sees the codes before."""
+
+    def __init__(
+        self, codec: Codec, header: Header, first_frame: int, before: list[CodedChunk]
+    ) -> None:
+        self._codec, self._header, self._before = codec, header, before
+        first_frame -= sum(chunk.codes.shape[-1] for chunk in before)
+        self._state = codec.start_decoder(header.n_streams, first_frame)
+        self._place = codec.first_sample(first_frame)
+
+    def push(self, piece: Piece) -> Placed:
+        """Return the audio that becomes known. Raises InvalidField for what is not finite."""
+        chunks, self._before = [*self._before, piece.chunk], []
+        wav = np.concatenate([self._run(chunk) for chunk in chunks], axis=1)
+        if not np.isfinite(wav).all():
+            raise InvalidField(f"{piece.place}: its scales are beyond what audio holds")
+        return self._placed(wav)
+
+    def finish(self) -> Placed:
+        """Return what is left."""
+        n_streams, n_q = self._header.n_streams, self._header.n_codebooks
+        nothing = torch.zeros(n_streams, n_q, 0, dtype=torch.int64)
+        chunk = CodedChunk(nothing, torch.zeros(n_streams, 0))
+        return self._placed(self._run(chunk, last=True))
+
+    def _placed(self, wav: Audio) -> Placed:
+        place, self._place = self._place, self._place + wav.shape[1]
+        return place, wav
+
+    def _run(self, chunk: CodedChunk, *, last: bool = False) -> Audio:
+        with one_thread, torch.inference_mode():  # and nothing of the caller's
+            wav = self._codec.decode_chunk(chunk, self._state, last=last)
+            if wav.shape[1] > self._header.channels_per_stream:
+                wav = wav.mean(1)
+            return wav.reshape(self._header.n_channels, -1).numpy()
+
+
+def _decode_region(region: _Region, pieces: list[Piece], *, last: bool) -> list[Placed]:
+    return [region.push(piece) for piece in pieces] + ([region.finish()] if last else [])
+
+
+class _Network:
+    """Pieces to audio at the codec's rate, from one frame on, region by region.
+
+    With a pool the regions are decoded in its threads, and come when they are done.
+    """
+
+    def __init__(self, codec: Codec, header: Header, first_frame: int, pool: Pool | None) -> None:
+        self._codec, self._header = codec, header
+        region = round(REGION_SECONDS * header.sample_rate_hz) * header.n_channels
+        self._most_pending = min(pool.n_threads if pool else 0, MAX_PENDING // region)
+        self._pool = pool if codec.forgets and self._most_pending > 1 else None
+        self._frame = first_frame  # that comes next
+        self._place = codec.first_sample(first_frame)  # of the next sample to give
+        self._recent: deque[CodedChunk] = deque()  # the context of a region that would start here
+        self._region = _Region(codec, header, first_frame, [])
+        self._region_frames = 0
+        self._pieces: list[Piece] = []  # of the region, which wait for the pool
+        self._pending: deque[Future[list[Placed]]] = deque()
+
+    def push(self, piece: Piece) -> Iterator[Audio]:
+        """Yield the audio that is ready."""
+        if self._codec.forgets and self._region_frames >= REGION_SECONDS * self._frame_rate:
+            yield from self._next_region()
+        self._remember(piece.chunk)
+        self._frame += piece.n_frames
+        self._region_frames += piece.n_frames
+        if self._pool is None:
+            yield self._follow(self._region.push(piece))
+        else:
+            self._pieces.append(piece)
+
+    def finish(self) -> Iterator[Audio]:
+        """Yield what is left."""
+        yield from self._drain(0)
+        for placed in _decode_region(self._region, self._pieces, last=True):
+            yield self._follow(placed)
+
+    @property
+    def _frame_rate(self) -> float:
+        return self._codec.config.frame_rate_hz
+
+    def _next_region(self) -> Iterator[Audio]:
+        if self._pool is not None:
+            job = self._pool.submit(_decode_region, self._region, self._pieces, last=False)
+            self._pending.append(job)
+            self._pieces = []
+            yield from self._drain(self._most_pending)
+        self._region = _Region(self._codec, self._header, self._frame, self._context())
+        self._region_frames = 0
+
+    def _drain(self, n_left: int) -> Iterator[Audio]:
+        while len(self._pending) > n_left:
+            for placed in self._pending.popleft().result():
+                yield self._follow(placed)
+
+    def _follow(self, placed: Placed) -> Audio:
+        """Return what is new of some audio."""
+        place, wav = placed
+        wav = wav[:, max(0, self._place - place) :]
+        self._place += wav.shape[1]
+        return wav
+
+    def _remember(self, chunk: CodedChunk) -> None:
+        self._recent.append(chunk)
+        n_frames = sum(chunk.codes.shape[-1] for chunk in self._recent)
+        while n_frames - self._recent[0].codes.shape[-1] >= context_frames(self._codec):
+            n_frames -= self._recent.popleft().codes.shape[-1]
+
+    def _context(self) -> list[CodedChunk]:
+        chunks = [*self._recent]
+        n_frames = [chunk.codes.shape[-1] for chunk in chunks]
+        extra = max(0, sum(n_frames) - context_frames(self._codec))
+        return [self._codec.cut(chunks[0], extra, n_frames[0]), *chunks[1:]]
+
+
+class Playback:
+    """Pieces to audio at `rate_hz`, from one frame on.
+
+    is_live  where it ends is not known yet, so what may lie behind is held back
+    pool     whose threads decode side by side; without one, audio comes as soon as it is known
+    """
+
+    def __init__(
+        self, codec: Codec, header: Header, rate_hz: int, first_frame: int, *,
+        pool: Pool | None = None, is_live: bool = False,
+    ) -> None:  # fmt: skip
+        codec_rate = header.sample_rate_hz
+        self._network = _Network(codec, header, first_frame, pool)
+        self._n_held = header.samples_per_frame if is_live else 0
+        self._held = np.zeros((header.n_channels, 0), np.float32)
+        # The resampler starts where a sample of one rate meets one of the other.
+        self._ratio = ratio = Fraction(codec_rate, rate_hz)
+        first = codec.first_sample(first_frame)
+        n_before = first % ratio.numerator
+        self._out = (first - n_before) // ratio.numerator * ratio.denominator
+        self._resampler = Resampler(codec_rate, rate_hz, header.n_channels)
+        self._silence = np.zeros((header.n_channels, n_before), np.float32)
+
+    def push(self, piece: Piece) -> Iterator[Placed]:
+        """Yield the audio that becomes known, and the place, at `rate_hz`, where it starts."""
+        for wav in self._network.push(piece):
+            yield from self._resampled(wav)
+
+    def finish(self) -> Iterator[Placed]:
+        """Yield what is left, up to the end of the last frame."""
+        self._n_held = 0
+        for wav in self._network.finish():
+            yield from self._resampled(wav)
+        yield self._resample(self._held[:, :0], last=True)
+
+    def _resampled(self, wav: Audio) -> Iterator[Placed]:
+        """Yield audio in blocks of a size that can be held at any rate and number of channels."""
+        n = max(1, int(MAX_BLOCK / len(wav) * min(1, self._ratio)))
+        for start in range(0, wav.shape[1], n):
+            yield self._resample(wav[:, start : start + n])
+
+    def _resample(self, wav: Audio, *, last: bool = False) -> Placed:
+        wav = np.concatenate([self._held, wav], axis=1)
+        n_sure = max(0, wav.shape[1] - self._n_held)
+        wav, self._held = wav[:, :n_sure], wav[:, n_sure:]
+        if self._silence.shape[1]:
+            wav = np.concatenate([self._silence, wav], axis=1)
+            self._silence = self._silence[:, :0]
+        given = self._resampler.push(wav, last=last)
+        place, self._out = self._out, self._out + given.shape[1]
+        return place, given
+
+
+class Trim:
+    """Keeps of placed audio what lies between `start` and `stop`, with silence where there is none.
+
+    Attributes:
+        place: of the next sample to come.
+    """
+
+    def __init__(self, n_channels: int, start: int, stop: int | None) -> None:
+        self.place = start
+        self._stop, self._n_channels = stop, n_channels
+
+    def take(
+        self, placed: Iterable[Placed], start: int = 0, stop: int | None = None
+    ) -> Iterator[Audio]:
+        """Yield what is new of some audio from `start` to `stop`, and silence before it."""
+        for place, wav in placed:
+            first = max(place, start, self.place)
+            ends = (place + wav.shape[1], stop, self._stop)
+            end = min(end for end in ends if end is not None)
+            if end > first:
+                yield from self.fill(first)
+                self.place = end
+                yield wav[:, first - place : end - place]
+
+    def fill(self, place: int) -> Iterator[Audio]:
+        """Yield silence up to a place."""
+        place = place if self._stop is None else min(place, self._stop)
+        while self.place < place:
+            n = min(place - self.place, max(1, MAX_BLOCK // self._n_channels))
+            self.place += n
+            yield np.zeros((self._n_channels, n), np.float32)

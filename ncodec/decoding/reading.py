@@ -1,0 +1,106 @@
+"""The codes of a span, each packet checked against the codec: to be played, or written again.
+
+Shapes: S streams, Q codebooks, F frames, N scales.
+"""
+
+from collections.abc import Iterator
+from itertools import chain
+
+import torch
+
+from ncodec.codes import Codes, Lost, decode_each, open_decoder
+from ncodec.decoding.access import Packets
+from ncodec.decoding.spans import Span
+from ncodec.errors import FormatError, InvalidField, LimitExceeded
+from ncodec.formats.ncx import Packet, Reader
+from ncodec.models.base import Codec, CodedChunk
+
+MAX_PACKET_SECONDS = 40.0  # that are decoded at once: bounds the memory a file can ask for
+
+Found = tuple[int, tuple[Packet, Codes] | Lost]  # with its first frame
+
+
+def place_of(reader: Reader, packet: Packet) -> str:
+    """Return what errors call a packet."""
+    return f"{reader.name}: packet {packet.number} at byte {packet.offset}"
+
+
+def chunk_of(packet: Packet, codes: Codes) -> CodedChunk:
+    """Return what the codec takes, of a packet whose scales fit: codes [S, Q, F], scales [S, N]."""
+    scales = torch.tensor(packet.scales).reshape(len(codes), -1)
+    return CodedChunk(torch.from_numpy(codes), scales)
+
+
+def codes_of(
+    packets: Packets, span: Span, reader: Reader, codec: Codec, *, salvaging: bool = False
+) -> Iterator[Found]:
+    """Yield what holds a span, and before it what a dependent packet of it needs.
+
+    salvaging  what cannot be had, or does not fit, is lost instead of an error
+
+    Raises FormatError.
+    """
+    if span.is_silence:
+        return
+    located = _checked(packets, span, reader, codec, salvaging)
+    begins = next(located, None)
+    if begins is None:
+        return
+    frame, first = begins
+    items = chain((first,), (item for _, item in located))
+    for found in decode_each(items, reader.header, open_decoder(reader), reader.name):
+        if isinstance(found, Lost):
+            yield frame, found
+            frame += found.n_frames
+            continue
+        packet, codes = found
+        if not isinstance(codes, FormatError):
+            yield frame, (packet, codes)
+        elif salvaging:
+            yield frame, Lost(packet.n_frames, codes)
+        else:
+            raise codes
+        frame += packet.n_frames
+
+
+def _checked(
+    packets: Packets, span: Span, reader: Reader, codec: Codec, salvaging: bool
+) -> Iterator[tuple[int, Packet | Lost]]:
+    """Yield what may belong to a span. Raises FormatError, or loses what does not."""
+    for frame, item in packets.between(span.first, span.end):
+        if isinstance(item, Packet):
+            fault = _span_fault(frame, item, span, codec) or _size_fault(item, reader, codec)
+            if fault is not None:
+                error = type(fault)(f"{place_of(reader, item)}: {fault}")
+                if not salvaging:
+                    raise error
+                item = Lost(item.n_frames, error)
+        yield frame, item
+
+
+def _span_fault(frame: int, packet: Packet, span: Span, codec: Codec) -> FormatError | None:
+    """How a packet does not fit to its place, or None."""
+    inside = frame - span.part_start
+    end = frame + packet.n_frames
+    crosses = span.part_end is not None and end > span.part_end
+    if crosses or inside < 0 or (packet.dependent and inside == 0):
+        return InvalidField("is of more than one part of the file")
+    if inside % codec.segment_frames:
+        return InvalidField(
+            f"follows one that ends within a segment of {codec.segment_frames} frames"
+        )
+    return None
+
+
+def _size_fault(packet: Packet, reader: Reader, codec: Codec) -> FormatError | None:
+    """How a packet's frames or scales are not those of the codec, or None."""
+    header = reader.header
+    limit = round(MAX_PACKET_SECONDS * header.frame_rate_hz)
+    if packet.n_frames > limit:
+        return LimitExceeded(f"{packet.n_frames} frames, at most {limit} are decoded at once")
+    found, odd = divmod(len(packet.scales), header.n_streams)
+    counts = codec.scale_counts(packet.n_frames)
+    if not odd and found in counts:
+        return None
+    wanted = " or ".join(str(count * header.n_streams) for count in counts)
+    return InvalidField(f"{len(packet.scales)} scales, model {header.model_id!r} has {wanted}")

@@ -1,0 +1,84 @@
+"""What is whole of a damaged file, and how much is lost in between."""
+
+import contextlib
+from collections.abc import Iterator
+
+from ncodec.codes import Lost
+from ncodec.decoding.corrected import open_corrected
+from ncodec.errors import FormatError, InvalidField
+from ncodec.formats.ncx import Damage, Packet, read_index
+from ncodec.formats.ncx.source import Readable
+
+_FROM_HERE = 1
+
+
+class Salvage:
+    """A reader that goes on behind damage, and corrects one damaged byte of the header.
+
+    Attributes:
+        reader: of the file.
+        damage: that was met so far.
+        n_samples: of the source, as far as header and index tell.
+    """
+
+    def __init__(self, stream: Readable, name: str) -> None:
+        self.damage: list[Damage] = []
+        self.reader = open_corrected(stream, name, self.damage.append)
+        self._n_told = len(self.damage)  # of these, not about the packets that come next
+        self._listed_frames: tuple[int, ...] = ()
+        self.n_samples = self.reader.header.n_samples
+        self._read_index()
+
+    def items(self, n_frames: int | None) -> Iterator[Packet | Lost]:
+        """Yield the packets that are whole, and what is lost.
+
+        How long lost packets were, the index tells; without one they are taken to be as long as the
+        first that is whole. `n_frames` of all packets, if it is known, are neither missed nor
+        exceeded.
+        """
+        listed = self._listed_frames
+        usual = listed[0] if listed else 0
+        expected = done = 0
+        for packet in self.reader:
+            usual = usual or packet.n_frames
+            missing = listed[expected : packet.number] if listed else ()
+            lost = sum(missing) if listed else usual * (packet.number - expected)
+            if n_frames is not None:
+                lost = min(lost, n_frames - done - packet.n_frames)
+                if lost < 0:
+                    self._refuse(packet, n_frames)
+                    break
+            if lost:
+                yield Lost(lost, self._error())
+            self._n_told = len(self.damage)
+            yield packet
+            done += lost + packet.n_frames
+            expected = packet.number + 1
+        if n_frames is not None and done < n_frames:
+            yield Lost(n_frames - done, self._error())
+
+    def _refuse(self, packet: Packet, n_frames: int) -> None:
+        """Note that a packet, and what follows it, is more than there should be."""
+        error = InvalidField(
+            f"{self.reader.name}: packet {packet.number} at byte {packet.offset}: beyond the "
+            f"{n_frames} frames that the file should have"
+        )
+        self.damage.append(Damage(packet.offset, packet.n_bytes, error, range(0)))
+
+    def _error(self) -> FormatError:
+        """Return why something is missing."""
+        if len(self.damage) > self._n_told:
+            return self.damage[-1].error
+        return FormatError(f"{self.reader.name}: packets are missing")
+
+    def _read_index(self) -> None:
+        """Learn the frames of every packet, if the file can seek and has an index."""
+        stream = self.reader.seekable
+        if stream is None:
+            return
+        place = stream.seek(0, _FROM_HERE)
+        with contextlib.suppress(FormatError):
+            trailer = read_index(stream, self.reader.name)
+            self._listed_frames = trailer.packet_frames
+            self.n_samples = trailer.n_samples if self.n_samples is None else self.n_samples
+        stream.seek(place)

@@ -1,0 +1,214 @@
+"""A whole .ncx file out of what is whole of a damaged one.
+
+Its packets stay as they are, bit for bit. Where some are lost between others there is silence, so
+that all else keeps its time; what is lost at the very end is cut off. It decodes to what
+`Decoding` gives of the damaged file with a `Salvage`.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ncodec.codes import Codes, Lost, check_digest, digest_bytes
+from ncodec.decoding.access import InOrder
+from ncodec.decoding.corrected import open_corrected
+from ncodec.decoding.file import codec_for
+from ncodec.decoding.gaps import Gap, Gaps
+from ncodec.decoding.reading import codes_of
+from ncodec.decoding.salvage import Salvage
+from ncodec.decoding.spans import Span, Timeline, with_parts
+from ncodec.errors import DigestMismatch, FormatError
+from ncodec.formats.ncx import CodesDigest, Damage, Header, Packet, Part, Writer
+from ncodec.formats.ncx.source import Seekable
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What is wrong with a file, and what can be made of it."""
+
+    header: Header  # of the repaired file
+    kept: tuple[range, ...]  # numbers that the packets have in the damaged file
+    digest: bytes  # of their codes
+    gaps: tuple[Gap, ...]  # that become silence
+    cut_off: tuple[Gap, ...]  # at the very end
+    damage: tuple[Damage, ...]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is wrong."""
+        return not (self.gaps or self.cut_off or self.damage)
+
+    @property
+    def n_packets(self) -> int:
+        """That are kept."""
+        return sum(map(len, self.kept))
+
+
+def examine(stream: Seekable, name: str) -> Examined:
+    """Find out what is whole of a file.
+
+    Raises FormatError where nothing is, or not even its header can be read; ModelError.
+    """
+    salvage = Salvage(stream, name)
+    reader, header = salvage.reader, salvage.reader.header
+    codec = codec_for(reader)
+    timeline = Timeline(codec, header, header.source_sample_rate_hz, salvage.n_samples)
+    packets = InOrder(salvage.items(timeline.n_frames), salvage.n_samples)
+    pieces = _Pieces(timeline)
+    try:
+        for span in timeline.spans(0, None):
+            pieces.start(span)
+            for frame, found in codes_of(packets, span, reader, codec, salvaging=True):
+                if isinstance(found, Lost):
+                    pieces.lose(frame, found)
+                else:
+                    pieces.add(frame, *found)
+            pieces.end(reader.n_samples)
+        for _ in packets.between(0, None):
+            pass  # up to the trailer
+        if not salvage.damage and not pieces.gaps.found:
+            check_digest(reader, pieces.digest)
+    except DigestMismatch as error:
+        pieces.gaps.note_fault(error)
+        pieces.n_inner_gaps = 1
+    if not pieces.kept and timeline.n_frames != 0:
+        raise FormatError(f"{name}: nothing can be saved: no packet is whole, or none by itself")
+    try:
+        repaired = with_parts(header, pieces.heard, timeline)
+    except FormatError as error:
+        raise type(error)(f"{name}: {error}") from None
+    gaps, n_inner = pieces.gaps.found, pieces.n_inner_gaps
+    return Examined(
+        repaired, tuple(pieces.kept), pieces.digest.digest(), tuple(gaps[:n_inner]),
+        tuple(gaps[n_inner:]), tuple(salvage.damage),
+    )  # fmt: skip
+
+
+def write_repaired(stream: Seekable, name: str, found: Examined, sink: Any) -> None:
+    """Write the whole file. Raises FormatError if the damaged one is no longer what it was."""
+    stream.seek(0)
+    damage: list[Damage] = []
+    writer = Writer(sink, found.header)
+    left = [number for some in reversed(found.kept) for number in (some.stop, some.start)]
+    n_written = 0
+    for packet in open_corrected(stream, name, damage.append):
+        while left and packet.number >= left[-1]:
+            left.pop()
+        if len(left) % 2:  # between a start and a stop
+            writer.write_packet(
+                packet.n_frames, packet.payload, dependent=packet.dependent, scales=packet.scales
+            )
+            n_written += 1
+    if n_written != found.n_packets:
+        raise FormatError(f"{name}: changed while it was read")
+    writer.finish(found.digest, found.header.n_samples)
+
+
+@dataclass(slots=True)
+class _Piece:
+    """Packets that follow each other without a loss."""
+
+    first: int  # frame of the file
+    behind: int  # the one behind its last
+    numbers: range  # of its packets
+    waiting: list[bytes]  # its codes, while it is too short to be heard by itself
+
+
+class _Pieces:
+    """The parts of the repaired file: pieces of the damaged one, and silence between them.
+
+    Attributes:
+        kept: numbers of the packets, in ranges.
+        digest: of their codes.
+        gaps: what is lost.
+        n_inner_gaps: how many of these have something whole behind them.
+    """
+
+    def __init__(self, timeline: Timeline) -> None:
+        self._timeline = timeline
+        self._parts: list[Part] = []
+        self._n_heard = 0  # parts up to the last that does not stand for what is lost
+        self._piece: _Piece | None = None
+        self.kept: list[range] = []
+        self.digest = CodesDigest()
+        self.gaps = Gaps(timeline)
+        self.n_inner_gaps = 0
+
+    @property
+    def heard(self) -> list[Part]:
+        """The parts, without what is lost at the end."""
+        return self._parts[: self._n_heard]
+
+    def start(self, span: Span) -> None:
+        """A span begins."""
+        self._span = span
+        self._place = span.first_sample  # of the run, up to which the parts go
+        self._behind = span.first  # frame behind those that were read
+
+    def add(self, frame: int, packet: Packet, codes: Codes) -> None:
+        """A packet is whole."""
+        if self._piece is None:
+            numbers = range(packet.number, packet.number)
+            self._piece = _Piece(frame, frame, numbers, [])
+        piece, self._behind = self._piece, frame + packet.n_frames
+        piece.behind = self._behind
+        piece.numbers = range(piece.numbers.start, packet.number + 1)
+        piece.waiting.append(digest_bytes(codes))
+        if self._span.end_sample is not None and self._heard_of(piece) is not None:
+            self._digest(piece)  # it will be kept
+
+    def lose(self, frame: int, lost: Lost) -> None:
+        """Frames are lost."""
+        self._close()
+        self._behind = frame + lost.n_frames
+        self.gaps.note(self._span, frame, self._behind, lost.error)
+
+    def end(self, n_source: int | None) -> None:
+        """The span ends; `n_source` samples of the source, as far as header and trailer tell."""
+        span = self._span
+        if span.is_silence:
+            self._silence(span.end_sample or 0)
+            self._tell()
+            return
+        self._close(n_source)
+        end = n_source if span.end_sample is None else span.end_sample
+        self._silence((end or 0) - self._place)
+
+    def _close(self, n_source: int | None = None) -> None:
+        """The piece ends; what it cannot give by itself is silence."""
+        piece, self._piece = self._piece, None
+        heard = None if piece is None else self._heard_of(piece, n_source)
+        if piece is None or heard is None:
+            return
+        low, high = heard
+        self._digest(piece)
+        self._silence(low - self._place)
+        n_frames = piece.behind - piece.first
+        self._parts.append(Part(piece.first + self._span.offset, n_frames, low, high - low))
+        self._place = high
+        self._tell()
+        self.kept.append(piece.numbers)
+
+    def _tell(self) -> None:
+        """What there is up to here stays."""
+        self._n_heard, self.n_inner_gaps = len(self._parts), len(self.gaps.found)
+
+    def _digest(self, piece: _Piece) -> None:
+        for codes in piece.waiting:
+            self.digest.update(codes)
+        piece.waiting = []
+
+    def _heard_of(self, piece: _Piece, n_source: int | None = None) -> tuple[int, int] | None:
+        """Return the samples that are heard of a piece, None for none."""
+        low = self._timeline.heard_from(self._span, piece.first)
+        high = self._timeline.heard_to(self._span, piece.behind, n_source)
+        return (low, high) if low < high else None
+
+    def _silence(self, n_samples: int) -> None:
+        """Nothing is heard for so many samples."""
+        if n_samples > 0:
+            before = self._parts.pop().n_samples if self._ends_lost() else 0
+            self._parts.append(Part(0, 0, 0, before + n_samples))
+
+    def _ends_lost(self) -> bool:
+        """Whether the last part stands for what is lost."""
+        return len(self._parts) > self._n_heard and self._parts[-1].is_silence
