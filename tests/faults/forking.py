@@ -87,12 +87,13 @@ class Warm:
         self, *args: str | Path, cwd: Path | str, stdin: Path | str = os.devnull,
         stdout: Path | str | None = None, stderr: Path | str | None = None,
         env: dict[str, str] | None = None, limits: dict[str, int] | None = None,
-        uid: int | None = None, before: str = "",
+        unprivileged: bool = False, before: str = "",
     ) -> Child:  # fmt: skip
         """Start `ncodec *args`.
 
-        limits  of the process, by the names of `resource`; AS on top of what it has already
-        before  code that the process runs first
+        limits        of the process, by the names of `resource`; AS on top of what it has already
+        unprivileged  not above permissions, as root is
+        before        code that the process runs first
         """
         number = next(self._numbers)
         out = self._folder / f"{number}.out" if stdout is None else Path(stdout)
@@ -100,7 +101,7 @@ class Warm:
         pid = self.ask({
             "args": [os.fspath(arg) for arg in args], "cwd": os.fspath(cwd),
             "files": [os.fspath(stdin), str(out), str(err)], "env": env or {},
-            "limits": limits or {}, "uid": uid, "before": before,
+            "limits": limits or {}, "unprivileged": unprivileged, "before": before,
         })  # fmt: skip
         return Child(self, pid, out, err)
 
@@ -191,10 +192,8 @@ def become(request: dict[str, Any]) -> None:
             os.close(opened)
     for name, limit in request["limits"].items():
         set_limit(name, limit)
-    if request["uid"] is not None:
-        os.setgroups([])
-        os.setgid(request["uid"])
-        os.setuid(request["uid"])
+    if request["unprivileged"] and sys.platform == "linux":  # others do not test as root
+        drop_capabilities()
     sys.stdin, sys.stdout, sys.stderr = standard_stream(0), standard_stream(1), standard_stream(2)
     exec(request["before"], {})
 
@@ -203,6 +202,13 @@ def set_limit(name: str, limit: int) -> None:
     if name == "AS":
         limit += int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (limit, limit))
+
+
+def drop_capabilities() -> None:
+    """Leave root its files, but not its right to read and write what permissions deny it."""
+    version_3, no_sets = 0x20080522, 6
+    header, sets = (ctypes.c_uint32 * 2)(version_3, 0), (ctypes.c_uint32 * no_sets)()
+    assert ctypes.CDLL(None, use_errno=True).capset(header, sets) == 0
 
 
 def standard_stream(number: int) -> io.TextIOWrapper:

@@ -9,7 +9,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,7 +25,6 @@ from ncodec.formats.ncx import Packet, Reader, Writer
 from ncodec.formats.ncx.source import CHUNK_BYTES
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and Linux's devices")
-NOBODY = 65534
 FULL = "No space left on device"
 ENCODE = ("encode", "-m", "tiny")
 REPACK = ("repack", "--entropy", "packed")
@@ -245,42 +243,34 @@ def test_a_full_device_for_messages(here: Here) -> None:
 
 
 @pytest.fixture
-def anyone(here: Here, cache: Path) -> Iterator[tuple[Here, int | None]]:
-    """The same songs where any user can read them, and a user who is not above permissions."""
-    with tempfile.TemporaryDirectory() as folder:
-        shutil.copytree(here.folder, folder, dirs_exist_ok=True)
-        shutil.copytree(cache, Path(folder) / "cache")
-        subprocess.run(("chmod", "-R", "a=rX", folder), check=True)
-        there = Here(Path(folder), here.warm, Path(folder) / "cache")
-        yield there, NOBODY if os.geteuid() == 0 else None
-        Path(folder).chmod(0o700)
+def unwritable(here: Here) -> Iterator[Here]:
+    """The same songs in a folder that nobody may write to."""
+    subprocess.run(("chmod", "-R", "a=rX", here.folder), check=True)
+    yield here
+    here.folder.chmod(0o700)
 
 
 @each_job
-def test_a_folder_that_cannot_be_written(anyone: tuple[Here, int | None], args: Args) -> None:
-    there, uid = anyone
-    refused(there.run(*args, uid=uid), args[-1], "Permission denied")
-    assert there.new == []
+def test_a_folder_that_cannot_be_written(unwritable: Here, args: Args) -> None:
+    refused(unwritable.run(*args, unprivileged=True), args[-1], "Permission denied")
+    assert unwritable.new == []
 
 
-def test_a_file_that_cannot_be_written(anyone: tuple[Here, int | None]) -> None:
-    there, uid = anyone
-    before = (there / "song.wav").read_bytes()
-    refused(there.run("decode", "-f", "song.ncx", uid=uid), "song.wav", "Permission denied")
-    refused(there.run("tags", "--clear", "--set", "A=b", "song.ncx", uid=uid), "song.ncx")
-    assert (there / "song.wav").read_bytes() == before
-    assert there.new == []
+def test_a_file_that_cannot_be_written(unwritable: Here) -> None:
+    before = (unwritable / "song.wav").read_bytes()
+    for args in (("decode", "-f", "song.ncx"), ("tags", "--clear", "--set", "A=b", "song.ncx")):
+        ended = unwritable.run(*args, unprivileged=True)
+        refused(ended, "song.wav" if "decode" in args else "song.ncx", "Permission denied")
+    assert (unwritable / "song.wav").read_bytes() == before
+    assert unwritable.new == []
 
 
 @each_job
-def test_a_file_that_cannot_be_read(anyone: tuple[Here, int | None], args: Args) -> None:
-    there, uid = anyone
-    there.folder.chmod(0o777)
+def test_a_file_that_cannot_be_read(here: Here, args: Args) -> None:
     source = args[-3]
-    (there / source).chmod(0)
-    refused(there.run(*args, uid=uid), source, "Permission denied")
-    there.folder.chmod(0o755)
-    assert there.new == []
+    (here / source).chmod(0)
+    refused(here.run(*args, unprivileged=True), source, "Permission denied")
+    assert here.new == []
 
 
 @on_linux
