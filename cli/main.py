@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 COMMANDS = (
-    "encode", "decode", "repack", "tags", "repair", "inspect", "verify", "evaluate",
+    "encode", "decode", "repack", "batch", "tags", "repair", "inspect", "verify", "evaluate",
     "models", "train", "train-entropy",
 )  # fmt: skip
 

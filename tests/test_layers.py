@@ -67,6 +67,11 @@ ALLOWED = {
         "ncodec.encoding", "ncodec.entropy_models", "ncodec.formats", "ncodec.models",
         "ncodec.weights",
     ),
+    "ncodec.batch": (
+        "ncodec.errors", "ncodec.audio", "ncodec.codec", "ncodec.codes", "ncodec.decoding",
+        "ncodec.encoding", "ncodec.entropy", "ncodec.entropy_models", "ncodec.files",
+        "ncodec.formats", "ncodec.models", "ncodec.threads", "ncodec.weights",
+    ),
     "ncodec.threads": (),
     "ncodec.distances": ("ncodec.audio", "ncodec.nn", "ncodec.threads"),
     "ncodec.inspection": ("ncodec.errors", "ncodec.codes", "ncodec.entropy", "ncodec.formats"),

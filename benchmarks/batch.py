@@ -1,0 +1,194 @@
+"""Throughput of `ncodec batch`, against a loop that encodes file by file.
+
+    python benchmarks/batch.py [--workers 1,2] [--engine local] [--rounds 3]
+
+Prints a Markdown table: times real time, over all of a library. "loop" is what a shell loop over
+`ncodec encode` or `decode` does, without its start-up: one process that calls `encode_audio`, or
+decodes, for one file after the other. "batch" is the time from the first file that a worker begins
+to the last outcome, start-up of the workers left out too, and in brackets with it. Each figure is
+the best of the rounds, which take turns, so that what else the machine does is spread over all.
+"CPU" compares the processor time of the loop with that of `-j 0`, which does it in one process:
+what is gained without a second core.
+"""
+
+import argparse
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import torch
+
+from ncodec.audio import AudioSink, AudioSource
+from ncodec.batch.conversion import Conversion
+from ncodec.batch.engine import Crew
+from ncodec.batch.settings import decode_settings, encode_settings
+from ncodec.batch.storage import open_place
+from ncodec.codec import choose_n_q, encode_audio
+from ncodec.decoding import Decoding
+from ncodec.entropy_models import choose_entropy
+from ncodec.formats.ncx import Reader
+from ncodec.weights import find
+
+RATE_HZ = 44_100
+
+
+@dataclass(frozen=True)
+class Library:
+    """Files of one length."""
+
+    name: str
+    seconds: float
+    n_files: int
+
+    @property
+    def total_s(self) -> float:
+        """Of all files."""
+        return self.seconds * self.n_files
+
+
+def fill(folder: Path, library: Library, samples: Path) -> None:
+    """Write stretches of the samples of this repository, from other places in each file."""
+    wavs = []
+    for path in sorted(samples.glob("*.flac")):
+        wav, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        wavs.append(np.repeat(wav.mean(1), round(RATE_HZ / rate)))
+    sound = np.concatenate(wavs)
+    rng = np.random.default_rng(0)
+    n_samples = round(library.seconds * RATE_HZ)
+    folder.mkdir()
+    for number in range(library.n_files):
+        start = rng.integers(len(sound))
+        places = (start + np.arange(n_samples)) % len(sound)
+        soundfile.write(folder / f"{number}.wav", sound[places], RATE_HZ)
+
+
+def encode_loop(sources: Sequence[Path], folder: Path, model: str) -> None:
+    """Encode one file after the other."""
+    found = find(model)
+    n_q = choose_n_q(found, None, None)
+    for path in sources:
+        coder = choose_entropy(found, None, n_q)
+        with AudioSource(path) as source, (folder / f"{path.stem}.ncx").open("wb") as sink:
+            encode_audio(source, sink, model=found, n_q=n_q, entropy=coder)
+
+
+def decode_loop(sources: Sequence[Path], folder: Path) -> None:
+    """Decode one file after the other."""
+    for path in sources:
+        with path.open("rb") as stream:
+            decoding = Decoding(Reader(stream, str(path)))
+            rate, n_channels = decoding.sample_rate_hz, decoding.n_channels
+            target = folder / f"{path.stem}.flac"
+            with AudioSink(target, rate, n_channels, n_samples=decoding.n_samples) as sink:
+                for block in decoding.blocks():
+                    sink.write(block)
+
+
+def timed(action: Callable[[], object]) -> tuple[float, float]:
+    """Return seconds that pass, and those of the processor."""
+    started, cpu_started = time.perf_counter(), time.process_time()
+    action()
+    return time.perf_counter() - started, time.process_time() - cpu_started
+
+
+def batch_seconds(source: Path, target: Path, args: argparse.Namespace, n_workers: int,
+                  *, decode: bool) -> tuple[float, float]:  # fmt: skip
+    """Return the time that a run takes, and that without the start of the workers."""
+    settings = decode_settings("flac") if decode else encode_settings(args.model)
+    conversion = Conversion(
+        open_place(source), open_place(target), settings,
+        crew=Crew(n_workers, args.address), engine=args.engine,
+    )  # fmt: skip
+    run, begun = conversion._engine.run, []
+
+    def note(bundles: Any, task: Any, crew: Any, events: Any) -> Any:
+        def begin(items: Any) -> None:
+            begun.append(time.perf_counter())
+            events.on_begin(items)
+
+        return run(bundles, task, crew, type(events)(begin, events.on_progress))
+
+    conversion._engine = type("Engine", (), {"run": staticmethod(note)})  # type: ignore[assignment]
+    started = time.perf_counter()
+    outcomes = [*conversion.outcomes()]
+    ended = time.perf_counter()
+    assert {outcome.status for outcome in outcomes} == {"done"}
+    return ended - started, ended - begun[max(0, min(n_workers, len(begun)) - 1)]
+
+
+def measure(library: Library, work: Path, args: argparse.Namespace, *, decode: bool) -> list[str]:
+    """Return the cells of a row of the table."""
+    workers = [int(n) for n in args.workers.split(",")]
+    source, target = work / library.name / ("ncx" if decode else "wav"), work / "target"
+    paths = sorted(source.glob("*.*"))
+    loops, alone, whole, ready = [], [], [[] for _ in workers], [[] for _ in workers]
+    for _ in range(args.rounds):
+        target.mkdir()
+        one_by_one = decode_loop if decode else partial(encode_loop, model=args.model)
+        loops.append(timed(lambda run=one_by_one: run(paths, target)))
+        shutil.rmtree(target)
+        alone.append(timed(lambda: batch_seconds(source, target, args, 0, decode=decode))[1])
+        shutil.rmtree(target)
+        for place, n_workers in enumerate(workers):
+            all_s, ready_s = batch_seconds(source, target, args, n_workers, decode=decode)
+            whole[place].append(all_s)
+            ready[place].append(ready_s)
+            shutil.rmtree(target)
+    total, loop_s = library.total_s, min(passed for passed, _ in loops)
+    cells = [f"{total / loop_s:.0f}", f"{min(cpu for _, cpu in loops) / min(alone):.2f}"]
+    for some, other in zip(ready, whole, strict=True):
+        gain = loop_s / min(some)
+        cells.append(f"{total / min(some):.0f} ({total / min(other):.0f}), {gain:.2f} times loop")
+    return cells
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--model", default="spectral")
+    parser.add_argument("--workers", default="1,2")
+    parser.add_argument("--engine", default="local")
+    parser.add_argument("--address")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--clips", type=int, default=300, help="of a short library")
+    parser.add_argument("--long", type=int, default=8, help="files of two minutes")
+    parser.add_argument("--rows", default="*", help="pattern of those to measure: '*2 s encode'")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    samples = Path(__file__).parents[1] / "samples"
+    libraries = [
+        Library("0.5 s", 0.5, args.clips),
+        Library("2 s", 2, args.clips),
+        Library("2 min", 120, args.long),
+    ]
+    counts = args.workers.split(",")
+    titles = ["files", "", "loop", "CPU", *(f"{args.engine}, {count} workers" for count in counts)]
+    print(f"| {' | '.join(titles)} |")
+    print("|---" * len(titles) + "|")
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        for library in libraries:
+            (work / library.name).mkdir()
+            fill(work / library.name / "wav", library, samples)
+            for decode in (False, True):
+                what = "decode" if decode else "encode"
+                name = f"{library.n_files} of {library.name}"
+                if fnmatchcase(f"{name} {what}", args.rows):
+                    cells = measure(library, work, args, decode=decode)
+                    print(f"| {' | '.join([name, what, *cells])} |", flush=True)
+                if not decode:
+                    coded = work / library.name / "ncx"
+                    coded.mkdir()
+                    encode_loop(sorted((work / library.name / "wav").iterdir()), coded, args.model)
+
+
+if __name__ == "__main__":
+    main()

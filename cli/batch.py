@@ -1,0 +1,290 @@
+"""`ncodec batch`: a tree of audio to a tree of .ncx files, and back."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Generator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+import ncodec
+from ncodec.batch.engine import ENGINES
+from ncodec.cli.decode import FORMATS
+from ncodec.cli.encode import DEFAULT_MODELS
+from ncodec.cli.errors import EXIT_FAILED, EXIT_OK, complain, warn
+from ncodec.cli.inputs import open_output
+from ncodec.cli.options import CODERS, force_option, quiet_option
+from ncodec.cli.progress import say, speed
+from ncodec.errors import UsageError
+from ncodec.models import MAX_EFFORT
+
+if TYPE_CHECKING:
+    from ncodec.batch import Conversion, Outcome
+    from ncodec.batch.report import Totals
+    from ncodec.batch.settings import Settings
+
+_OF_ENCODING = {
+    "model": "-m", "bandwidth_kbps": "-b", "n_q": "--n-q", "entropy": "--entropy",
+    "effort": "--effort",
+}  # fmt: skip
+_OF_DECODING = {"container": "--format", "subtype": "--subtype"}
+
+
+@click.command()
+@click.argument("src", metavar="SRC")
+@click.argument("dst", metavar="DST")
+@click.option("--decode", is_flag=True, help="Make audio of .ncx files.")
+@click.option(
+    "-m",
+    "--model",
+    metavar="MODEL",
+    help="A model's id, or an architecture's name for its default model; by default spectral.",
+)
+@click.option(
+    "-b",
+    "--bandwidth",
+    "bandwidth_kbps",
+    type=float,
+    metavar="KBPS",
+    help="Nominal kbit/s of each code stream; the model's own choice by default.",
+)
+@click.option("--n-q", type=int, metavar="N", help="Number of codebooks, instead of -b.")
+@click.option(
+    "--entropy",
+    type=click.Choice(CODERS["ncx"]),
+    help="Entropy coder; by default transformer for a model that has an entropy model, else "
+    "adaptive.",
+)
+@click.option(
+    "--effort",
+    type=click.IntRange(1, MAX_EFFORT),
+    metavar="N",
+    help="How many ways to code a frame are followed at once; the model's own choice by default.",
+)
+@click.option(
+    "--format",
+    "container",
+    type=click.Choice(FORMATS),
+    help="With --decode, format of the audio; by default flac.",
+)
+@click.option("--subtype", metavar="TYPE", help="With --decode, libsndfile's name of the samples.")
+@click.option(
+    "-j",
+    "--jobs",
+    "n_workers",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Worker processes, of one thread each; by default one for every core. 0: none but this.",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(ENGINES),
+    default="local",
+    show_default=True,
+    help="Where the workers are: on this machine, or in a Ray cluster.",
+)
+@click.option("--address", metavar="ADDR", help="With --engine ray, of the cluster.")
+@click.option(
+    "--include",
+    multiple=True,
+    metavar="GLOB",
+    help="Only files of which this matches path or name, or those of a folder that they are in. "
+    "* matches / too. May be repeated, as --exclude.",
+)
+@click.option(
+    "--exclude", multiple=True, metavar="GLOB", help="Not files of which this matches any of them."
+)
+@click.option("--copy-other", is_flag=True, help="Copy all files of other kinds.")
+@click.option(
+    "--checksum", is_flag=True, help="Tell changes of a file by its content, not by its time."
+)
+@click.option(
+    "--verify", is_flag=True, help="Decode the codes of every file before it counts as made."
+)
+@click.option("--dry-run", is_flag=True, help="Print what would be done, and do nothing.")
+@click.option("--report", "report_path", metavar="FILE", help="Write a report in JSON.")
+@force_option()
+@quiet_option()
+def batch(
+    src: str, dst: str, decode: bool, engine: str, n_workers: int | None, address: str | None,
+    verify: bool, dry_run: bool, report_path: str | None, force: bool, quiet: bool,
+    include: tuple[str, ...], exclude: tuple[str, ...], copy_other: bool, checksum: bool,
+    **options: Any,
+) -> None:  # fmt: skip
+    """Compress all audio below the folder SRC into .ncx files below the folder DST.
+
+    The tree is mirrored: SRC/a/song.flac becomes DST/a/song.ncx. What was done by an earlier run
+    and has not changed since is skipped, so a run that was interrupted or killed goes on where it
+    was when it is started again. Bad files are listed at the end, and do not stop the others.
+
+    SRC and DST may be URLs: s3://, gs://, memory:// and what else fsspec knows.
+
+    \b
+    Examples:
+      ncodec batch music/ small/                       # 6 kbit/s a channel, on all cores
+      ncodec batch --decode small/ back/ --format ogg
+      ncodec batch music/ small/ --exclude '*/demos/*' --copy-other --report report.json
+      ncodec batch s3://music/flac s3://music/ncx -j 4
+    """  # noqa: D301
+    from ncodec.batch import Conversion
+    from ncodec.batch.engine import Crew
+    from ncodec.batch.plan import Options
+    from ncodec.batch.storage import open_place
+
+    if address is not None and engine != "ray":
+        raise UsageError("--address is for --engine ray")
+    conversion = Conversion(
+        open_place(src), open_place(dst), _settings(decode, options),
+        Options(include, exclude, copy_other, checksum, force),
+        crew=Crew(n_workers, address), engine=engine, verify=verify,
+    )  # fmt: skip
+    for suffix, count in sorted(conversion.plan.unreadable.items()):
+        warn(f"{count} {suffix} file{'' if count == 1 else 's'}: audio that libsndfile cannot read")
+    if report_path is not None and not Path(report_path).absolute().parent.is_dir():
+        raise UsageError(f"--report {report_path}: no such folder")
+    if dry_run:
+        code = _show(conversion, quiet=quiet)
+    else:
+        code = _Run(conversion, engine, quiet=quiet).go(report_path)
+    click.get_current_context().exit(code)
+
+
+def _settings(decode: bool, options: dict[str, Any]) -> "Settings":
+    """Return how files are made. Raises UsageError for options that do not go together."""
+    from ncodec.batch.settings import decode_settings, encode_settings
+
+    for name, option in (_OF_ENCODING if decode else _OF_DECODING).items():
+        if options[name] is not None:
+            raise UsageError(f"{option} is for {'encoding' if decode else '--decode'}")
+    if decode:
+        return decode_settings(options["container"] or "flac", options["subtype"])
+    if options["bandwidth_kbps"] is not None and options["n_q"] is not None:
+        raise UsageError("-b and --n-q exclude each other")
+    chosen = {name: options[name] for name in _OF_ENCODING if name != "model"}
+    return encode_settings(options["model"] or DEFAULT_MODELS["ncx"], **chosen)
+
+
+def _show(conversion: "Conversion", *, quiet: bool) -> int:
+    """Print a plan."""
+    plan = conversion.plan
+    verb = "decode" if conversion.settings.decode else "encode"
+    for item in plan.items:
+        click.echo(f"{'copy' if item.is_copy else verb}: {item.source} -> {item.target}")
+    for problem in plan.problems:
+        complain(f"{problem.source}: {problem.why}")
+    text = f"{_files(len(plan.items))} to do, {_size(plan.n_bytes)}"
+    left = {"done before": len(plan.done), "of other kinds": plan.n_other,
+            "that cannot be done": len(plan.problems)}  # fmt: skip
+    counts = [f"{count} {what}" for what, count in left.items() if count]
+    say(", ".join([text, *counts]), quiet=quiet)
+    return EXIT_FAILED if plan.problems else EXIT_OK
+
+
+class _Run:
+    """A run, and what the user sees of it."""
+
+    def __init__(self, conversion: "Conversion", engine: str, *, quiet: bool) -> None:
+        from ncodec.batch.report import Totals
+
+        self._conversion, self._engine, self._quiet = conversion, engine, quiet
+        self._outcomes: list[Outcome] = []
+        self._totals: Totals = Totals()
+        self._started = time.perf_counter()
+
+    def go(self, report_path: str | None) -> int:
+        """Do all of it and return the exit code; when interrupted, tell what was done so far."""
+        try:
+            self._convert()
+        except BaseException as error:
+            self._tell(report_path, interrupted=isinstance(error, KeyboardInterrupt))
+            raise
+        self._tell(report_path, interrupted=False)
+        return EXIT_FAILED if self._totals.n_failed else EXIT_OK
+
+    def _convert(self) -> None:
+        with (
+            _bar(self._conversion.plan.n_bytes, quiet=self._quiet) as (advance, note),
+            closing(self._conversion.outcomes(advance)) as outcomes,
+        ):
+            for outcome in outcomes:
+                self._outcomes.append(outcome)
+                self._totals.add(outcome)
+                elapsed_s = time.perf_counter() - self._started
+                note(f"{self._totals.seconds / 3600:.2f} h, "
+                     f"{speed(self._totals.seconds, elapsed_s)}")  # fmt: skip
+
+    def _tell(self, report_path: str | None, *, interrupted: bool) -> None:
+        """List what went wrong, sum up, and write the report."""
+        elapsed_s = time.perf_counter() - self._started
+        for outcome in self._outcomes:
+            if outcome.status == "failed":
+                complain(" ".join(f"{outcome.source}: {outcome.error}".split()))
+        remarked = [outcome for outcome in self._outcomes if outcome.remarks]
+        if remarked and not self._quiet:
+            first = f"{remarked[0].source}: {remarked[0].remarks[0]}"
+            more = f", and {len(remarked) - 1} others; --report lists them" if remarked[1:] else ""
+            warn(first + more)
+        say(_summary(self._conversion, self._totals, elapsed_s), quiet=self._quiet)
+        if report_path is not None:
+            from ncodec.batch.report import as_json
+
+            found = as_json(
+                self._conversion, self._outcomes, elapsed_s, engine=self._engine,
+                version=ncodec.__version__, interrupted=interrupted,
+            )  # fmt: skip
+            with open_output(report_path, overwrite=True) as file:
+                file.write(json.dumps(found, indent=1).encode() + b"\n")
+
+
+def _summary(conversion: "Conversion", totals: "Totals", elapsed_s: float) -> str:
+    from ncodec.batch.report import ratio
+
+    parts: list[str] = []
+    if totals.n_done:
+        before, after = totals.n_bytes_in, totals.n_bytes_out
+        small, large = (before, after) if conversion.settings.decode else (after, before)
+        parts += [
+            f"{_files(totals.n_done)}, {totals.seconds / 3600:.2f} h",
+            f"{_size(before)} -> {_size(after)}",
+            f"{ratio(large, small) or 0:.3g}:1",
+            speed(totals.seconds, elapsed_s),
+        ]
+    counts = {"copied": totals.n_copied, "done before": totals.n_skipped,
+              "failed": totals.n_failed}  # fmt: skip
+    parts += [f"{count} {what}" for what, count in counts.items() if count]
+    return ", ".join(parts) or "no files"
+
+
+@contextmanager
+def _bar(
+    n_bytes: int, *, quiet: bool
+) -> Generator[tuple[Callable[[int], None], Callable[[str], None]], None, None]:
+    """Show progress on a terminal; gives what to call with bytes done, and with what to add."""
+    if quiet or not sys.stderr or not sys.stderr.isatty():
+        yield lambda done: None, lambda text: None
+        return
+    from tqdm import tqdm
+
+    with tqdm(total=n_bytes, unit="B", unit_scale=True, leave=False) as bar:
+
+        def advance(done: int) -> None:
+            bar.update(done)
+
+        def note(text: str) -> None:
+            bar.set_postfix_str(text, refresh=False)
+
+        yield advance, note
+
+
+def _files(count: int) -> str:
+    return f"{count} file{'' if count == 1 else 's'}"
+
+
+def _size(n_bytes: int) -> str:
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if n_bytes >= size:
+            return f"{n_bytes / size:.2f} {unit}"
+    return f"{n_bytes} bytes"

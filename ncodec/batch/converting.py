@@ -1,0 +1,42 @@
+"""What encoding and decoding of many files have in common."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+Progress = Callable[[float], None]  # takes the share of a file that was just done
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a file that was made came to."""
+
+    seconds: float  # of audio
+    remarks: tuple[str, ...] = ()
+
+
+class Converter(Protocol[T]):
+    """Files to files. Short ones are prepared, then computed together, then written one by one."""
+
+    def prepare(self, name: str, path: Path) -> T | None:
+        """Read a file if it is so short that it is better done with others; None: it is not."""
+        ...
+
+    def compute(self, prepared: Sequence[T]) -> list[T]:
+        """Do what is done together; return those with which it worked."""
+        ...
+
+    def write(self, one: T, path: Path) -> Made:
+        """Write one that was computed. Raises NcodecError."""
+        ...
+
+    def convert(self, name: str, source: Path, path: Path, on_progress: Progress) -> Made:
+        """Do a file of any length by itself. Raises NcodecError."""
+        ...
+
+    def check(self, paths: Sequence[Path]) -> list[str]:
+        """Return what is wrong with each of the files that were written; "" for nothing."""
+        ...

@@ -1,0 +1,87 @@
+""".ncx files to audio files, the codes of short ones decoded together.
+
+Shapes: S streams, Q codebooks, F frames.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+
+from ncodec.audio import AudioSink
+from ncodec.batch import tags as tag_files
+from ncodec.batch.converting import Made, Progress
+from ncodec.batch.gather import Coded, decode_together, read_short
+from ncodec.batch.settings import Settings
+from ncodec.decoding import Decoding
+from ncodec.entropy import CODER_NUMBERS, open_coder
+from ncodec.errors import FormatError
+from ncodec.formats.ncx import Reader, Writer
+
+
+class Decoder:
+    """See Converter. Models are loaded as files need them, and kept."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def prepare(self, name: str, path: Path) -> Coded | None:
+        """See Converter."""
+        return read_short(name, path)
+
+    def compute(self, prepared: Sequence[Coded]) -> list[Coded]:
+        """See Converter."""
+        return decode_together(prepared)
+
+    def write(self, one: Coded, path: Path) -> Made:
+        """See Converter."""
+        packed = BytesIO(_packed(one))
+        return self._decode(Reader(packed, one.reader.name), path, lambda share: None)
+
+    def convert(self, name: str, source: Path, path: Path, on_progress: Progress) -> Made:
+        """See Converter."""
+        with source.open("rb") as stream:
+            return self._decode(Reader(stream, name), path, on_progress)
+
+    def check(self, paths: Sequence[Path]) -> list[str]:
+        """See Converter. Decoding checks the codes, and the sink that all samples are there."""
+        return [""] * len(paths)
+
+    def _decode(self, reader: Reader, path: Path, on_progress: Progress) -> Made:
+        decoding, container = Decoding(reader), self._settings.container
+        tags = tuple((key.upper(), text) for key, text in decoding.header.tags)
+        with AudioSink(
+            path, decoding.sample_rate_hz, decoding.n_channels, n_samples=decoding.n_samples,
+            container=container, subtype=self._settings.subtype or None,
+            tags=tag_files.joined(tags), overwrite=True,
+        ) as sink:  # fmt: skip
+            for block in decoding.blocks():
+                sink.write(block)
+                on_progress(block.shape[1] / max(1, decoding.n_samples or 0))
+        remarks: list[str] = []
+        if sink.n_clipped:
+            n_values = sink.n_written * sink.n_channels
+            remarks.append(f"{sink.n_clipped} of {n_values} samples clipped")
+        if not tag_files.write_tags(path, container, tags) and sink.unwritten_tags:
+            remarks.append(f"without room for the tags {', '.join(sink.unwritten_tags)}")
+        return Made(sink.n_written / decoding.sample_rate_hz, tuple(remarks))
+
+
+def _packed(file: Coded) -> bytes:
+    """Return a file with plainly packed codes, which are read in no time."""
+    header = replace(
+        file.reader.header, entropy=CODER_NUMBERS["packed"], entropy_model_id="",
+        entropy_fingerprint=b"",
+    )  # fmt: skip
+    coder = open_coder(
+        "packed", n_streams=header.n_streams, n_codebooks=header.n_codebooks,
+        codebook_size=header.codebook_size,
+    )  # fmt: skip
+    if file.codes is None or file.reader.trailer is None:
+        raise FormatError(f"{file.reader.name}: its codes are not known")
+    made = BytesIO()
+    writer = Writer(made, header)
+    for packet, codes in zip(file.packets, file.codes, strict=True):
+        writer.write_packet(packet.n_frames, coder.encode(codes), scales=packet.scales)
+    writer.finish(file.reader.trailer.codes_digest)
+    return made.getvalue()

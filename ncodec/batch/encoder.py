@@ -1,0 +1,203 @@
+"""Audio files to .ncx files, short ones together.
+
+Shapes: C channels, T samples, S streams, Q codebooks, F frames, B streams of several files.
+
+A clip that makes one packet is coded in one pass of the network; clips of equal length make one
+batch, row by row what each would be by itself. So the files are those that `encode_audio` makes.
+"""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ncodec.audio import AudioSource, Resampler
+from ncodec.batch import tags as tag_files
+from ncodec.batch.converting import Made, Progress
+from ncodec.batch.gather import check_files
+from ncodec.batch.settings import Settings
+from ncodec.codec import TAG_BYTES, PacketWriter, describe
+from ncodec.codes import Codes, coder_for, digest_bytes
+from ncodec.encoding import PIECE_SECONDS, Encoding
+from ncodec.entropy_models import Entropy
+from ncodec.entropy_models import find_exact as find_exact_entropy
+from ncodec.errors import AudioError
+from ncodec.formats.ncx import CodesDigest, Header, Reader, Writer
+from ncodec.threads import one_thread
+from ncodec.weights import find_exact, load_codec
+
+if TYPE_CHECKING:
+    from ncodec.entropy import EntropyCoder
+
+SHORT_SECONDS = 3.0  # of clips that are coded together: longer ones gain nothing by it
+ROWS_AT_ONCE = 16  # streams in one pass: more gain nothing
+
+
+@dataclass(slots=True)
+class Clip:
+    """A short file that was read."""
+
+    header: Header
+    wav: NDArray[np.float32]  # [S, C, T] at the codec's rate
+    n_samples: int  # of the source
+    codes: Codes | None = None  # [S, Q, F], F > 0
+    scales: tuple[float, ...] = ()
+    payload: bytes = b""
+
+
+class Encoder:
+    """See Converter. The models are loaded once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        fingerprint = bytes.fromhex(settings.model_fingerprint)
+        self._model = find_exact(settings.model_id, fingerprint)
+        entropy_model = None
+        if settings.entropy_id:
+            fingerprint = bytes.fromhex(settings.entropy_fingerprint)
+            entropy_model = find_exact_entropy(settings.entropy_id, fingerprint)
+        self._entropy = Entropy(settings.entropy, entropy_model)
+        self._codec = load_codec(self._model)
+        self._coders: dict[int, EntropyCoder] = {}  # by the number of streams
+
+    def prepare(self, name: str, path: Path) -> Clip | None:
+        """See Converter."""
+        with AudioSource(path, name=name) as source:
+            if source.n_samples is None:
+                return None
+            if source.n_samples > SHORT_SECONDS * source.sample_rate_hz:
+                return None
+            header = self._header(source, path, source.n_samples)
+            rate = self._codec.config.sample_rate_hz
+            resampler = Resampler(source.sample_rate_hz, rate, source.n_channels)
+            n_block = max(1, round(PIECE_SECONDS * source.sample_rate_hz))
+            blocks = [resampler.push(block) for block in source.blocks(n_block)]
+            nothing = np.zeros((source.n_channels, 0), np.float32)
+            wav = np.concatenate([*blocks, resampler.push(nothing, last=True)], axis=1)
+            n_streams = header.n_streams
+            wav = wav.reshape(n_streams, source.n_channels // n_streams, -1)
+            return Clip(header, wav, source.n_samples)
+
+    def compute(self, prepared: Sequence[Clip]) -> list[Clip]:
+        """See Converter."""
+        for clips in _alike(prepared):
+            self._code(clips)
+        coded: dict[int, list[Clip]] = {}
+        for clip in prepared:
+            if clip.codes is not None:
+                coded.setdefault(clip.header.n_streams, []).append(clip)
+        for n_streams, clips in coded.items():
+            if n_streams not in self._coders:
+                self._coders[n_streams] = coder_for(clips[0].header)
+            payloads = self._coders[n_streams].encode_many([_codes_of(clip) for clip in clips])
+            for clip, payload in zip(clips, payloads, strict=True):
+                clip.payload = payload
+        return [clip for clip in prepared if clip.codes is not None or not clip.wav.shape[2]]
+
+    def _code(self, clips: Sequence[Clip]) -> None:
+        """Find the codes of clips of equal length; none for one whose level is out of bounds."""
+        wav = torch.from_numpy(np.concatenate([clip.wav for clip in clips]))
+        wav = wav.expand(-1, self._codec.config.n_channels, -1)
+        with one_thread, torch.inference_mode():
+            chunk = self._codec.encode(wav, self._settings.n_q, effort=self._settings.effort)
+        row = 0
+        for clip in clips:
+            rows = slice(row, row + len(clip.wav))
+            row += len(clip.wav)
+            if chunk.scales[rows].isfinite().all():
+                clip.codes = chunk.codes[rows].numpy()
+                clip.scales = tuple(chunk.scales[rows].flatten().tolist())
+
+    def write(self, one: Clip, path: Path) -> Made:
+        """See Converter."""
+        digest = CodesDigest()
+        with path.open("wb") as sink:
+            writer = Writer(sink, one.header)
+            if one.codes is not None:
+                digest.update(digest_bytes(one.codes))
+                writer.write_packet(one.codes.shape[-1], one.payload, scales=one.scales)
+            writer.finish(digest.digest(), one.n_samples)
+        return Made(one.n_samples / one.header.source_sample_rate_hz)
+
+    def convert(self, name: str, source: Path, path: Path, on_progress: Progress) -> Made:
+        """See Converter."""
+        with AudioSource(source, name=name) as audio, path.open("wb") as sink:
+            n_announced = audio.n_samples
+            estimate = n_announced or _guess_samples(source, audio)
+            header = self._header(audio, source, n_announced)
+            encoding = self._encoding(audio, audio.sample_rate_hz)
+            first: BinaryIO = sink if n_announced is not None else io.BytesIO()
+            packets = PacketWriter(Writer(first, header), is_live=False)
+            for chunk in encoding.chunks(audio, lambda n: on_progress(n / max(1, estimate))):
+                packets.write(chunk)
+            packets.finish(encoding.n_samples)
+            if first is not sink:
+                first.seek(0)
+                _write_known(Reader(first, name), encoding.n_samples, sink)
+            return Made(encoding.n_samples / audio.sample_rate_hz)
+
+    def check(self, paths: Sequence[Path]) -> list[str]:
+        """See Converter."""
+        return check_files(paths)
+
+    def _encoding(self, source: AudioSource, rate_hz: int) -> Encoding:
+        return Encoding(
+            source.name, rate_hz, source.n_channels, self._model, self._settings.n_q,
+            effort=self._settings.effort,
+        )  # fmt: skip
+
+    def _header(self, source: AudioSource, path: Path, n_samples: int | None) -> Header:
+        """Return the header of a source's file. Raises AudioError."""
+        rate = self._codec.config.sample_rate_hz  # at which no resampler is set up
+        header = describe(
+            self._encoding(source, rate), source.name, source.sample_rate_hz, source.n_channels,
+            self._model, self._settings.n_q, n_samples=n_samples, tags={}, entropy=self._entropy,
+            denoise=False,
+        )  # fmt: skip
+        tags = tag_files.fitting(tag_files.read_tags(path, source.tags), TAG_BYTES)
+        return replace(header, tags=tags)
+
+
+def _alike(clips: Sequence[Clip]) -> list[list[Clip]]:
+    """Return clips of equal length in groups of at most ROWS_AT_ONCE streams, or single ones."""
+    by_length: dict[tuple[int, ...], list[Clip]] = {}
+    for clip in clips:
+        if clip.wav.shape[2]:
+            by_length.setdefault(clip.wav.shape[1:], []).append(clip)
+    groups: list[list[Clip]] = []
+    for alike in by_length.values():
+        group: list[Clip] = []
+        for clip in alike:
+            if group and sum(len(one.wav) for one in group) + len(clip.wav) > ROWS_AT_ONCE:
+                groups.append(group)
+                group = []
+            group.append(clip)
+        groups.append(group)
+    return groups
+
+
+def _codes_of(clip: Clip) -> Codes:
+    if clip.codes is None:
+        raise AudioError("not coded yet")
+    return clip.codes
+
+
+def _guess_samples(path: Path, source: AudioSource) -> int:
+    """Return about how long an MP3 is, for the progress: at 128 kbit/s."""
+    return path.stat().st_size // 16_000 * source.sample_rate_hz
+
+
+def _write_known(reader: Reader, n_samples: int, sink: BinaryIO) -> None:
+    """Write a file anew whose header does not know the length, as one whose header does.
+
+    Only then are its packets decoded many at a time.
+    """
+    writer = Writer(sink, replace(reader.header, n_samples=n_samples))
+    for packet in reader:
+        writer.write_packet(packet.n_frames, packet.payload, scales=packet.scales)
+    writer.finish(reader.trailer.codes_digest if reader.trailer else b"", n_samples)

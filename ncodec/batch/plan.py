@@ -1,0 +1,133 @@
+"""What is to be done: what there is, against what was done already."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
+
+from ncodec.batch.names import UNREADABLE, is_source, is_wanted, suffix_of, targets_for
+from ncodec.batch.outcome import Item
+from ncodec.batch.settings import COPY, Settings
+from ncodec.batch.state import History, Record
+from ncodec.batch.storage import Entry, Place, check_apart, is_plain
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Which files are taken, and when they count as done."""
+
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+    copy_other: bool = False
+    checksum: bool = False  # compare contents rather than times
+    overwrite: bool = False  # outputs that no earlier run made
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A file that cannot be done."""
+
+    source: str
+    target: str
+    size: int
+    why: str
+
+
+@dataclass(slots=True)
+class Plan:
+    """What is to be done.
+
+    Attributes:
+        items: to be done.
+        done: by earlier runs.
+        problems: that are known beforehand.
+        n_other: files of other kinds, which are left alone.
+        unreadable: of these, audio that cannot be read, by suffix.
+    """
+
+    items: list[Item] = field(default_factory=list)
+    done: list[Record] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    n_other: int = 0
+    unreadable: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def n_bytes(self) -> int:
+        """Of all that is to be done."""
+        return sum(item.size for item in self.items)
+
+
+def make_plan(source: Place, target: Place, settings: Settings, options: Options) -> Plan:
+    """Look at both trees. Raises UsageError where they cannot be source and target."""
+    check_apart(source, target)
+    listing = source.walk(target)
+    plan = Plan()
+    plan.problems += [Problem(path, "", 0, why) for path, why in listing.problems]
+    pairs = _pair(listing.files, settings, options, plan)
+    # First what is there, then what is known of it: another run notes its outputs beforehand.
+    sizes = target.sizes([to for _, to in pairs])
+    history = History(target.logs())
+    for entry, to in pairs:
+        _place(entry, to, sizes.get(to), history, settings, options, plan)
+    return plan
+
+
+def _pair(
+    files: Sequence[Entry], settings: Settings, options: Options, plan: Plan
+) -> list[tuple[Entry, str]]:
+    """Return what is wanted, and its outputs. The names depend on nothing but the listing."""
+    sources = [entry for entry in files if is_source(entry.path, decode=settings.decode)]
+    kinds = {entry.path for entry in sources}
+    others = {entry.path for entry in files if entry.path not in kinds}
+    folders = {str(parent) for entry in files for parent in PurePosixPath(entry.path).parents}
+    targets = targets_for([entry.path for entry in sources], others | folders, settings.suffix)
+    pairs: list[tuple[Entry, str]] = []
+    for entry in files:
+        path = entry.path
+        if not is_wanted(path, options.include, options.exclude):
+            continue
+        if path not in kinds and not options.copy_other:
+            plan.n_other += 1
+            if not settings.decode and suffix_of(path) in UNREADABLE:
+                plan.unreadable[suffix_of(path)] += 1
+            continue
+        to = targets[path] if path in kinds else path
+        why = entry.problem
+        if not is_plain(path):
+            why = "has a name that leads out of its folder"
+        elif to is None:
+            why = f"{path}{settings.suffix} and every shorter name is that of another file"
+        if why or to is None:
+            plan.problems.append(Problem(path, to or "", entry.size, why))
+        else:
+            pairs.append((entry, to))
+    return pairs
+
+
+def _place(
+    entry: Entry, to: str, size: int | None, history: History, settings: Settings,
+    options: Options, plan: Plan,
+) -> None:  # fmt: skip
+    """Add a file to what is done, to be done, or cannot be."""
+    is_copy = not is_source(entry.path, decode=settings.decode)
+    if size is not None and not history.is_ours(to) and not options.overwrite:
+        why = f"{to} exists already, and is not of an earlier run"
+        plan.problems.append(Problem(entry.path, to, entry.size, why))
+        return
+    item = Item(entry.path, to, entry.size, entry.mtime_ns, is_copy)
+    record = history.record(to)
+    if record is not None and (
+        record.source == entry.path
+        and record.size == entry.size
+        and record.target_size == size
+        and record.settings == (COPY if is_copy else settings.digest)
+    ):
+        if not options.checksum and record.mtime_ns == entry.mtime_ns:
+            plan.done.append(record)
+            return
+        if options.checksum:
+            item = replace(
+                item, known_sha256=record.sha256, known_seconds=record.seconds,
+                known_target_size=record.target_size,
+            )  # fmt: skip
+    plan.items.append(item)

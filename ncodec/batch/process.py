@@ -1,0 +1,66 @@
+"""A worker in a process of its own, spoken to by its standard input and output.
+
+Bundles come in, messages go out, both pickled: between this process and the one that started it,
+and nobody else. If that one is gone, so is this.
+"""
+
+import contextlib
+import os
+import pickle
+import queue
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ncodec.batch.outcome import Item
+
+READY, BROKEN, OUTCOME, PROGRESS, END = "ready", "broken", "outcome", "progress", "end"
+
+
+def main() -> None:
+    """Work until nobody wants it."""
+    with contextlib.suppress(ValueError):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started this decides
+    messages = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what libraries print must not get in between
+    orders = sys.stdin.buffer
+
+    def send(kind: str, content: Any = None) -> None:
+        pickle.dump((kind, content), messages)
+        messages.flush()
+
+    try:
+        worker = _start(pickle.load(orders))
+    except Exception as error:
+        send(BROKEN, f"{type(error).__name__}: {error}")
+        return
+    bundles: queue.SimpleQueue[Sequence[Item]] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(orders, bundles), daemon=True).start()
+    send(READY)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # decoders of MP3 chat about what they meet
+    while True:
+        for outcome in worker.run(bundles.get(), lambda *progress: send(PROGRESS, progress)):
+            send(OUTCOME, outcome)
+        send(END)
+
+
+def _start(task: Any) -> Any:
+    import torch
+
+    from ncodec.batch.work import Worker
+
+    torch.set_num_threads(1)
+    return Worker(task)
+
+
+def _listen(orders: BinaryIO, bundles: "queue.SimpleQueue[Sequence[Item]]") -> None:
+    """Take orders; end the process, whatever it does, when there is nobody to give any."""
+    try:
+        while True:
+            bundles.put(pickle.load(orders))
+    except (EOFError, OSError, pickle.UnpicklingError):
+        os._exit(1)
