@@ -21,12 +21,14 @@ from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import soundfile
 import torch
 
 from ncodec.audio import AudioSink, AudioSource
+from ncodec.batch import team
 from ncodec.batch.conversion import Conversion
 from ncodec.batch.engine import Crew
 from ncodec.batch.settings import decode_settings, encode_settings
@@ -107,18 +109,20 @@ def batch_seconds(source: Path, target: Path, args: argparse.Namespace, n_worker
         open_place(source), open_place(target), settings,
         crew=Crew(n_workers, args.address), engine=args.engine,
     )  # fmt: skip
-    run, begun = conversion._engine.run, []
+    run, begun = team.run, []
 
-    def note(bundles: Any, task: Any, crew: Any, events: Any) -> Any:
+    def note(*args: Any) -> Any:
+        events = args[-1]
+
         def begin(items: Any) -> None:
             begun.append(time.perf_counter())
             events.on_begin(items)
 
-        return run(bundles, task, crew, type(events)(begin, events.on_progress))
+        return run(*args[:-1], type(events)(begin, events.on_progress))
 
-    conversion._engine = type("Engine", (), {"run": staticmethod(note)})  # type: ignore[assignment]
     started = time.perf_counter()
-    outcomes = [*conversion.outcomes()]
+    with patch.object(team, "run", note):
+        outcomes = [*conversion.outcomes()]
     ended = time.perf_counter()
     assert {outcome.status for outcome in outcomes} == {"done"}
     return ended - started, ended - begun[max(0, min(n_workers, len(begun)) - 1)]

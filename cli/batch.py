@@ -86,7 +86,20 @@ _OF_DECODING = {"container": "--format", "subtype": "--subtype"}
     show_default=True,
     help="Where the workers are: on this machine, or in a Ray cluster.",
 )
-@click.option("--address", metavar="ADDR", help="With --engine ray, of the cluster.")
+@click.option(
+    "--address",
+    metavar="ADDR",
+    help="With --engine ray, HOST:PORT of a cluster; by default $RAY_ADDRESS, or one that is "
+    "started here.",
+)
+@click.option(
+    "--gpu",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    metavar="SHARE",
+    help="Share of a GPU for each worker, 0.25 say, on which the networks run that encode; by "
+    "default none.",
+)
 @click.option(
     "--include",
     multiple=True,
@@ -110,7 +123,7 @@ _OF_DECODING = {"container": "--format", "subtype": "--subtype"}
 @quiet_option()
 def batch(
     src: str, dst: str, decode: bool, engine: str, n_workers: int | None, address: str | None,
-    verify: bool, dry_run: bool, report_path: str | None, force: bool, quiet: bool,
+    gpu: float, verify: bool, dry_run: bool, report_path: str | None, force: bool, quiet: bool,
     include: tuple[str, ...], exclude: tuple[str, ...], copy_other: bool, checksum: bool,
     **options: Any,
 ) -> None:  # fmt: skip
@@ -136,10 +149,12 @@ def batch(
 
     if address is not None and engine != "ray":
         raise UsageError("--address is for --engine ray")
+    if decode and gpu:
+        raise UsageError("--gpu is for encoding")
     conversion = Conversion(
         open_place(src), open_place(dst), _settings(decode, options),
         Options(include, exclude, copy_other, checksum, force),
-        crew=Crew(n_workers, address), engine=engine, verify=verify,
+        crew=Crew(n_workers, address, gpu), engine=engine, verify=verify,
     )  # fmt: skip
     for suffix, count in sorted(conversion.plan.unreadable.items()):
         warn(f"{count} {suffix} file{'' if count == 1 else 's'}: audio that libsndfile cannot read")
@@ -199,7 +214,9 @@ class _Run:
         try:
             self._convert()
         except BaseException as error:
-            self._tell(report_path, interrupted=isinstance(error, KeyboardInterrupt))
+            is_interrupt = isinstance(error, KeyboardInterrupt)
+            if self._outcomes or is_interrupt:
+                self._tell(report_path, interrupted=is_interrupt)
             raise
         self._tell(report_path, interrupted=False)
         return EXIT_FAILED if self._totals.n_failed else EXIT_OK

@@ -17,6 +17,7 @@ from ncodec.models.base import Codec, CodedChunk
 from ncodec.threads import one_thread
 from ncodec.weights import ModelFile, load_codec
 
+ALL_PIECES = range(2**63 - 1)
 PIECE_SECONDS = 10.0  # of audio in one pass of the network, and in one packet of a file
 BLOCK_VALUES = 1 << 22  # most samples, of all channels, that are read at once
 LIVE_BLOCK_SECONDS = 0.01  # that are read at once
@@ -102,26 +103,33 @@ class Encoding:
     name           what errors call the audio
     piece_samples  that are coded at once, at the codec's rate, as soon as they are there; by
                    default those of PIECE_SECONDS
+    pieces         numbers of those whose codes are wanted: they are what they are among the codes
+                   of all, for a codec that `forgets` and has no segments
+    device         that the networks run on
 
     Attributes:
         codec: that codes it.
         n_streams: of codes.
         n_samples: of the source, per channel, that came so far.
+        is_finished: nothing more is to come.
     """
 
     def __init__(
         self, name: str, sample_rate_hz: int, n_channels: int, model: ModelFile, n_q: int, *,
         denoise: bool = False, effort: int | None = None, piece_samples: int | None = None,
+        pieces: range = ALL_PIECES, device: str = "cpu",
     ) -> None:  # fmt: skip
         if effort is not None and not 1 <= effort <= MAX_EFFORT:
             raise UsageError(f"effort {effort}: expected 1 to {MAX_EFFORT}")
-        self._name, self._n_q = name, n_q
-        self.codec = load_codec(model)
+        self._name, self._n_q, self._device = name, n_q, device
+        self.codec = load_codec(model, device)
         config = self.codec.config
         self.n_streams = count_streams(name, n_channels, model, config.n_channels)
         if denoise and not self.codec.can_denoise:
             raise UsageError(f"model {model.model_id!r} does not take noise away")
         self.n_samples = 0
+        self.is_finished = False
+        self._wanted, self._next = pieces, 0  # numbers of pieces
         self._resampler = Resampler(sample_rate_hz, config.sample_rate_hz, n_channels)
         n = round(PIECE_SECONDS * config.frame_rate_hz) * config.samples_per_frame
         self._pieces = _Pieces(n_channels, piece_samples or n, -1 if piece_samples else n // 8)
@@ -139,12 +147,13 @@ class Encoding:
         for piece in self._pieces.push(self._resampler.push(nothing, last=True)):
             yield from self._coded(piece)
         yield from self._coded(self._pieces.rest, last=True)
+        self.is_finished = True
 
     def chunks(
         self, source: Source, on_progress: Callable[[int], None] = lambda n_samples: None,
         block_seconds: float = PIECE_SECONDS,
     ) -> Iterator[CodedChunk]:  # fmt: skip
-        """Yield the codes of all of a source.
+        """Yield the codes of a source, which is read up to the last piece that is wanted.
 
         Raises AudioError if the source changes its length while it is read.
         """
@@ -152,6 +161,8 @@ class Encoding:
         for block in source.blocks(max(1, min(n_block, BLOCK_VALUES // source.n_channels))):
             yield from self.push(block)
             on_progress(block.shape[1])
+            if self._next >= self._wanted.stop:
+                return
         yield from self.finish()
         if source.n_samples not in (None, self.n_samples):
             raise AudioError(
@@ -160,15 +171,19 @@ class Encoding:
             )
 
     def _coded(self, piece: NDArray[np.float32], *, last: bool = False) -> Iterator[CodedChunk]:
+        number = self._next
+        self._next += 1
+        if number < self._wanted.start - 1:  # that one leaves its traces in the state
+            return
         n_channels, n_samples = piece.shape
         wav = torch.from_numpy(np.ascontiguousarray(piece))
         wav = wav.reshape(self.n_streams, n_channels // self.n_streams, n_samples)
-        wav = wav.expand(-1, self.codec.config.n_channels, -1)
+        wav = wav.to(self._device).expand(-1, self.codec.config.n_channels, -1)
         with one_thread, torch.inference_mode():  # and nothing of the caller's
-            chunk = self.codec.encode_chunk(wav, self._state, self._n_q, last=last)
+            chunk = self.codec.encode_chunk(wav, self._state, self._n_q, last=last).cpu()
         if not chunk.scales.isfinite().all():
             raise AudioError(f"{self._name}: its level is beyond what float32 holds")
-        if chunk.codes.shape[-1]:
+        if chunk.codes.shape[-1] and number in self._wanted:
             yield chunk
 
 

@@ -258,9 +258,12 @@ def find_exact(model_id: str, fingerprint: bytes) -> ModelFile:
     return find_among(installed(), "model", model_id, fingerprint)
 
 
-def load_codec(model: ModelFile) -> "Codec":
-    """Return the codec of a model file, ready to run in float32. Raises ModelInvalid."""
-    return _load(model.path, model.sha256)
+def load_codec(model: ModelFile, device: str = "cpu") -> "Codec":
+    """Return the codec of a model file, ready to run in float32. Raises ModelInvalid.
+
+    device  that its networks run on, as torch names it
+    """
+    return _load(model.path, model.sha256, device)
 
 
 def read_unchanged(path: Path, sha256: str) -> bytes:
@@ -272,7 +275,7 @@ def read_unchanged(path: Path, sha256: str) -> bytes:
 
 
 @functools.lru_cache(maxsize=2)
-def _load(path: Path, sha256: str) -> "Codec":
+def _load(path: Path, sha256: str, device: str) -> "Codec":
     from safetensors import SafetensorError
     from safetensors.torch import load
 
@@ -291,7 +294,7 @@ def _load(path: Path, sha256: str) -> "Codec":
         raise ModelInvalid(
             f"{path}: weights do not fit the architecture: {str(error)[:200]}"
         ) from None
-    return codec.eval().requires_grad_(False)
+    return codec.eval().requires_grad_(False).to(device)
 
 
 def save_codec(

@@ -4,9 +4,9 @@
 >>> for outcome in ncodec.batch.convert("music", "small", bandwidth_kbps=6):
 ...     print(outcome.source, outcome.status, outcome.error)
 
-A run plans (`plan`, from `storage`, `names` and `state`), hands bundles of files to the workers of
-an engine (`local`), and notes in a log what came back. What a worker does is in `work`. Importing
-this does not load torch.
+A run plans (`plan`, from `storage`, `names` and `state`), makes `orders` of it, hands them to the
+workers (`team`) of an engine (`local`, `ray`), and notes in a log what came back. What a worker
+does is in `work`. Importing this does not load torch.
 """
 
 import os
@@ -41,6 +41,7 @@ def convert(
     verify: bool = False,
     overwrite: bool = False,
     n_workers: int | None = None,
+    gpu: float = 0.0,
     engine: str = "local",
     address: str | None = None,
     on_progress: Callable[[int], None] = lambda n_bytes: None,
@@ -56,6 +57,7 @@ def convert(
     verify       decode the codes of what was written before it is published
     overwrite    replace files in `dst` that no earlier run has made
     n_workers    processes; None: one for every core, 0: this process alone
+    gpu          share of a GPU for each of them, on which the networks run that encode
     engine       "local", or "ray" with the `address` of a cluster
     on_progress  called with the number of bytes of the sources that were just done
 
@@ -63,7 +65,8 @@ def convert(
     done already too. A file that fails does not keep the others from being done. Closing the
     iterator ends the run, and the same call goes on where it was. docs/BATCH.md has the rest.
 
-    Raises UsageError for arguments that make no sense, ModelMissing.
+    Raises UsageError for arguments that make no sense, ModelMissing; while it runs, NcodecError
+    where no workers are to be had.
     """
     source, target = open_place(src), open_place(dst)
     if decode:
@@ -75,6 +78,6 @@ def convert(
     conversion = Conversion(
         source, target, settings,
         Options(tuple(include), tuple(exclude), copy_other, checksum, overwrite),
-        crew=Crew(n_workers, address), engine=engine, verify=verify,
+        crew=Crew(n_workers, address, gpu), engine=engine, verify=verify,
     )  # fmt: skip
     return conversion.outcomes(on_progress)

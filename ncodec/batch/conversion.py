@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from datetime import UTC, datetime
 
-from ncodec.batch.bundles import make_bundles
+from ncodec.batch import team
 from ncodec.batch.engine import Crew, Events, find_engine
+from ncodec.batch.orders import make_orders
 from ncodec.batch.outcome import Item, Outcome
 from ncodec.batch.plan import Options, make_plan
 from ncodec.batch.settings import COPY, Settings
@@ -24,7 +25,7 @@ class Conversion:
     Attributes:
         plan: what is to be done, as it was found when this was made.
         settings: how.
-        n_workers: at most.
+        n_workers: at most; None before the run.
     """
 
     def __init__(
@@ -35,7 +36,7 @@ class Conversion:
         self._verify = verify
         self._crew = crew or Crew()
         self._engine = find_engine(engine)
-        self.n_workers = self._engine.count_workers(self._crew)
+        self.n_workers: int | None = None
         self.plan = make_plan(source, target, settings, options or Options())
 
     def outcomes(
@@ -61,12 +62,22 @@ class Conversion:
             yield from self._run(_Progress(on_progress))
 
     def _run(self, progress: "_Progress") -> Generator[Outcome, None, None]:
+        is_shared = self.source.is_shared and self.target.is_shared
+        with self._engine.crewed(self._crew) as n_workers:
+            self.n_workers = n_workers if is_shared else 0
+            yield from self._worked(self.n_workers, progress)
+
+    def _worked(self, n_workers: int, progress: "_Progress") -> Generator[Outcome, None, None]:
         items = {item.source: item for item in self.plan.items}
-        bundles = make_bundles(self.plan.items, self.n_workers, decode=self.settings.decode)
+        orders = make_orders(self.plan.items, n_workers, decode=self.settings.decode)
         started = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
         run = f"{started}-{secrets.token_hex(4)}"
         with self.target.workspace(run) as work, Journal(self.target.open_log(run)) as journal:
-            task = Task(self.source, self.target, self.settings, work, self._verify)
+            task = Task(
+                self.source, self.target, self.settings, work, self._verify,
+                n_threads=max(1, n_workers // len(orders)),
+                device="cuda" if self._crew.gpu > 0 else "cpu",
+            )  # fmt: skip
 
             def begin(some: Sequence[Item]) -> None:
                 journal.begin(some)
@@ -74,7 +85,7 @@ class Conversion:
 
             events = Events(begin, progress.add)
             with contextlib.closing(
-                self._engine.run(bundles, task, self._crew, events)
+                team.run(self._engine, orders, task, self._crew, n_workers, events)
             ) as outcomes:
                 for outcome in outcomes:
                     item = items[outcome.source]

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 Progress = Callable[[float], None]  # takes the share of a file that was just done
 
@@ -16,6 +16,23 @@ class Made:
 
     seconds: float  # of audio
     remarks: tuple[str, ...] = ()
+
+
+class Splitter(Protocol):
+    """A long file in stretches: each is done by itself, perhaps elsewhere, then they are joined."""
+
+    def stretch(
+        self, name: str, source: Path, number: int, count: int, on_progress: Progress
+    ) -> Any:
+        """Return what becomes of one stretch of so many; all of a file may be in the first.
+
+        Raises NcodecError.
+        """
+        ...
+
+    def join(self, name: str, source: Path, contents: Sequence[Any], path: Path) -> Made:
+        """Write what `convert` would, of what became of all stretches. Raises NcodecError."""
+        ...
 
 
 class Converter(Protocol[T]):

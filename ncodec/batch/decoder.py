@@ -22,8 +22,8 @@ from ncodec.formats.ncx import Reader, Writer
 class Decoder:
     """See Converter. Models are loaded as files need them, and kept."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, *, n_threads: int = 1) -> None:
+        self._settings, self._n_threads = settings, n_threads
 
     def prepare(self, name: str, path: Path) -> Coded | None:
         """See Converter."""
@@ -48,7 +48,8 @@ class Decoder:
         return [""] * len(paths)
 
     def _decode(self, reader: Reader, path: Path, on_progress: Progress) -> Made:
-        decoding, container = Decoding(reader), self._settings.container
+        decoding = Decoding(reader, n_threads=self._n_threads)
+        container = self._settings.container
         tags = tuple((key.upper(), text) for key, text in decoding.header.tags)
         with AudioSink(
             path, decoding.sample_rate_hz, decoding.n_channels, n_samples=decoding.n_samples,

@@ -23,7 +23,7 @@ from ncodec.batch.gather import check_files
 from ncodec.batch.settings import Settings
 from ncodec.codec import TAG_BYTES, PacketWriter, describe
 from ncodec.codes import Codes, coder_for, digest_bytes
-from ncodec.encoding import PIECE_SECONDS, Encoding
+from ncodec.encoding import ALL_PIECES, PIECE_SECONDS, Encoding
 from ncodec.entropy_models import Entropy
 from ncodec.entropy_models import find_exact as find_exact_entropy
 from ncodec.errors import AudioError
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 SHORT_SECONDS = 3.0  # of clips that are coded together: longer ones gain nothing by it
 ROWS_AT_ONCE = 16  # streams in one pass: more gain nothing
+ROWS_ON_GPU = 256
 
 
 @dataclass(slots=True)
@@ -50,11 +51,29 @@ class Clip:
     payload: bytes = b""
 
 
+@dataclass(frozen=True, slots=True)
+class CodedPacket:
+    """A packet, and what the digest of all codes takes of it."""
+
+    n_frames: int
+    payload: bytes
+    scales: tuple[float, ...]
+    digest_bytes: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """What became of a stretch of a long file."""
+
+    packets: list[CodedPacket]
+    n_samples: int | None  # of the file, if this is its end
+
+
 class Encoder:
     """See Converter. The models are loaded once."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, *, device: str = "cpu") -> None:
+        self._settings, self._device = settings, device
         fingerprint = bytes.fromhex(settings.model_fingerprint)
         self._model = find_exact(settings.model_id, fingerprint)
         entropy_model = None
@@ -62,7 +81,7 @@ class Encoder:
             fingerprint = bytes.fromhex(settings.entropy_fingerprint)
             entropy_model = find_exact_entropy(settings.entropy_id, fingerprint)
         self._entropy = Entropy(settings.entropy, entropy_model)
-        self._codec = load_codec(self._model)
+        self._codec = load_codec(self._model, device)
         self._coders: dict[int, EntropyCoder] = {}  # by the number of streams
 
     def prepare(self, name: str, path: Path) -> Clip | None:
@@ -85,7 +104,7 @@ class Encoder:
 
     def compute(self, prepared: Sequence[Clip]) -> list[Clip]:
         """See Converter."""
-        for clips in _alike(prepared):
+        for clips in _alike(prepared, ROWS_AT_ONCE if self._device == "cpu" else ROWS_ON_GPU):
             self._code(clips)
         coded: dict[int, list[Clip]] = {}
         for clip in prepared:
@@ -102,9 +121,9 @@ class Encoder:
     def _code(self, clips: Sequence[Clip]) -> None:
         """Find the codes of clips of equal length; none for one whose level is out of bounds."""
         wav = torch.from_numpy(np.concatenate([clip.wav for clip in clips]))
-        wav = wav.expand(-1, self._codec.config.n_channels, -1)
+        wav = wav.to(self._device).expand(-1, self._codec.config.n_channels, -1)
         with one_thread, torch.inference_mode():
-            chunk = self._codec.encode(wav, self._settings.n_q, effort=self._settings.effort)
+            chunk = self._codec.encode(wav, self._settings.n_q, effort=self._settings.effort).cpu()
         row = 0
         for clip in clips:
             rows = slice(row, row + len(clip.wav))
@@ -141,14 +160,55 @@ class Encoder:
                 _write_known(Reader(first, name), encoding.n_samples, sink)
             return Made(encoding.n_samples / audio.sample_rate_hz)
 
+    def stretch(
+        self, name: str, source: Path, number: int, count: int, on_progress: Progress
+    ) -> Stretch:
+        """See Splitter. All is in the first stretch where the length or the codec forbid more."""
+        with AudioSource(source, name=name) as audio:
+            pieces = self._pieces(audio, number, count)
+            if not pieces:
+                return Stretch([], None)
+            encoding = self._encoding(audio, audio.sample_rate_hz, pieces)
+            coder = coder_for(self._header(audio, source, audio.n_samples))
+            n_all = (audio.n_samples or _guess_samples(source, audio)) / audio.sample_rate_hz
+            packets: list[CodedPacket] = []
+            for chunk in encoding.chunks(audio):
+                codes, scales = chunk.codes.numpy(), tuple(chunk.scales.flatten().tolist())
+                payload = coder.encode(codes)
+                packets.append(CodedPacket(codes.shape[-1], payload, scales, digest_bytes(codes)))
+                on_progress(codes.shape[-1] / encoding.codec.config.frame_rate_hz / n_all)
+            return Stretch(packets, encoding.n_samples if encoding.is_finished else None)
+
+    def _pieces(self, audio: AudioSource, number: int, count: int) -> range:
+        """Return which pieces of a file are in a stretch."""
+        can_split = self._codec.forgets and self._codec.segment_frames == 1
+        if audio.n_samples is None or not can_split:
+            return ALL_PIECES if number == 0 else range(0)
+        n = int(audio.n_samples / audio.sample_rate_hz / PIECE_SECONDS)  # or one more
+        if number == count - 1:
+            return range(number * n // count, ALL_PIECES.stop)
+        return range(number * n // count, (number + 1) * n // count)
+
+    def join(self, name: str, source: Path, contents: Sequence[Stretch], path: Path) -> Made:
+        """See Splitter."""
+        n_samples = next(part.n_samples for part in contents if part.n_samples is not None)
+        digest = CodesDigest()
+        with AudioSource(source, name=name) as audio, path.open("wb") as sink:
+            writer = Writer(sink, self._header(audio, source, n_samples))
+            for packet in (packet for part in contents for packet in part.packets):
+                digest.update(packet.digest_bytes)
+                writer.write_packet(packet.n_frames, packet.payload, scales=packet.scales)
+            writer.finish(digest.digest(), n_samples)
+            return Made(n_samples / audio.sample_rate_hz)
+
     def check(self, paths: Sequence[Path]) -> list[str]:
         """See Converter."""
         return check_files(paths)
 
-    def _encoding(self, source: AudioSource, rate_hz: int) -> Encoding:
+    def _encoding(self, source: AudioSource, rate_hz: int, pieces: range = ALL_PIECES) -> Encoding:
         return Encoding(
             source.name, rate_hz, source.n_channels, self._model, self._settings.n_q,
-            effort=self._settings.effort,
+            effort=self._settings.effort, pieces=pieces, device=self._device,
         )  # fmt: skip
 
     def _header(self, source: AudioSource, path: Path, n_samples: int | None) -> Header:
@@ -163,8 +223,8 @@ class Encoder:
         return replace(header, tags=tags)
 
 
-def _alike(clips: Sequence[Clip]) -> list[list[Clip]]:
-    """Return clips of equal length in groups of at most ROWS_AT_ONCE streams, or single ones."""
+def _alike(clips: Sequence[Clip], n_rows: int) -> list[list[Clip]]:
+    """Return clips of equal length in groups of at most so many streams, or single ones."""
     by_length: dict[tuple[int, ...], list[Clip]] = {}
     for clip in clips:
         if clip.wav.shape[2]:
@@ -173,7 +233,7 @@ def _alike(clips: Sequence[Clip]) -> list[list[Clip]]:
     for alike in by_length.values():
         group: list[Clip] = []
         for clip in alike:
-            if group and sum(len(one.wav) for one in group) + len(clip.wav) > ROWS_AT_ONCE:
+            if group and sum(len(one.wav) for one in group) + len(clip.wav) > n_rows:
                 groups.append(group)
                 group = []
             group.append(clip)

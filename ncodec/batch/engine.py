@@ -1,25 +1,34 @@
-"""What runs workers: a module with a function `run`, as `Run` describes it."""
+"""What hires workers: a module with the functions of `Engine`."""
 
-from collections.abc import Callable, Generator, Sequence
+import queue
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.util import find_spec
-from typing import Protocol
+from typing import Any, Protocol
 
-from ncodec.batch.bundles import Bundle
-from ncodec.batch.outcome import Item, Outcome
+from ncodec.batch.orders import Order
+from ncodec.batch.outcome import Item
 from ncodec.batch.work import Task
 from ncodec.errors import UsageError
 
 ENGINES = ("local", "ray")  # modules of ncodec.batch
+READY, BROKEN, RESULT, PROGRESS, END, GONE = (
+    "ready", "broken", "result", "progress", "end", "gone",
+)  # fmt: skip
+ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
+)
+"""The environment of a worker."""
 
 
 @dataclass(frozen=True, slots=True)
 class Crew:
     """Who is to work."""
 
-    n_workers: int | None = None  # None: one for every core; 0: this process itself
+    n_workers: int | None = None  # None: one for every core or GPU share; 0: this process itself
     address: str | None = None  # of a cluster
+    gpu: float = 0.0  # share of a GPU for each worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,33 +39,54 @@ class Events:
     on_progress: Callable[[str, int], None]  # a source, and how many of its bytes were just done
 
 
-class Run(Protocol):
-    """An engine."""
+class Hand(Protocol):
+    """A worker. What it has to say comes as messages.
 
-    def __call__(
-        self, bundles: Sequence[Bundle], task: Task, crew: Crew, events: Events
-    ) -> Generator[Outcome, None, None]:
-        """Do all files, and yield what came of each, as it is known.
+    READY     it can be given an order
+    BROKEN    it cannot work, and why: nobody else here could
+    RESULT    an Outcome or a Part
+    PROGRESS  arguments of Events.on_progress
+    END       the order is done, it can be given the next
+    GONE      it is no more, and why; the last message
+    """
 
-        A worker that dies costs no more than the file that kills it. Closing the iterator, or an
-        exception in it, ends all workers, and what they have in hand is discarded.
-        """
+    def give(self, order: Order) -> None:
+        """Let it work; a worker that is gone will be known to be."""
+        ...
+
+    def kill(self) -> None:
+        """End it, whatever it does."""
         ...
 
 
+Messages = queue.SimpleQueue[tuple[Hand, str, Any]]
+
+
 class Engine(Protocol):
-    """A module of ENGINES."""
+    """A module of ENGINES.
 
-    run: Run
+    Attributes:
+        MOST_DEATHS: of workers with one and the same file in hand, before that has failed.
+    """
 
-    def count_workers(self, crew: Crew) -> int:
-        """Return how many workers there will be at most."""
+    MOST_DEATHS: int
+
+    def crewed(self, crew: Crew) -> AbstractContextManager[int]:
+        """Be there for workers; gives how many there may be. Raises UsageError."""
+        ...
+
+    def hire(self, task: Task, crew: Crew, number: int, messages: Messages) -> Hand:
+        """Start a worker; no two that live have the same number."""
         ...
 
 
 def find_engine(name: str) -> Engine:
     """Return the engine of that name. Raises UsageError."""
-    module = f"ncodec.batch.{name}"
-    if name not in ENGINES or find_spec(module) is None:
-        raise UsageError(f"engine {name!r}: is not there")
-    return import_module(module)  # pyright: ignore[reportReturnType]
+    if name not in ENGINES:
+        raise UsageError(f"engine {name!r}: expected one of {', '.join(ENGINES)}")
+    try:
+        return import_module(f"ncodec.batch.{name}")  # pyright: ignore[reportReturnType]
+    except ImportError as error:
+        raise UsageError(
+            f"engine {name!r}: needs {error.name}: pip install 'ncodec[{name}]'"
+        ) from None

@@ -29,6 +29,9 @@ class LocalFolder:
         self.name = path
         self._root = Path(path)
 
+    def __reduce__(self) -> tuple[type["LocalFolder"], tuple[str]]:
+        return type(self), (str(self._root.absolute()),)  # workers may be in other folders
+
     @property
     def identity(self) -> tuple[str, PurePosixPath]:
         """See Place."""
@@ -77,7 +80,7 @@ class LocalFolder:
             raise UsageError(f"{self.name}: cannot be written: {error.strerror}") from error
         with lock:
             _clear(state)
-            work = state / f"{run}{_WORK}"
+            work = (state / f"{run}{_WORK}").absolute()
             work.mkdir()
             try:
                 yield work

@@ -1,6 +1,6 @@
 """A worker in a process of its own, spoken to by its standard input and output.
 
-Bundles come in, messages go out, both pickled: between this process and the one that started it,
+Orders come in, messages go out, both pickled: between this process and the one that started it,
 and nobody else. If that one is gone, so is this.
 """
 
@@ -13,12 +13,10 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from ncodec.batch.engine import BROKEN, END, PROGRESS, READY, RESULT
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from ncodec.batch.outcome import Item
-
-READY, BROKEN, OUTCOME, PROGRESS, END = "ready", "broken", "outcome", "progress", "end"
+    from ncodec.batch.orders import Order
 
 
 def main() -> None:
@@ -38,13 +36,13 @@ def main() -> None:
     except Exception as error:
         send(BROKEN, f"{type(error).__name__}: {error}")
         return
-    bundles: queue.SimpleQueue[Sequence[Item]] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(orders, bundles), daemon=True).start()
+    given: queue.SimpleQueue[Order] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(orders, given), daemon=True).start()
     send(READY)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # decoders of MP3 chat about what they meet
     while True:
-        for outcome in worker.run(bundles.get(), lambda *progress: send(PROGRESS, progress)):
-            send(OUTCOME, outcome)
+        for result in worker.run(given.get(), lambda *progress: send(PROGRESS, progress)):
+            send(RESULT, result)
         send(END)
 
 
@@ -57,10 +55,10 @@ def _start(task: Any) -> Any:
     return Worker(task)
 
 
-def _listen(orders: BinaryIO, bundles: "queue.SimpleQueue[Sequence[Item]]") -> None:
+def _listen(orders: BinaryIO, given: "queue.SimpleQueue[Order]") -> None:
     """Take orders; end the process, whatever it does, when there is nobody to give any."""
     try:
         while True:
-            bundles.put(pickle.load(orders))
+            given.put(pickle.load(orders))
     except (EOFError, OSError, pickle.UnpicklingError):
         os._exit(1)

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from ncodec.batch.converting import Converter, Made
+from ncodec.batch.converting import Converter, Made, Splitter
+from ncodec.batch.orders import Order, Part
 from ncodec.batch.outcome import Item, Outcome, Status
 from ncodec.batch.settings import Settings
 from ncodec.batch.storage import Draft, Place
@@ -29,6 +30,8 @@ class Task:
     settings: Settings
     work: Path  # folder for drafts
     verify: bool
+    n_threads: int = 1  # for what decodes a long file
+    device: str = "cpu"  # of the networks that encode
 
 
 @dataclass(slots=True)
@@ -56,16 +59,26 @@ class Worker:
 
     def __init__(self, task: Task) -> None:
         self._task = task
-        self._converter = _converter_for(task.settings)
+        self._converter = _converter_for(task)
         task.target.enter(task.work)
 
     def run(
-        self, items: Sequence[Item], on_progress: Callable[[str, int], None]
-    ) -> Iterator[Outcome]:
-        """Do files, and yield what came of each, in any order.
+        self, order: Order, on_progress: Callable[[str, int], None]
+    ) -> Iterator[Outcome | Part]:
+        """Do what is ordered, and yield what came of each file, in any order, or of the stretch.
 
         on_progress  called now and then with a source, and how many of its bytes were just done
         """
+        if order.stretch:
+            yield self._stretch(order.item, *order.stretch, on_progress)
+        elif order.parts:
+            yield self._join(order.item, order.parts)
+        else:
+            yield from self._files(order.items, on_progress)
+
+    def _files(
+        self, items: Sequence[Item], on_progress: Callable[[str, int], None]
+    ) -> Iterator[Outcome]:
         waiting: list[_InHand] = []
         for item in items:
             hand = _InHand(item)
@@ -79,6 +92,11 @@ class Worker:
                 yield from self._together(waiting, on_progress)
                 waiting = []
         yield from self._together(waiting, on_progress)
+
+    @property
+    def _splitter(self) -> Splitter:
+        """The converter, which can do that where such orders are given."""
+        return cast("Splitter", self._converter)
 
     def _attempt(self, hand: _InHand, action: Callable[[], None]) -> None:
         """Do something with a file; if that raises, it has failed, and the others go on."""
@@ -106,14 +124,54 @@ class Worker:
                 if hand.prepared is None:
                     self._alone(hand, path, on_progress)
 
+    def _stretch(
+        self, item: Item, number: int, count: int, on_progress: Callable[[str, int], None]
+    ) -> Outcome | Part:
+        hand, task = _InHand(item), self._task
+        found: list[Any] = []
+
+        def work() -> None:
+            with task.source.fetch(item.source, task.work) as path:
+                report = _Throttle(item, on_progress)
+                found.append(self._splitter.stretch(item.source, path, number, count, report))
+
+        self._attempt(hand, work)
+        if hand.outcome is not None:
+            return hand.outcome
+        hand.stop()
+        return Part(number, found[0], hand.elapsed_s)
+
+    def _join(self, item: Item, parts: Sequence[Part]) -> Outcome:
+        hand, task = _InHand(item), self._task
+        hand.elapsed_s = sum(part.elapsed_s for part in parts)
+
+        def work() -> None:
+            with (
+                task.source.fetch(item.source, task.work) as path,
+                task.target.draft(item.target, task.work) as draft,
+            ):
+                hand.sha256 = _digest(path)
+                contents = [part.content for part in parts]
+                made = self._splitter.join(item.source, path, contents, draft.path)
+                self._complete(hand, draft, made)
+
+        self._attempt(hand, work)
+        if hand.outcome is None:
+            raise NcodecError(f"{item.source}: nothing came of it")
+        return hand.outcome
+
     def _alone(self, hand: _InHand, path: Path, on_progress: Callable[[str, int], None]) -> None:
         item, task = hand.item, self._task
         report = _Throttle(item, on_progress)
         with task.target.draft(item.target, task.work) as draft:
             made = self._converter.convert(item.source, path, draft.path, report)
-            if task.verify and (fault := self._faults([draft.path])[0]):
-                raise NcodecError(fault)
-            self._publish(hand, draft, made, "done")
+            self._complete(hand, draft, made)
+
+    def _complete(self, hand: _InHand, draft: Draft, made: Made) -> None:
+        """Verify a single file, if that is asked for, and publish it."""
+        if self._task.verify and (fault := self._faults([draft.path])[0]):
+            raise NcodecError(fault)
+        self._publish(hand, draft, made, "done")
 
     def _together(
         self, hands: Sequence[_InHand], on_progress: Callable[[str, int], None]
@@ -215,14 +273,14 @@ class _Throttle:
             self._told, self._at = n_bytes, now
 
 
-def _converter_for(settings: Settings) -> Converter[Any]:
-    if settings.decode:
+def _converter_for(task: Task) -> Converter[Any]:
+    if task.settings.decode:
         from ncodec.batch.decoder import Decoder
 
-        return Decoder(settings)
+        return Decoder(task.settings, n_threads=task.n_threads)
     from ncodec.batch.encoder import Encoder
 
-    return Encoder(settings)
+    return Encoder(task.settings, device=task.device)
 
 
 def _digest(path: Path) -> str:

@@ -78,6 +78,10 @@ class CodedChunk:
     codes: Tensor  # [B, Q, F] int64
     scales: Tensor  # [B, N] float32, N >= 0: levels that the decoder needs, as the codec defines
 
+    def cpu(self) -> "CodedChunk":
+        """Return the same in the memory of the CPU."""
+        return CodedChunk(self.codes.cpu(), self.scales.cpu())
+
 
 def no_scales(wav: Tensor) -> Tensor:
     """Return the scales [B, 0] of a codec that has none."""
@@ -117,7 +121,10 @@ class Codec(nn.Module, ABC):
 
     @property
     def forgets(self) -> bool:
-        """Whether what lies before the warm-up has no part at all in what is decoded."""
+        """Whether what lies before the warm-up has no part at all in what is decoded.
+
+        Nor has then, in what is coded, what lies more than 10 s before.
+        """
         return True
 
     @property

@@ -17,6 +17,7 @@ from trees import ODD, contents, make_audio, make_mixed, state_files
 import ncodec
 from ncodec.audio import AudioSource
 from ncodec.batch import Outcome, convert, encoder, tags
+from ncodec.batch.orders import Order
 from ncodec.batch.storage import STATE
 from ncodec.codec import encode_audio
 from ncodec.errors import AudioError, ModelMissing, UsageError
@@ -117,7 +118,9 @@ def test_alike_clips_are_coded_together(monkeypatch: pytest.MonkeyPatch) -> None
         code(self, clips)
 
     monkeypatch.setattr(encoder.Encoder, "_code", count)
-    monkeypatch.setattr("ncodec.batch.conversion.make_bundles", lambda items, *_, **__: [items])
+    monkeypatch.setattr(
+        "ncodec.batch.conversion.make_orders", lambda items, *_, **__: [Order(tuple(items))]
+    )
     go("lib", "small")
     assert sum(batches) == 1 + 39
     assert sorted(batches)[0] == 1  # of another length

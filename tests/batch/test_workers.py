@@ -8,8 +8,8 @@ import pytest
 from trees import contents, make_audio, make_mixed, state_files
 
 from ncodec.batch import convert, local
-from ncodec.batch.bundles import MAX_FILES, make_bundles
-from ncodec.batch.engine import find_engine
+from ncodec.batch.engine import Crew, find_engine
+from ncodec.batch.orders import MAX_FILES, Order, make_orders
 from ncodec.batch.outcome import Item
 from ncodec.errors import NcodecError, UsageError
 
@@ -64,7 +64,7 @@ def test_a_worker_that_dies_costs_its_file_only(customise: object) -> None:
     assert len(outcomes) == len({outcome.source for outcome in outcomes}) == n_files + 2
     (failed,) = (outcome for outcome in outcomes if outcome.status == "failed")
     assert failed.source == "a/deadly.wav"
-    assert failed.error == "the process that did it ended with SIGKILL, twice"
+    assert failed.error == "its worker was lost twice: SIGKILL"
     made = contents(Path("small"))
     assert len(made.pop("a/once.ncx")) > 100
     assert made == contents(Path("alone"))
@@ -103,28 +103,63 @@ def test_cores_are_those_of_this_process(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_engines() -> None:
-    assert find_engine("local").run is local.run
-    with pytest.raises(UsageError, match="^engine 'nosuch': is not there$"):
+    assert find_engine("local") is local
+    with pytest.raises(UsageError, match="^engine 'nosuch': expected one of local, ray$"):
         find_engine("nosuch")
+
+
+def test_an_engine_that_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.delitem(sys.modules, "ncodec.batch.ray", raising=False)
+    with pytest.raises(UsageError, match=r"^engine 'ray': needs ray: pip install 'ncodec\[ray\]'$"):
+        find_engine("ray")
+
+
+def test_shares_of_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[str] = []
+    monkeypatch.setattr(local, "_gpus", lambda: ["3", "5"])
+    monkeypatch.setattr(
+        local, "_Hand", lambda _, environment, __: given.append(environment["CUDA_VISIBLE_DEVICES"])
+    )
+    for crew, expected in (
+        (Crew(gpu=0.5), ["3", "3", "5", "5"]),
+        (Crew(3, gpu=0.5), ["3", "3", "5"]),
+        (Crew(gpu=1), ["3", "5"]),
+        (Crew(gpu=0.3), ["3", "3", "3", "5", "5", "5"]),
+    ):
+        with local.crewed(crew) as n_workers:
+            for number in range(n_workers):
+                local.hire(None, crew, number, None)  # type: ignore[arg-type]
+        assert given == expected
+        given.clear()
+
+
+def test_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_audio("lib/a.wav")
+    monkeypatch.setattr(local, "_gpus", list)
+    with pytest.raises(UsageError, match=r"^0.5 of a GPU for each worker: there are 0$"):
+        [*convert("lib", "small", model="tiny", gpu=0.5)]
+    assert not Path("small").exists()
 
 
 def item(name: str, size: int) -> Item:
     return Item(name, name, size, 0)
 
 
-def test_bundles_hold_all_files_once() -> None:
+def test_orders_hold_all_files_once() -> None:
     items = [item(str(n), n * 10_000) for n in range(1000)]
-    bundles = make_bundles(items, 2, decode=False)
-    assert sorted(i.size for bundle in bundles for i in bundle) == [i.size for i in items]
-    large = [bundle for bundle in bundles if len(bundle) == 1 and bundle[0].size > 4 << 20]
-    assert bundles[: len(large)] == large
-    assert [bundle[0].size for bundle in large] == sorted((b[0].size for b in large), reverse=True)
-    assert all(sum(i.size for i in bundle) <= 4 << 20 for bundle in bundles[len(large) :])
+    orders = make_orders(items, 2, decode=False)
+    assert sorted(i.size for order in orders for i in order.items) == [i.size for i in items]
+    large = [order for order in orders if len(order.items) == 1 and order.item.size > 4 << 20]
+    assert orders[: len(large)] == large
+    sizes = [order.item.size for order in large]
+    assert sizes == sorted(sizes, reverse=True)
+    assert all(sum(i.size for i in order.items) <= 4 << 20 for order in orders[len(large) :])
 
 
 def test_few_files_are_shared_out() -> None:
-    assert len(make_bundles([item(str(n), 1000) for n in range(80)], 2, decode=False)) >= 8
-    assert len(make_bundles([item("a", 1000)], 8, decode=False)) == 1
-    assert make_bundles([], 8, decode=False) == []
-    many = make_bundles([item(str(n), 0) for n in range(10_000)], 2, decode=True)
-    assert max(len(bundle) for bundle in many) == MAX_FILES
+    assert len(make_orders([item(str(n), 1000) for n in range(80)], 2, decode=False)) >= 8
+    assert make_orders([item("a", 1000)], 8, decode=False) == [Order((item("a", 1000),))]
+    assert make_orders([], 8, decode=False) == []
+    many = make_orders([item(str(n), 0) for n in range(10_000)], 2, decode=True)
+    assert max(len(order.items) for order in many) == MAX_FILES

@@ -1,0 +1,178 @@
+"""The engine of a cluster: a Ray actor for every worker, with one thread each.
+
+An actor is hired for one core and a share of a GPU, and Ray says where. It holds the models, gets
+its orders one by one, and what it makes streams back, so that nothing piles up on either side. An
+actor that is lost, with its node or alone, is replaced wherever there is room.
+"""
+
+import contextlib
+import logging
+import os
+import queue
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import ray
+from ray.exceptions import RayError, RayTaskError
+
+from ncodec.batch.engine import (
+    BROKEN,
+    END,
+    GONE,
+    PROGRESS,
+    READY,
+    RESULT,
+    Crew,
+    Messages,
+)
+from ncodec.batch.orders import Order
+from ncodec.batch.work import Task, Worker
+from ncodec.errors import UsageError
+
+MOST_DEATHS = 4  # nodes may be taken away for reasons of their own
+_JOINING_S = 10.0
+_ENDING_S = 10.0  # after which nobody waits any longer for a thread to see that its actor is gone
+
+
+@contextlib.contextmanager
+def crewed(crew: Crew) -> Iterator[int]:
+    """See Engine: join a cluster, that of this process if it is in one, or start one here."""
+    is_ours = not ray.is_initialized()
+    address = crew.address or os.environ.get("RAY_ADDRESS")
+    if is_ours:
+        if address is not None:
+            _check_reachable(address)
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        try:
+            ray.init(
+                address=address, include_dashboard=None if address else False,
+                log_to_driver=False, logging_level=logging.ERROR,
+            )  # fmt: skip
+        except (ConnectionError, RuntimeError, ValueError, RayError) as error:
+            raise UsageError(
+                f"Ray cluster {address or 'here'}: cannot be joined: {_why(error)}"
+            ) from error
+    try:
+        yield _count_workers(crew)
+    finally:
+        if is_ours:
+            ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Raise UsageError where nothing listens; Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if not port.isdecimal():  # auto, local
+        return
+    if "/" in host:
+        raise UsageError(f"Ray cluster {address}: expected HOST:PORT, of the head node's GCS")
+    try:
+        socket.create_connection((host, int(port)), _JOINING_S).close()
+    except (OSError, OverflowError) as error:
+        raise UsageError(f"Ray cluster {address}: cannot be joined: {error}") from error
+
+
+def _count_workers(crew: Crew) -> int:
+    """Return how many workers there is room for."""
+    if crew.n_workers is not None:
+        return crew.n_workers
+    there = ray.cluster_resources()
+    most = there.get("CPU", 0.0)
+    if crew.gpu > 0:
+        most = min(most, there.get("GPU", 0.0) / crew.gpu)
+    if most < 1:
+        raise UsageError(
+            f"Ray cluster: has {there.get('CPU', 0):g} cores and {there.get('GPU', 0):g} GPUs, "
+            f"expected 1 and {crew.gpu:g} for every worker"
+        )
+    return int(most + 1e-9)
+
+
+def hire(task: Task, crew: Crew, number: int, messages: Messages) -> "_Hand":
+    """See Engine."""
+    return _Hand(task, crew, messages)
+
+
+class _Actor:
+    """What Ray runs: a worker, whose results come as it makes them."""
+
+    def start(self, task: Task) -> None:
+        """Load the models."""
+        import torch
+
+        torch.set_num_threads(1)
+        self._worker = Worker(task)
+
+    def work(self, order: Order) -> Iterator[tuple[str, Any]]:
+        """Yield the messages of an order."""
+        messages: queue.SimpleQueue[tuple[str, Any] | None] = queue.SimpleQueue()
+        failed: list[Exception] = []
+
+        def work() -> None:
+            try:
+                for result in self._worker.run(order, lambda *told: messages.put((PROGRESS, told))):
+                    messages.put((RESULT, result))
+            except Exception as error:
+                failed.append(error)
+            messages.put(None)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        while (message := messages.get()) is not None:
+            yield message
+        thread.join()
+        for error in failed:
+            raise error
+
+
+class _Hand:
+    """See Hand: an actor, and a thread here that listens to it."""
+
+    def __init__(self, task: Task, crew: Crew, messages: Messages) -> None:
+        self._task, self._messages = task, messages
+        self._orders: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
+        self._actor: Any = ray.remote(_Actor).options(
+            num_cpus=1, num_gpus=crew.gpu, max_restarts=0, max_concurrency=1,
+        ).remote()  # fmt: skip
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def give(self, order: Order) -> None:
+        """See Hand."""
+        self._orders.put(order)
+
+    def kill(self) -> None:
+        """See Hand."""
+        self._orders.put(None)
+        with contextlib.suppress(Exception):
+            ray.kill(self._actor)
+        self._thread.join(_ENDING_S)
+
+    def _listen(self) -> None:
+        try:
+            ray.get(self._actor.start.remote(self._task))
+        except RayTaskError as error:  # of the worker, not of Ray
+            self._messages.put((self, BROKEN, f"{type(error.cause).__name__}: {error.cause}"))
+            return
+        except Exception as error:
+            self._messages.put((self, GONE, _why(error)))
+            return
+        self._messages.put((self, READY, None))
+        try:
+            while (order := self._orders.get()) is not None:
+                results = self._actor.work.options(num_returns="streaming").remote(order)
+                for result in results:
+                    self._messages.put((self, *ray.get(result)))
+                self._messages.put((self, END, None))
+        except Exception as error:
+            with contextlib.suppress(Exception):
+                ray.kill(self._actor)
+            self._messages.put((self, GONE, _why(error)))
+
+
+def _why(error: Exception) -> str:
+    """Return what Ray says first of a loss; what follows are hints, over many lines."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
