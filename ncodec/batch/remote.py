@@ -100,7 +100,13 @@ class RemoteFolder:
 
     @contextlib.contextmanager
     def workspace(self, run: str) -> Iterator[Path]:
-        """See Place."""
+        """See Place. Raises UsageError for a bucket that is not there, rather than make one."""
+        top, slash, _ = self._root.partition("/")
+        is_there = True
+        with contextlib.suppress(Exception):  # not everybody may ask
+            is_there = not (top and slash) or self._fs.exists(top)
+        if not is_there:
+            raise UsageError(f"{self.name}: there is no {top}")
         with tempfile.TemporaryDirectory(
             prefix="ncodec-batch-", ignore_cleanup_errors=True
         ) as work:
