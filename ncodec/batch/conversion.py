@@ -75,7 +75,7 @@ class Conversion:
         with self.target.workspace(run) as work, Journal(self.target.open_log(run)) as journal:
             task = Task(
                 self.source, self.target, self.settings, work, self._verify,
-                n_threads=max(1, n_workers // len(orders)),
+                n_threads=max(1, n_workers // len(orders)) if self._engine.IS_ONE_MACHINE else 1,
                 device="cuda" if self._crew.gpu > 0 else "cpu",
             )  # fmt: skip
 

@@ -67,9 +67,11 @@ class Engine(Protocol):
 
     Attributes:
         MOST_DEATHS: of workers with one and the same file in hand, before that has failed.
+        IS_ONE_MACHINE: so that few workers may use the cores of those that are not hired.
     """
 
     MOST_DEATHS: int
+    IS_ONE_MACHINE: bool
 
     def crewed(self, crew: Crew) -> AbstractContextManager[int]:
         """Be there for workers; gives how many there may be. Raises UsageError."""

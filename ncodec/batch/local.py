@@ -16,6 +16,7 @@ from ncodec.batch.work import Task
 from ncodec.errors import UsageError
 
 MOST_DEATHS = 2
+IS_ONE_MACHINE = True
 
 
 @contextlib.contextmanager

@@ -32,6 +32,7 @@ from ncodec.batch.work import Task, Worker
 from ncodec.errors import UsageError
 
 MOST_DEATHS = 4  # nodes may be taken away for reasons of their own
+IS_ONE_MACHINE = False
 _JOINING_S = 10.0
 _ENDING_S = 10.0  # after which nobody waits any longer for a thread to see that its actor is gone
 
