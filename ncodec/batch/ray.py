@@ -33,6 +33,9 @@ from ncodec.errors import UsageError
 
 MOST_DEATHS = 4  # nodes may be taken away for reasons of their own
 IS_ONE_MACHINE = False
+_SETTINGS = {  # of a cluster that is started here: tells nobody, and is no less than other work
+    "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0",
+}  # fmt: skip
 _JOINING_S = 10.0
 _ENDING_S = 10.0  # after which nobody waits any longer for a thread to see that its actor is gone
 
@@ -45,7 +48,8 @@ def crewed(crew: Crew) -> Iterator[int]:
     if is_ours:
         if address is not None:
             _check_reachable(address)
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        for name, value in _SETTINGS.items():
+            os.environ.setdefault(name, value)
         try:
             ray.init(
                 address=address, include_dashboard=None if address else False,
