@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from ncodec.entropy import EntropyCoder
 
 SHORT_SECONDS = 3.0  # of clips that are coded together: longer ones gain nothing by it
-ROWS_AT_ONCE = 16  # streams in one pass: more gain nothing
-ROWS_ON_GPU = 256
+ROWS_AT_ONCE = {"cpu": 32, "cuda": 256}  # streams in one pass, at most
+SAMPLES_AT_ONCE = {"cpu": 400_000, "cuda": 16_000_000}  # of all of them: more gain nothing
 
 
 @dataclass(slots=True)
@@ -104,7 +104,7 @@ class Encoder:
 
     def compute(self, prepared: Sequence[Clip]) -> list[Clip]:
         """See Converter."""
-        for clips in _alike(prepared, ROWS_AT_ONCE if self._device == "cpu" else ROWS_ON_GPU):
+        for clips in _alike(prepared, self._device):
             self._code(clips)
         coded: dict[int, list[Clip]] = {}
         for clip in prepared:
@@ -223,17 +223,18 @@ class Encoder:
         return replace(header, tags=tags)
 
 
-def _alike(clips: Sequence[Clip], n_rows: int) -> list[list[Clip]]:
-    """Return clips of equal length in groups of at most so many streams, or single ones."""
+def _alike(clips: Sequence[Clip], device: str) -> list[list[Clip]]:
+    """Return clips of equal length in groups with as much as is coded at once, or single ones."""
     by_length: dict[tuple[int, ...], list[Clip]] = {}
     for clip in clips:
         if clip.wav.shape[2]:
             by_length.setdefault(clip.wav.shape[1:], []).append(clip)
     groups: list[list[Clip]] = []
-    for alike in by_length.values():
+    for (*_, n_samples), alike in by_length.items():
+        most = min(ROWS_AT_ONCE[device], SAMPLES_AT_ONCE[device] // n_samples)
         group: list[Clip] = []
         for clip in alike:
-            if group and sum(len(one.wav) for one in group) + len(clip.wav) > n_rows:
+            if group and sum(len(one.wav) for one in group) + len(clip.wav) > most:
                 groups.append(group)
                 group = []
             group.append(clip)

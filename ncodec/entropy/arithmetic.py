@@ -87,17 +87,19 @@ def power_of_two(exponents: Tensor) -> Tensor:
     return ((exponents.to(torch.int32) + 127) << 23).view(torch.float32)
 
 
-def falling(below: Tensor, bits: int) -> Tensor:
-    """Return 2**(bits - x) for x in units of 2**-23, [...] int32, straight between whole octaves.
+def falling(falls: Tensor, bits: int) -> Tensor:
+    """Return 2**(bits + x) for x in units of 2**-23, [...] int32, straight between whole octaves.
+
+    `falls` is overwritten.
 
     Schraudolph, "A fast, compact approximation of the exponential function", Neural Computation
     1999: the bits of a float32 are a logarithm of it, straight between powers of two.
     """
-    return (ONE + (bits << 23) - below).view(torch.float32)
+    return falls.add_(ONE + (bits << 23)).view(torch.float32)
 
 
 class Exact:
-    """The arithmetic of coding. `rounded` and `divided` may overwrite what they are given."""
+    """The arithmetic of coding. All but `product` and `norm` may overwrite what they are given."""
 
     def product(self, x: Tensor, matrix: Matrix) -> Tensor:
         """See Arithmetic."""
@@ -108,20 +110,19 @@ class Exact:
 
     def rounded(self, total: Tensor, scale: Tensor | float, low: int, high: int) -> Tensor:
         """See Arithmetic."""
-        scaled = total.mul_(scale) if total.is_floating_point() else total * scale
-        return scaled.round_().clamp_(low, high)
+        return total.to(torch.float32).mul_(scale).round_().clamp_(low, high)
 
     def norm(self, stream: Tensor, scales: Tensor) -> Tensor:
         """See Arithmetic."""
-        sums = torch.linalg.vector_norm(stream, 1, -1, keepdim=True)
-        places = sums.view(torch.int32).bitwise_right_shift(LEADING)
-        return (stream * scales[places]).round_().clamp_(-LIMIT, LIMIT)
+        sums = stream.abs().sum(-1, keepdim=True)
+        places = sums.view(torch.int32).bitwise_right_shift_(LEADING)
+        factors = F.embedding(places[..., 0], scales[:, None])
+        return (stream * factors).round_().clamp_(-LIMIT, LIMIT)
 
     def weights(self, scores: Tensor) -> Tensor:
         """See Arithmetic."""
-        below = scores.amax(-1, keepdim=True) - scores
-        below = below.clamp_(max=OCTAVES << SCORE_BITS).mul_(1 << (23 - SCORE_BITS))
-        return falling(below.to(torch.int32), WEIGHT_BITS).round_()
+        falls = scores.sub_(scores.amax(-1, keepdim=True)).clamp_(min=-OCTAVES << SCORE_BITS)
+        return falling(falls.mul_(1 << (23 - SCORE_BITS)).to(torch.int32), WEIGHT_BITS).round_()
 
     def divided(self, total: Tensor, by: Tensor) -> Tensor:
         """See Arithmetic."""
@@ -136,19 +137,56 @@ def frequencies(logits: Tensor, shift: int, room_bits: int = 21) -> Tensor:
     With p = 2**(logit - largest logit), a frequency is 1 + floor(p 2**(a + j)): a is what lets the
     shares be summed exactly, and j the largest number for which the sum is certain to have room.
     """
+    return _shares(logits, shift, room_bits).to(torch.int32).add_(1)
+
+
+def _shares(logits: Tensor, shift: int, room_bits: int) -> Tensor:
+    """Return p 2**(a + j) of `frequencies`, [N, K] float32."""
     n_codes = logits.shape[-1]
     base_bits = 23 - (n_codes - 1).bit_length()
-    below = torch.sub(logits.amax(-1, keepdim=True), logits, out=logits)
-    below = below.clamp_(max=OCTAVES << shift)
-    if below.is_floating_point():
-        below = below.mul_(2.0 ** (23 - shift)).to(torch.int32)
+    falls = torch.sub(logits, logits.amax(-1, keepdim=True), out=logits)
+    falls = falls.clamp_(min=-OCTAVES << shift)
+    if falls.is_floating_point():
+        falls = falls.mul_(2.0 ** (23 - shift)).to(torch.int32)
     else:
-        below = below.bitwise_left_shift_(23 - shift)
-    shares = falling(below, base_bits)
+        falls = falls.mul_(1 << (23 - shift))
+    shares = falling(falls, base_bits)
     sums = shares.floor().sum(-1, keepdim=True)
-    room = ((1 << room_bits) - n_codes) / (sums + n_codes)
+    room = ((1 << room_bits) - n_codes) / sums.add_(n_codes)
     more = room.view(torch.int32).bitwise_and_(0x7F800000).view(torch.float32)  # 2**j
-    return shares.mul_(more).to(torch.int32).add_(1)
+    return shares.mul_(more)
+
+
+def block_sums(
+    logits: Tensor, shift: int, codes: Tensor, room_bits: int = 21
+) -> tuple[Tensor, Tensor]:
+    """Return what `intervals` takes: of the frequencies less one, float32.
+
+    logits, shift, room_bits  of `frequencies`, whose rows are not laid out
+    codes                     [N] in [0, K)
+
+    That is sums over blocks of W codes, [N, K / W], and all of the block of the code, [N, W].
+    """
+    n_rows, n_codes = logits.shape
+    blocks = _shares(logits, shift, room_bits).floor_().view(n_rows, math.gcd(8, n_codes), -1)
+    number = (codes // blocks.shape[2])[:, None, None].expand(-1, -1, blocks.shape[2])
+    return blocks.sum(-1), blocks.gather(1, number)[:, 0]
+
+
+def intervals(sums: Tensor, own: Tensor, codes: Tensor) -> Tensor:
+    """Return where codes [N] lie among all, in frequencies: [3, N] whole numbers, float32.
+
+    They are the sum of the frequencies of the codes before it, that with its own, and that of all.
+    """
+    n_blocks, length = sums.shape[1], own.shape[1]
+    number, place = codes[:, None] // length, codes[:, None] % length
+    is_before = torch.arange(n_blocks, device=codes.device) < number
+    before = sums.where(is_before, 0).sum(-1)
+    is_before = torch.arange(length, device=codes.device) < place
+    before += own.where(is_before, 0).sum(-1)
+    before += codes
+    after = before + own.gather(1, place)[:, 0] + 1
+    return torch.stack([before, after, sums.sum(-1) + n_blocks * length])
 
 
 @functools.cache

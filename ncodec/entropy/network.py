@@ -152,7 +152,7 @@ class Network:
         return self.arithmetic.rounded(root * root, 2.0**-SQUARE_SHIFT, 0, LIMIT)
 
     def _mix(self, query: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
-        scores = query @ keys.transpose(-1, -2) + bias
+        scores = (query @ keys.transpose(-1, -2)).add_(bias)
         weights = self.arithmetic.weights(scores)
         return self.arithmetic.divided(weights @ values, weights.sum(-1, keepdim=True))
 
@@ -195,13 +195,17 @@ class Network:
 
         hidden  [N, D]: h, and the vectors of the codebooks before q
         """
-        head = self.heads[q]
-        return self.arithmetic.product(self.inner(hidden, q), head.out).add_(head.bias)
+        return self.outer(self.inner(hidden, q), q)
 
     def inner(self, hidden: Tensor, q: int) -> Tensor:
         """Return the units [N, R] of the head of codebook q."""
         limited = hidden.clamp(-STREAM_LIMIT, STREAM_LIMIT)
         return self._squared(self.arithmetic.norm(limited, self.scales), self.heads[q].up)
+
+    def outer(self, units: Tensor, q: int) -> Tensor:
+        """Return the logits [N, K] of codebook q from what `inner` returned."""
+        head = self.heads[q]
+        return self.arithmetic.product(units, head.out).add_(head.bias)
 
 
 def build(

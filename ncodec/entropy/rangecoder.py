@@ -12,6 +12,7 @@ from ncodec.errors import PayloadError
 MAX_ROW_SUM = 1 << 22
 """Keeps every partial sum of a row, and the rounding of its last symbol, exact in float32."""
 
+_WHOLE = 1 << 24  # what the cumulative table of a row ends with
 _WORD_BYTES = 4
 _MAX_SYMBOL_BYTES = 3  # a frequency of 1 in 2**24 costs 24 bits
 
@@ -66,6 +67,31 @@ class RangeEncoder:
                 f" found {symbols.min()} to {symbols.max()}"
             )
         self._encoder.encode(symbols.astype(np.int32, order="C"), _CATEGORICAL, table)
+
+    def encode_intervals(
+        self, symbols: NDArray[np.integer], sums: NDArray[np.floating], size: int
+    ) -> None:
+        """Append `symbols`, as `encode` would with rows of which only some sums are known.
+
+        symbols  [N] in [0, size)
+        sums     [3, N] whole numbers: of the frequencies before the symbol, that with its own, and
+                 that of the row, at most MAX_ROW_SUM
+        """
+        before, behind, total = sums.astype(np.float32)
+        scale = np.float32(_WHOLE - size) / total
+        start = (before * scale).astype(np.int32) + symbols
+        end = (behind * scale).astype(np.int32) + symbols + 1
+        end[symbols == size - 1] = _WHOLE
+        # Three symbols whose frequencies add up to 2**24 - 3 are scaled by 1: this one becomes the
+        # middle one, but at the ends of the table, where there is nothing on one side. No symbol
+        # of any row has less than 3 of the 2**24, so none of the three is negative.
+        middle = 1 - (start == 0) + (end == _WHOLE)
+        rows = np.zeros((len(symbols), 3), np.float32)
+        each = np.arange(len(symbols))
+        rows[each, middle] = end - start - 1
+        rows[:, 0] += np.where(middle > 0, start - middle, 0)
+        rows[:, 2] += np.where(middle < 2, _WHOLE - end - 2 + middle, 0)
+        self._encoder.encode(middle.astype(np.int32), _CATEGORICAL, rows)
 
     def finish(self) -> bytes:
         """Return the payload of all symbols so far."""

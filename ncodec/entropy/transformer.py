@@ -1,7 +1,8 @@
 """The transformer coder: range coding with the frequencies of the integer transformer.
 
-A packet is encoded in one parallel pass over its frames. Decoding goes frame by frame, and takes
-many key packets side by side. Both see the same frequencies; formats/PAYLOADS.md, section 4.
+A packet is encoded in one parallel pass over its frames, short ones side by side. Decoding goes
+frame by frame, and takes many key packets side by side. Both see the same frequencies, which
+encoding does not lay out where sums of them will do; formats/PAYLOADS.md, section 4.
 
 Shapes: P packets, S streams, B = P S rows, Q codebooks, F frames, K codes, D width.
 """
@@ -15,7 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ncodec.entropy.arithmetic import frequencies
+from ncodec.entropy.arithmetic import block_sums, frequencies, intervals
 from ncodec.entropy.base import EntropyCoder
 from ncodec.entropy.network import Network, State
 from ncodec.entropy.rangecoder import RangeDecoder, RangeEncoder, check_length, decode_each
@@ -29,7 +30,7 @@ MAX_FRAMES = 1 << 12
 MAX_ROWS = 64
 """Most rows of the network that are decoded side by side; bounds the memory for their context."""
 
-_SEGMENT_ROWS = 2048  # rows times frames of the trunk in one pass
+_SEGMENT_ROWS = 512  # rows times frames of the trunk in one pass
 _HEAD_ROWS = 128  # of logits at once, so that they stay in the cache
 _NO_CODES = np.zeros((1, 1, 0), np.int64)
 
@@ -72,11 +73,7 @@ class TransformerCoder(EntropyCoder):
 
     def encode(self, codes: NDArray[np.integer], *, dependent: bool = False) -> bytes:
         """Return the payload of one packet; see `EntropyCoder.encode`."""
-        ordered = self._check_codes(codes).astype(np.int64)  # [F, S, Q]
-        if len(ordered) > MAX_FRAMES:
-            raise UsageError(
-                f"codes: at most {MAX_FRAMES} frames in a packet, found {len(ordered)}"
-            )
+        ordered = self._ordered(codes)
         encoder = RangeEncoder()
         with _undisturbed(self._device):
             if not dependent:
@@ -89,38 +86,115 @@ class TransformerCoder(EntropyCoder):
                 self._encode_segment(ordered[start : start + n_segment], encoder, *self._context)
         return encoder.finish()
 
+    def encode_many(self, packets: Sequence[NDArray[np.integer]]) -> list[bytes]:
+        """Return the payloads of key packets; see `EntropyCoder.encode_many`.
+
+        Short ones of a single stream are encoded side by side. No dependent packet may follow.
+        """
+        ordered = [self._ordered(codes) for codes in packets]
+        most = _SEGMENT_ROWS // 2 if self.n_streams == 1 else 0
+        short = [i for i, codes in enumerate(ordered) if 0 < len(codes) <= most]
+        alone = {*range(len(packets))}.difference(short)
+        payloads = {i: self.encode(packets[i]) for i in alone}
+        self._context = None
+        order = sorted(short, key=lambda i: -len(ordered[i]))
+        with _undisturbed(self._device):
+            while order:
+                n = _SEGMENT_ROWS // len(ordered[order[0]])
+                chosen, order = order[:n], order[n:]
+                found = self._encode_together([ordered[i][:, 0] for i in chosen])
+                payloads |= dict(zip(chosen, found, strict=True))
+        return [payloads[i] for i in range(len(packets))]
+
+    def _ordered(self, codes: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Return the codes of a packet in coding order, [F, S, Q]."""
+        ordered = self._check_codes(codes).astype(np.int64)
+        if len(ordered) > MAX_FRAMES:
+            raise UsageError(
+                f"codes: at most {MAX_FRAMES} frames in a packet, found {len(ordered)}"
+            )
+        return ordered
+
+    def _encode_together(self, packets: Sequence[NDArray[np.int64]]) -> list[bytes]:
+        """Return the payloads of packets [F, Q] of one stream, in order of falling length."""
+        frames = [len(codes) for codes in packets]
+        padded = np.zeros((len(packets), frames[0], self.n_codebooks), np.int64)
+        for row, codes in zip(padded, packets, strict=True):
+            row[: len(codes)] = codes
+        codes = torch.from_numpy(padded).to(self._device)
+        hidden, vectors = self._hidden(codes, self._begin(len(packets))[0])
+        there = (torch.arange(frames[0]) < torch.tensor(frames)[:, None]).to(self._device)
+        sums = self._intervals(hidden[there], codes[there], [part[there] for part in vectors])
+        payloads, first = [], 0
+        for codes in packets:
+            encoder = RangeEncoder()
+            self._encode_intervals(encoder, codes, sums[:, first : first + len(codes)])
+            first += len(codes)
+            payloads.append(encoder.finish())
+        return payloads
+
     def _encode_segment(
         self, ordered: NDArray[np.int64], encoder: RangeEncoder, state: State, twins: Twins
     ) -> None:
-        network = self._network
-        codes = torch.from_numpy(ordered).to(self._device)
-        sums = F.embedding(codes[..., 0], network.vectors[0])
-        for q in range(1, self.n_codebooks):
-            sums += F.embedding(codes[..., q], network.vectors[q])
-        sums = sums.transpose(0, 1)  # [F, S, D] -> [S, F, D]
-        before = torch.cat([state.before[:, None], sums[:, :-1]], 1)
-        state.before = sums[:, -1]
-        inputs = network.inputs(before, self.n_codebooks)
-        hidden = network.advance(inputs, state).transpose(0, 1)  # [F, S, D]
+        codes = torch.from_numpy(ordered).to(self._device).transpose(0, 1)  # [S, F, Q]
+        hidden, vectors = self._hidden(codes, state)
+        if self.n_streams == 1:
+            sums = self._intervals(hidden[0], codes[0], [part[0] for part in vectors])
+            self._encode_intervals(encoder, ordered[:, 0], sums)
+            return
         n_at_once = max(1, _HEAD_ROWS // self.n_streams)
         for start in range(0, len(ordered), n_at_once):
             frames = slice(start, start + n_at_once)
-            table = self._tables(hidden[frames], codes[frames])  # [F, S, Q, K]
-            if self.n_streams > 1:
-                _bet(twins, table, ordered[frames])
+            parts = [part[:, frames] for part in vectors]
+            table = self._tables(hidden[:, frames], parts)  # [F, S, Q, K]
+            _bet(twins, table, ordered[frames])
             encoder.encode(ordered[frames].reshape(-1), table.reshape(-1, self.codebook_size))
 
-    def _tables(self, hidden: Tensor, codes: Tensor) -> NDArray[np.int32]:
-        """Return the frequencies [F, S, Q, K] of known codes [F, S, Q]; `hidden` is [F, S, D]."""
+    def _hidden(self, codes: Tensor, state: State) -> tuple[Tensor, list[Tensor]]:
+        """Return h of known codes [B, F, Q], and their vectors, codebook by codebook: [B, F, D]."""
         network = self._network
-        hidden, rows = hidden.flatten(0, 1), codes.flatten(0, 1)
-        shape = (len(rows), self.n_codebooks, self.codebook_size)
+        vectors = [F.embedding(codes[..., q], network.vectors[q]) for q in range(self.n_codebooks)]
+        sums = vectors[0].clone()
+        for part in vectors[1:]:
+            sums += part
+        before = torch.cat([state.before[:, None], sums[:, :-1]], 1)
+        state.before = sums[:, -1]
+        return network.advance(network.inputs(before, self.n_codebooks), state), vectors
+
+    def _intervals(
+        self, hidden: Tensor, codes: Tensor, vectors: Sequence[Tensor]
+    ) -> NDArray[np.float32]:
+        """Return `intervals` [3, N, Q] of codes [N, Q]; `hidden` and the `vectors` are [N, D]."""
+        network = self._network
+        parts: list[tuple[Tensor, Tensor]] = []  # codebook by codebook
+        for q, (vector, row) in enumerate(zip(vectors, codes.T, strict=True)):
+            units, shift = network.inner(hidden, q), network.heads[q].shift
+            for start in range(0, len(row), _HEAD_ROWS):
+                rows = slice(start, start + _HEAD_ROWS)
+                logits = network.outer(units[rows], q)
+                parts.append(block_sums(logits, shift, row[rows], ROOM_BITS))
+            hidden = hidden + vector
+        sums, own = (torch.cat(each) for each in zip(*parts, strict=True))
+        found = intervals(sums, own, codes.T.flatten())
+        return found.view(3, self.n_codebooks, -1).transpose(1, 2).cpu().numpy()
+
+    def _encode_intervals(
+        self, encoder: RangeEncoder, codes: NDArray[np.int64], sums: NDArray[np.float32]
+    ) -> None:
+        encoder.encode_intervals(codes.reshape(-1), sums.reshape(3, -1), self.codebook_size)
+
+    def _tables(self, hidden: Tensor, vectors: Sequence[Tensor]) -> NDArray[np.int32]:
+        """Return the frequencies [F, S, Q, K] of known codes; the others are [S, F, D]."""
+        network = self._network
+        n_streams, n_frames, _ = hidden.shape
+        shape = (n_frames, n_streams, self.n_codebooks, self.codebook_size)
         table = torch.empty(shape, dtype=torch.int32, device=self._device)
-        for q in range(self.n_codebooks):
-            logits = network.logits(hidden, q)
-            table[:, q] = frequencies(logits, network.heads[q].shift, ROOM_BITS)
-            hidden = hidden + F.embedding(rows[:, q], network.vectors[q])
-        return table.view(*codes.shape, self.codebook_size).cpu().numpy()
+        for q, part in enumerate(vectors):
+            logits = network.logits(hidden.flatten(0, 1), q)
+            rows = frequencies(logits, network.heads[q].shift, ROOM_BITS)
+            table[:, :, q] = rows.view(n_streams, n_frames, -1).transpose(0, 1)
+            hidden = hidden + part
+        return table.cpu().numpy()
 
     def _check_n_frames(self, n_frames: int) -> int:
         if n_frames > MAX_FRAMES:

@@ -6,11 +6,12 @@ Zeghidour et al., "SoundStream: an end-to-end neural audio codec", TASLP 2022, s
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-SEARCHED_AT_ONCE = 64  # frames: what they score stays in the cache
+SEARCHED_AT_ONCE = 128  # frames: their scores fit a cache, and fill a product of matrices
 
 
 def largest(rows: Tensor, count: int) -> Tensor:
@@ -52,8 +53,8 @@ class ResidualVectorQuantiser(nn.Module):
         """
         if effort > 1:
             rows = latents.reshape(-1, latents.shape[-1])
-            found = [self._search(part, n_q, effort) for part in rows.split(SEARCHED_AT_ONCE)]
-            return torch.cat(found).view(*latents.shape[:2], n_q).transpose(1, 2)
+            found = self._search(rows, n_q, effort)
+            return found.view(*latents.shape[:2], n_q).transpose(1, 2)
         residual, codes = latents, []
         for q in range(n_q):
             index = self.nearest(residual, q)
@@ -68,24 +69,27 @@ class ResidualVectorQuantiser(nn.Module):
         robust multi-stage VQ of LPC parameters for 4 kb/s speech coding", IEEE Transactions on
         Speech and Audio Processing, 1993: their M-L search.
         """
-        n, dim = latents.shape
+        half_norms = [codebook.square().sum(1) * -0.5 for codebook in self.codebooks[:n_q]]
+        parts = latents.split(SEARCHED_AT_ONCE)
+        return torch.cat([self._search_part(part, half_norms, effort) for part in parts])
+
+    def _search_part(self, latents: Tensor, half_norms: Sequence[Tensor], effort: int) -> Tensor:
+        """Return the same of few latents; `half_norms` are -half the energies [K] of the codes."""
+        n = len(latents)
         rows = torch.arange(n, device=latents.device)[:, None]
-        residual = latents[:, None]  # [n, kept, D]
-        codes = torch.zeros(n, 1, n_q, dtype=torch.int64, device=latents.device)
-        for q in range(n_q):
-            codebook = self.codebooks[q]
-            size, kept = len(codebook), residual.shape[1]
+        residual, kept = latents, 1  # [n * kept, D]
+        codes = torch.zeros(n, 0, dtype=torch.int64, device=latents.device)  # [n * kept, q]
+        for codebook, half_norm in zip(self.codebooks, half_norms, strict=False):
+            size, is_last = len(codebook), codes.shape[1] + 1 == len(half_norms)
             # Half of what the error would be less than the latent's energy, for each way to go on.
-            gains = torch.addmm(
-                codebook.square().sum(1) * -0.5, residual.reshape(-1, dim), codebook.T
-            ).view(n, kept, size)
+            gains = torch.addmm(half_norm, residual, codebook.T)
             gains -= residual.square().sum(-1, keepdim=True) * 0.5
-            chosen = largest(gains.view(n, kept * size), effort if q + 1 < n_q else 1)
-            parent, code = chosen // size, chosen % size
-            residual = residual[rows, parent] - codebook[code]
-            codes = codes[rows, parent]
-            codes[:, :, q] = code
-        return codes[:, 0]
+            chosen = largest(gains.view(n, kept * size), 1 if is_last else effort)
+            parent, code = (rows * kept + chosen // size).flatten(), (chosen % size).flatten()
+            residual = residual.index_select(0, parent) - codebook.index_select(0, code)
+            codes = torch.cat([codes.index_select(0, parent), code[:, None]], 1)
+            kept = chosen.shape[1]
+        return codes
 
     def decode(self, codes: Tensor) -> Tensor:
         """Return the latents [B, F, D] of codes [B, n_q, F]."""

@@ -20,7 +20,9 @@ from ncodec.entropy.arithmetic import (
     STREAM_LIMIT,
     WEIGHT_BITS,
     Exact,
+    block_sums,
     frequencies,
+    intervals,
     norm_scales,
     small_products,
     small_products_are_right,
@@ -301,6 +303,28 @@ def test_frequencies_are_positive_and_have_room(
     found = rows / rows.sum(1, keepdim=True)
     cost = (ideal * (ideal / found).log2().nan_to_num(0, 0, 0)).sum(1)
     assert cost.max() < 0.03  # bits per code: what the floor and straight lines cost
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    size=st.sampled_from([2, 3, 12, 1000, 1024, 4096]),
+    shift=st.integers(3, 23),
+    spread=st.sampled_from([0, 1, 1000, EXACT // 4]),
+    kind=st.sampled_from([torch.float32, torch.int32]),
+)
+def test_intervals_are_those_of_the_frequencies(
+    seed: int, size: int, shift: int, spread: int, kind: torch.dtype
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randint(-spread, spread + 1, (7, size), generator=generator).to(kind)
+    codes = torch.randint(0, size, (7,), generator=generator)
+    codes[:2] = torch.tensor([0, size - 1])
+    rows = frequencies(logits.clone(), shift).long()
+    ends = rows.cumsum(1)
+    after, own = (each.gather(1, codes[:, None])[:, 0] for each in (ends, rows))
+    found = intervals(*block_sums(logits, shift, codes), codes)
+    assert torch.equal(found.long(), torch.stack([after - own, after, ends[:, -1]]))
 
 
 def test_the_largest_sizes_keep_their_sums_exact() -> None:

@@ -95,6 +95,30 @@ def test_written_text_decodes_it(seed, n, size, unlikely):
     assert [decoder.decode(row) for row in rows.tolist()] == symbols.tolist()
 
 
+@settings(deadline=None, max_examples=60)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    n=st.integers(1, 60),
+    size=st.sampled_from([2, 3, 4, 17, 300]),
+    skew=st.sampled_from([0, 1, 4, 12]),
+    choice=st.sampled_from(["drawn", "unlikely", "first", "last"]),
+)
+def test_intervals_are_as_good_as_rows(seed, n, size, skew, choice):
+    rows, drawn = make_rows(seed, n, size, skew)
+    symbols = {
+        "drawn": drawn,
+        "unlikely": rows.argmin(axis=1),
+        "first": np.where(np.arange(n) % 2, 0, drawn),
+        "last": np.where(np.arange(n) % 2, size - 1, drawn),
+    }[choice]
+    ends = rows.cumsum(axis=1)
+    after = ends[np.arange(n), symbols]
+    sums = np.array([after - rows[np.arange(n), symbols], after, ends[:, -1]])
+    encoder = RangeEncoder()
+    encoder.encode_intervals(symbols, sums, size)
+    assert encoder.finish() == encode(symbols, rows)
+
+
 @pytest.mark.parametrize("last", [0, 1])
 def test_long_runs_of_sure_symbols_cost_almost_nothing(last):
     rows = np.tile([[1, MAX_ROW_SUM - 1], [MAX_ROW_SUM - 1, 1]], (4000, 1))

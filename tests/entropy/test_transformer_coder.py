@@ -49,6 +49,20 @@ def test_round_trip_with_dependent_packets(
         assert np.array_equal(decoder.decode(payload, length, dependent=number > 0), codes)
 
 
+@pytest.mark.parametrize("n_streams", [1, 2])
+def test_packets_side_by_side_are_those_one_by_one(n_streams: int) -> None:
+    """Short ones of any length, some of which make more than one group, and long ones."""
+    network = random_network(TINY, 3)
+    lengths = [5, 0, 40, 1, 40, 600, 200, 40, 64, 39, 256, 257]
+    packets = [random_codes(n, n_streams, 4, n) for n in lengths]
+    coder = open_coder(n_streams, 4, network)
+    alone = [open_coder(n_streams, 4, network).encode(codes) for codes in packets]
+    assert coder.encode_many(packets) == alone
+    assert coder.encode_many([]) == []
+    with pytest.raises(UsageError, match="dependent"):
+        coder.encode(packets[0], dependent=True)
+
+
 @settings(deadline=None, max_examples=25)
 @given(
     seed=st.integers(0, 2**32 - 1),
