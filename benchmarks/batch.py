@@ -1,18 +1,21 @@
 """Throughput of `ncodec batch`, against a loop that encodes file by file.
 
-    python benchmarks/batch.py [--workers 1,2] [--engine local] [--rounds 3]
+    python benchmarks/batch.py [--workers 1 2] [--engines local ray] [--rounds 3]
 
-Prints a Markdown table: times real time, over all of a library. "loop" is what a shell loop over
-`ncodec encode` or `decode` does, without its start-up: one process that calls `encode_audio`, or
-decodes, for one file after the other. "batch" is the time from the first file that a worker begins
-to the last outcome, start-up of the workers left out too, and in brackets with it. Each figure is
-the best of the rounds, which take turns, so that what else the machine does is spread over all.
+Prints a Markdown table: times real time, over all of a library. "shell" is a shell loop over
+`ncodec encode`, a few files long, without the time that starting Python and its imports takes, but
+with that of loading the models. "loop" leaves that out too: one process that calls `encode_audio`,
+or decodes, for one file after the other. The others are runs of `ncodec batch`, from the moment
+that all workers have something to do to the last outcome, in brackets with their start-up. Each
+figure is the best of the rounds, which take turns, so that what else the machine does is spread.
 "CPU" compares the processor time of the loop with that of `-j 0`, which does it in one process:
 what is gained without a second core.
 """
 
 import argparse
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -101,56 +104,76 @@ def timed(action: Callable[[], object]) -> tuple[float, float]:
     return time.perf_counter() - started, time.process_time() - cpu_started
 
 
-def batch_seconds(source: Path, target: Path, args: argparse.Namespace, n_workers: int,
-                  *, decode: bool) -> tuple[float, float]:  # fmt: skip
+def shell_loop_seconds(sources: Sequence[Path], folder: Path, model: str) -> float:
+    """Return what a process of its own takes for each file, but for starting with its imports."""
+
+    def each(*command: str) -> float:
+        return timed(lambda: subprocess.run([sys.executable, *command], check=True))[0]
+
+    imports = "import torch, soundfile, ncodec.cli.encode, ncodec.codec, ncodec.audio"
+    each("-c", imports)  # from the disk
+    started = [each("-c", imports) for _ in sources]
+    encode = ("-m", "ncodec", "encode", "-q", "-m", model, "-o")
+    whole = [each(*encode, str(folder / f"{path.stem}.ncx"), str(path)) for path in sources]
+    return (sum(whole) - sum(started)) / len(sources)
+
+
+def batch_seconds(
+    source: Path, target: Path, args: argparse.Namespace, engine: str, n_workers: int, *,
+    decode: bool,
+) -> tuple[float, float]:  # fmt: skip
     """Return the time that a run takes, and that without the start of the workers."""
     settings = decode_settings("flac") if decode else encode_settings(args.model)
     conversion = Conversion(
-        open_place(source), open_place(target), settings,
-        crew=Crew(n_workers, args.address), engine=args.engine,
+        open_place(source), open_place(target), settings, crew=Crew(n_workers, args.address),
+        engine=engine,
     )  # fmt: skip
-    run, begun = team.run, []
+    hand_out, given = team._Team._hand_out, []
 
-    def note(*args: Any) -> Any:
-        events = args[-1]
-
-        def begin(items: Any) -> None:
-            begun.append(time.perf_counter())
-            events.on_begin(items)
-
-        return run(*args[:-1], type(events)(begin, events.on_progress))
+    def note(*args: Any) -> None:
+        given.append(time.perf_counter())
+        hand_out(*args)
 
     started = time.perf_counter()
-    with patch.object(team, "run", note):
+    with patch.object(team._Team, "_hand_out", note):
         outcomes = [*conversion.outcomes()]
     ended = time.perf_counter()
     assert {outcome.status for outcome in outcomes} == {"done"}
-    return ended - started, ended - begun[max(0, min(n_workers, len(begun)) - 1)]
+    began = given[min(n_workers, len(given)) - 1] if given else started
+    return ended - started, ended - began
 
 
 def measure(library: Library, work: Path, args: argparse.Namespace, *, decode: bool) -> list[str]:
     """Return the cells of a row of the table."""
-    workers = [int(n) for n in args.workers.split(",")]
+    crews = [(engine, n) for engine in args.engines for n in args.workers]
     source, target = work / library.name / ("ncx" if decode else "wav"), work / "target"
     paths = sorted(source.glob("*.*"))
-    loops, alone, whole, ready = [], [], [[] for _ in workers], [[] for _ in workers]
+    loops, alone, shell = [], [], ""
+    whole, ready = [[] for _ in crews], [[] for _ in crews]
     for _ in range(args.rounds):
         target.mkdir()
         one_by_one = decode_loop if decode else partial(encode_loop, model=args.model)
         loops.append(timed(lambda run=one_by_one: run(paths, target)))
         shutil.rmtree(target)
-        alone.append(timed(lambda: batch_seconds(source, target, args, 0, decode=decode))[1])
+        run_alone = partial(batch_seconds, source, target, args, "local", 0, decode=decode)
+        alone.append(timed(run_alone)[1])
         shutil.rmtree(target)
-        for place, n_workers in enumerate(workers):
-            all_s, ready_s = batch_seconds(source, target, args, n_workers, decode=decode)
+        for place, (engine, n_workers) in enumerate(crews):
+            all_s, ready_s = batch_seconds(source, target, args, engine, n_workers, decode=decode)
             whole[place].append(all_s)
             ready[place].append(ready_s)
             shutil.rmtree(target)
+    if not decode and library.seconds < 10:
+        target.mkdir()
+        shell_s = shell_loop_seconds(paths[: args.processes], target, args.model)
+        shell = f"{library.seconds / shell_s:.1f}"
+        shutil.rmtree(target)
     total, loop_s = library.total_s, min(passed for passed, _ in loops)
-    cells = [f"{total / loop_s:.0f}", f"{min(cpu for _, cpu in loops) / min(alone):.2f}"]
+    gain = min(cpu for _, cpu in loops) / min(alone)
+    cells = [shell, f"{total / loop_s:.0f}", f"{gain:.2f}"]
     for some, other in zip(ready, whole, strict=True):
-        gain = loop_s / min(some)
-        cells.append(f"{total / min(some):.0f} ({total / min(other):.0f}), {gain:.2f} times loop")
+        times = loop_s / min(some)
+        cells.append(f"{total / min(some):.0f} ({total / min(other):.0f}), {times:.2f} times loop")
     return cells
 
 
@@ -158,12 +181,13 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", default="spectral")
-    parser.add_argument("--workers", default="1,2")
-    parser.add_argument("--engine", default="local")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--engines", nargs="+", default=["local", "ray"])
     parser.add_argument("--address")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--clips", type=int, default=300, help="of a short library")
     parser.add_argument("--long", type=int, default=8, help="files of two minutes")
+    parser.add_argument("--processes", type=int, default=8, help="of the shell loop")
     parser.add_argument("--rows", default="*", help="pattern of those to measure: '*2 s encode'")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -172,9 +196,10 @@ def main() -> None:
         Library("0.5 s", 0.5, args.clips),
         Library("2 s", 2, args.clips),
         Library("2 min", 120, args.long),
+        Library("10 min", 600, 1),
     ]
-    counts = args.workers.split(",")
-    titles = ["files", "", "loop", "CPU", *(f"{args.engine}, {count} workers" for count in counts)]
+    crews = [f"{engine}, {count} workers" for engine in args.engines for count in args.workers]
+    titles = ["files", "", "shell", "loop", "CPU", *crews]
     print(f"| {' | '.join(titles)} |")
     print("|---" * len(titles) + "|")
     with tempfile.TemporaryDirectory() as folder:

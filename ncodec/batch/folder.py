@@ -175,7 +175,11 @@ class LocalDraft:
         self.path = work / f"{secrets.token_hex(8)}{suffix}"
 
     def publish(self, mtime_ns: int | None) -> int:
-        """See Draft. Raises NcodecError."""
+        """See Draft. Raises NcodecError.
+
+        The content lasts before the name does. A name that a failing computer forgets costs the
+        next run that file: it looks whether outputs are there, whatever the logs say.
+        """
         size = self.path.stat().st_size
         if mtime_ns is not None:
             os.utime(self.path, ns=(mtime_ns, mtime_ns))
@@ -191,8 +195,6 @@ class LocalDraft:
                 with atomic_output(self._final, overwrite=True) as partial:
                     shutil.copyfile(self.path, partial)
                     shutil.copystat(self.path, partial)
-            if os.name == "posix":
-                _sync(self._final.parent)
         except OSError as error:
             raise NcodecError(f"{self._final}: cannot be written: {error.strerror}") from error
         return size
@@ -232,12 +234,8 @@ class LocalLog:
 
 
 def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
-    try:
-        with contextlib.suppress(OSError):  # not every file system lets a folder be synced
-            os.fsync(handle)
-    finally:
-        os.close(handle)
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def _clear(state: Path) -> None:

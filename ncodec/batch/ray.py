@@ -11,6 +11,7 @@ import os
 import queue
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -36,6 +37,7 @@ IS_ONE_MACHINE = False
 _SETTINGS = {  # of a cluster that is started here: tells nobody, and is no less than other work
     "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0",
 }  # fmt: skip
+_MOMENT_S = 0.2  # for each object that Ray passes on costs a millisecond or two
 _JOINING_S = 10.0
 _ENDING_S = 10.0  # after which nobody waits any longer for a thread to see that its actor is gone
 
@@ -110,8 +112,8 @@ class _Actor:
         torch.set_num_threads(1)
         self._worker = Worker(task)
 
-    def work(self, order: Order) -> Iterator[tuple[str, Any]]:
-        """Yield the messages of an order."""
+    def work(self, order: Order) -> Iterator[list[tuple[str, Any]]]:
+        """Yield the messages of an order, those of a moment together."""
         messages: queue.SimpleQueue[tuple[str, Any] | None] = queue.SimpleQueue()
         failed: list[Exception] = []
 
@@ -125,11 +127,29 @@ class _Actor:
 
         thread = threading.Thread(target=work)
         thread.start()
-        while (message := messages.get()) is not None:
-            yield message
+        while gathered := _gather(messages):
+            yield gathered
         thread.join()
         for error in failed:
             raise error
+
+
+def _gather(messages: "queue.SimpleQueue[tuple[str, Any] | None]") -> list[tuple[str, Any]]:
+    """Return the messages of the next moment, up to the end, which is None; none at the end."""
+    gathered: list[tuple[str, Any]] = []
+    give_up: float | None = None  # waits for the first
+    while True:
+        left = None if give_up is None else max(0, give_up - time.monotonic())
+        try:
+            message = messages.get(timeout=left)
+        except queue.Empty:
+            return gathered
+        if message is None:
+            if gathered:
+                messages.put(None)
+            return gathered
+        gathered.append(message)
+        give_up = give_up or time.monotonic() + _MOMENT_S
 
 
 class _Hand:
@@ -168,8 +188,9 @@ class _Hand:
         try:
             while (order := self._orders.get()) is not None:
                 results = self._actor.work.options(num_returns="streaming").remote(order)
-                for result in results:
-                    self._messages.put((self, *ray.get(result)))
+                for messages in results:
+                    for message in ray.get(messages):
+                        self._messages.put((self, *message))
                 self._messages.put((self, END, None))
         except Exception as error:
             with contextlib.suppress(Exception):

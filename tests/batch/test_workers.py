@@ -30,6 +30,22 @@ def die(self, hand, on_progress):
 
 Worker._begin = die
 """
+DEADLY_STRETCHES = """
+import os
+from pathlib import Path
+from ncodec.batch.work import Worker
+
+stretch = Worker._stretch
+
+def die(self, item, number, count, on_progress):
+    mark = Path(f"died of {Path(item.source).stem} {number}")
+    if number == 1 and ("deadly" in item.source or not mark.exists()):
+        mark.touch()
+        os.kill(os.getpid(), 9)
+    return stretch(self, item, number, count, on_progress)
+
+Worker._stretch = die
+"""
 BROKEN = """
 from ncodec.batch.work import Worker
 
@@ -68,6 +84,25 @@ def test_a_worker_that_dies_costs_its_file_only(customise: object) -> None:
     made = contents(Path("small"))
     assert len(made.pop("a/once.ncx")) > 100
     assert made == contents(Path("alone"))
+    assert state_files(Path("small")) == [".jsonl"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+def test_a_worker_that_dies_of_a_stretch(
+    customise: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ncodec.batch.orders.LARGE_BYTES", {False: 100_000, True: 1000})
+    make_audio("lib/long.wav", 8000 * 90)
+    [*convert("lib", "alone", model="tiny", n_workers=0)]
+    make_audio("lib/deadly.flac", 8000 * 90)
+    assert callable(customise)
+    customise(DEADLY_STRETCHES)
+    outcomes = [*convert("lib", "small", model="tiny", n_workers=2)]
+    assert sorted((outcome.source, outcome.error) for outcome in outcomes) == [
+        ("deadly.flac", "its worker was lost twice: SIGKILL"), ("long.wav", ""),
+    ]  # fmt: skip
+    assert Path("died of long 1").exists()
+    assert contents(Path("small")) == contents(Path("alone"))
     assert state_files(Path("small")) == [".jsonl"]
 
 
