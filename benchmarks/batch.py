@@ -6,8 +6,9 @@ Prints a Markdown table: times real time, over all of a library. "shell" is a sh
 `ncodec encode`, a few files long, without the time that starting Python and its imports takes, but
 with that of loading the models. "loop" leaves that out too: one process that calls `encode_audio`,
 or decodes, for one file after the other. The others are runs of `ncodec batch`, from the moment
-that all workers have something to do to the last outcome, in brackets with their start-up. Each
-figure is the best of the rounds, which take turns, so that what else the machine does is spread.
+that all workers have something to do to the last outcome; in brackets all of the run, with the start
+and end of the workers. Each figure is the best of the rounds, which take turns, so that what else
+the machine does is spread.
 "CPU" compares the processor time of the loop with that of `-j 0`, which does it in one process:
 what is gained without a second core.
 """
@@ -136,11 +137,11 @@ def batch_seconds(
 
     started = time.perf_counter()
     with patch.object(team._Team, "_hand_out", note):
-        outcomes = [*conversion.outcomes()]
+        ends = [(time.perf_counter(), outcome.status) for outcome in conversion.outcomes()]
     ended = time.perf_counter()
-    assert {outcome.status for outcome in outcomes} == {"done"}
+    assert {status for _, status in ends} == {"done"}
     began = given[min(n_workers, len(given)) - 1] if given else started
-    return ended - started, ended - began
+    return ended - started, ends[-1][0] - began
 
 
 def measure(library: Library, work: Path, args: argparse.Namespace, *, decode: bool) -> list[str]:
