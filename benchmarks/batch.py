@@ -6,7 +6,7 @@ Prints a Markdown table: times real time, over all of a library. "shell" is a sh
 `ncodec encode`, a few files long, without the time that starting Python and its imports takes, but
 with that of loading the models. "loop" leaves that out too: one process that calls `encode_audio`,
 or decodes, for one file after the other. The others are runs of `ncodec batch`, from the moment
-that all workers have something to do to the last outcome; in brackets all of the run, with the start
+that all workers have something to do to the last outcome; in brackets all of the run, with start
 and end of the workers. Each figure is the best of the rounds, which take turns, so that what else
 the machine does is spread.
 "CPU" compares the processor time of the loop with that of `-j 0`, which does it in one process:
