@@ -2,6 +2,7 @@
 
 import contextlib
 import secrets
+import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,6 +14,8 @@ from ncodec.batch.storage import STATE, Entry, Listing, Place, is_hidden
 from ncodec.errors import NcodecError, UsageError
 
 _FLUSH_S = 5.0  # after which lines that wait are written with the next
+_WORK = "ncodec-batch-"  # what folders of this machine for drafts are called
+_FORGOTTEN_S = 2 * 24 * 3600.0  # after which nobody is at work in one any longer
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
 
 
@@ -107,13 +110,15 @@ class RemoteFolder:
             is_there = not (top and slash) or self._fs.exists(top)
         if not is_there:
             raise UsageError(f"{self.name}: there is no {top}")
-        with tempfile.TemporaryDirectory(
-            prefix="ncodec-batch-", ignore_cleanup_errors=True
-        ) as work:
+        with tempfile.TemporaryDirectory(prefix=_WORK, ignore_cleanup_errors=True) as work:
             yield Path(work)
 
     def enter(self, work: Path) -> None:
-        """See Place."""
+        """See Place. What workers that were killed left, here or on another machine, goes later."""
+        for old in work.parent.glob(f"{_WORK}*"):
+            with contextlib.suppress(OSError):
+                if time.time() - old.stat().st_mtime > _FORGOTTEN_S:
+                    shutil.rmtree(old)
         work.mkdir(parents=True, exist_ok=True)
 
     def logs(self) -> Iterator[bytes]:

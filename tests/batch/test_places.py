@@ -3,6 +3,7 @@
 import os
 import pickle
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -215,6 +216,19 @@ def test_a_run_without_events_leaves_no_log(root: str) -> None:
 )  # fmt: skip
 def test_names_that_lead_out(path: str, plain: bool) -> None:
     assert is_plain(path) is plain
+
+
+def test_folders_that_workers_elsewhere_left_go_after_days(tmp_path: Path) -> None:
+    place = open_place("memory://bucket")
+    for name, days in (("ncodec-batch-old", 3), ("ncodec-batch-new", 1), ("other", 9)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "draft.ncx").touch()
+        then = time.time() - days * 24 * 3600
+        os.utime(tmp_path / name, (then, then))
+    place.enter(tmp_path / "ncodec-batch-this")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "ncodec-batch-new", "ncodec-batch-this", "other",
+    ]  # fmt: skip
 
 
 def test_protocols_that_are_not_there() -> None:
