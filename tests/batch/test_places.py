@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from trees import ODD
+from trees import ODD, make_audio
 
 from ncodec.batch.folder import LocalFolder
 from ncodec.batch.storage import STATE, Place, check_apart, is_plain, open_place
@@ -80,13 +80,19 @@ def test_links_that_lead_nowhere_and_pipes() -> None:
     assert found == {"a.wav": "", "b.wav": "a link that leads nowhere"}
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read all")
-def test_folders_that_cannot_be_listed_are_told() -> None:
-    touch("lib/a.wav", "lib/shut/b.wav")
+@posix_only
+def test_folders_that_cannot_be_listed_are_told(request: pytest.FixtureRequest) -> None:
+    make_audio("lib/a.wav")
+    touch("lib/shut/b.wav")
     Path("lib/shut").chmod(0)
-    listing = open_place("lib").walk(NOWHERE)
+    ended = request.getfixturevalue("warm").run(
+        "batch", "-m", "tiny", "-j", "0", "lib", "small", cwd=Path.cwd(), unprivileged=True,
+        env={"NCODEC_CACHE": os.environ["NCODEC_CACHE"]},
+    )  # fmt: skip
     Path("lib/shut").chmod(0o700)
-    assert listing.problems == [("shut", "cannot be listed: Permission denied")]
+    assert ended.code == 1
+    assert ended.err.startswith("ncodec: error: shut: cannot be listed: Permission denied\n")
+    assert Path("small/a.ncx").exists()
 
 
 def test_a_target_within_is_left_out() -> None:
