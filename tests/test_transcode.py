@@ -149,8 +149,8 @@ def test_it_decodes_as_the_authors_package_does(
     converted = convert(theirs.state_dict(), None)
     assert converted is not None
     codec.load_state_dict(dict(converted.tensors))
-    monkeypatch.setattr("ncodec.encoding.load_codec", lambda model: codec)
-    monkeypatch.setattr("ncodec.decoding.file.load_codec", lambda model: codec)
+    monkeypatch.setattr("ncodec.encoding.load_codec", lambda *_: codec)
+    monkeypatch.setattr("ncodec.decoding.file.load_codec", lambda *_: codec)
     monkeypatch.setitem(compress.MODELS, name, lambda: theirs)
     with torch.no_grad():
         written = compress.compress(theirs, torch.from_numpy(wav), use_lm=False)
