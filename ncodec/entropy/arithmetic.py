@@ -137,10 +137,10 @@ def frequencies(logits: Tensor, shift: int, room_bits: int = 21) -> Tensor:
     With p = 2**(logit - largest logit), a frequency is 1 + floor(p 2**(a + j)): a is what lets the
     shares be summed exactly, and j the largest number for which the sum is certain to have room.
     """
-    return _shares(logits, shift, room_bits).to(torch.int32).add_(1)
+    return shares(logits, shift, room_bits).to(torch.int32).add_(1)
 
 
-def _shares(logits: Tensor, shift: int, room_bits: int) -> Tensor:
+def shares(logits: Tensor, shift: int, room_bits: int) -> Tensor:
     """Return p 2**(a + j) of `frequencies`, [N, K] float32."""
     n_codes = logits.shape[-1]
     base_bits = 23 - (n_codes - 1).bit_length()
@@ -150,11 +150,11 @@ def _shares(logits: Tensor, shift: int, room_bits: int) -> Tensor:
         falls = falls.mul_(2.0 ** (23 - shift)).to(torch.int32)
     else:
         falls = falls.mul_(1 << (23 - shift))
-    shares = falling(falls, base_bits)
-    sums = shares.floor().sum(-1, keepdim=True)
+    found = falling(falls, base_bits)
+    sums = found.floor().sum(-1, keepdim=True)
     room = ((1 << room_bits) - n_codes) / sums.add_(n_codes)
     more = room.view(torch.int32).bitwise_and_(0x7F800000).view(torch.float32)  # 2**j
-    return shares.mul_(more)
+    return found.mul_(more)
 
 
 def block_sums(
@@ -168,7 +168,7 @@ def block_sums(
     That is sums over blocks of W codes, [N, K / W], and all of the block of the code, [N, W].
     """
     n_rows, n_codes = logits.shape
-    blocks = _shares(logits, shift, room_bits).floor_().view(n_rows, math.gcd(8, n_codes), -1)
+    blocks = shares(logits, shift, room_bits).floor_().view(n_rows, math.gcd(8, n_codes), -1)
     number = (codes // blocks.shape[2])[:, None, None].expand(-1, -1, blocks.shape[2])
     return blocks.sum(-1), blocks.gather(1, number)[:, 0]
 

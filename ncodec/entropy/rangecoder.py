@@ -3,6 +3,8 @@
 Shapes: N symbols, K alphabet size. The bytes are those of formats/PAYLOADS.md, section 2.
 """
 
+from collections.abc import Sequence
+
 import constriction
 import numpy as np
 from numpy.typing import NDArray
@@ -127,10 +129,10 @@ class RangeDecoder:
         table = _table(frequencies)
         if not table.size:
             return np.empty(0, np.int32)
-        return self._decode(table)
+        return self.read(table)
 
-    def _decode(self, table: NDArray[np.float32]) -> NDArray[np.int32]:
-        """Return the next symbols, given what `_table` made."""
+    def read(self, table: NDArray[np.float32]) -> NDArray[np.int32]:
+        """Return the next symbols, as `decode` does, of frequencies that are not checked."""
         try:
             symbols = self._decoder.decode(_CATEGORICAL, table)
         except AssertionError as error:
@@ -153,19 +155,36 @@ def check_length(n_bytes: int, n_symbols: int) -> None:
         )
 
 
-def decode_each(
-    decoders: list[RangeDecoder | PayloadError], frequencies: NDArray[np.integer]
-) -> NDArray[np.int64]:
-    """Return the next symbol of each of the first N decoders, given a row [N, K] for each.
+class RangeDecoders:
+    """Reads payloads side by side, a symbol of each at a time, and keeps why one cannot be read.
 
-    One for which no symbol fits is replaced in `decoders` by the error, and gives 0 from then on.
+    errors  of each payload; one with an error gives 0 from then on
     """
-    table = _table(frequencies)
-    symbols = np.zeros(len(table), np.int64)
-    for i, decoder in enumerate(decoders[: len(table)]):
-        if isinstance(decoder, RangeDecoder):
+
+    def __init__(self, payloads: Sequence[bytes], n_symbols: Sequence[int]) -> None:
+        self.errors: list[PayloadError | None] = [None] * len(payloads)
+        self._decoders: list[RangeDecoder | None] = [None] * len(payloads)
+        for i, (payload, count) in enumerate(zip(payloads, n_symbols, strict=True)):
             try:
-                symbols[i] = decoder._decode(table[i : i + 1])[0]
+                check_length(len(payload), count)
+                self._decoders[i] = RangeDecoder(payload)
             except PayloadError as error:
-                decoders[i] = error
-    return symbols
+                self.errors[i] = error
+
+    def decode(self, table: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Return the next symbol of each of the first N payloads.
+
+        table  [N, K] frequencies as for the encoder, but not checked
+        """
+        symbols = np.zeros(len(table), np.int64)
+        for i, decoder in enumerate(self._decoders[: len(table)]):
+            if decoder is not None:
+                try:
+                    symbols[i] = decoder.read(table[i : i + 1])[0]
+                except PayloadError as error:
+                    self.errors[i], self._decoders[i] = error, None
+        return symbols
+
+    def any_left(self, n_payloads: int) -> bool:
+        """Tell whether one of the first payloads can still be read."""
+        return None in self.errors[:n_payloads]

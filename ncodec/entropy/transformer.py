@@ -19,7 +19,8 @@ from torch import Tensor
 from ncodec.entropy.arithmetic import block_sums, frequencies, intervals
 from ncodec.entropy.base import EntropyCoder
 from ncodec.entropy.network import Network, State
-from ncodec.entropy.rangecoder import RangeDecoder, RangeEncoder, check_length, decode_each
+from ncodec.entropy.rangecoder import RangeDecoders, RangeEncoder
+from ncodec.entropy.stepping import Steps, begin
 from ncodec.entropy.twin import ROOM_BITS, Twins
 from ncodec.errors import LimitExceeded, PayloadError, UsageError
 from ncodec.threads import one_thread
@@ -60,16 +61,17 @@ class TransformerCoder(EntropyCoder):
             )
         self._network = network
         self._device = network.vectors.device
-        self._context: tuple[State, Twins] | None = None
+        self._past: tuple[State, Twins] | None = None  # of encoding
+        self._steps: tuple[Steps, Twins] | None = None  # of decoding
 
     @property
     def packets_at_once(self) -> int:
         """See EntropyCoder."""
         return max(1, MAX_ROWS // self.n_streams)
 
-    def _begin(self, n_packets: int) -> tuple[State, Twins]:
-        twins = Twins(n_packets, self.n_streams, self.n_codebooks)
-        return self._network.begin(n_packets * self.n_streams), twins
+    def _begin(self, n_packets: int) -> tuple[Steps, Twins]:
+        sizes = (n_packets, self.n_streams, self.n_codebooks)
+        return begin(self._network, *sizes), Twins(*sizes)
 
     def encode(self, codes: NDArray[np.integer], *, dependent: bool = False) -> bytes:
         """Return the payload of one packet; see `EntropyCoder.encode`."""
@@ -77,13 +79,14 @@ class TransformerCoder(EntropyCoder):
         encoder = RangeEncoder()
         with _undisturbed(self._device):
             if not dependent:
-                self._context = self._begin(1)
-            if self._context is None:
+                twins = Twins(1, self.n_streams, self.n_codebooks)
+                self._past = self._network.begin(self.n_streams), twins
+            if self._past is None:
                 raise UsageError("transformer coder: a dependent packet needs a packet before it")
             window = self._network.config.window
             n_segment = max(1, _SEGMENT_ROWS // self.n_streams // window) * window
             for start in range(0, len(ordered), n_segment):
-                self._encode_segment(ordered[start : start + n_segment], encoder, *self._context)
+                self._encode_segment(ordered[start : start + n_segment], encoder, *self._past)
         return encoder.finish()
 
     def encode_many(self, packets: Sequence[NDArray[np.integer]]) -> list[bytes]:
@@ -96,7 +99,7 @@ class TransformerCoder(EntropyCoder):
         short = [i for i, codes in enumerate(ordered) if 0 < len(codes) <= most]
         alone = {*range(len(packets))}.difference(short)
         payloads = {i: self.encode(packets[i]) for i in alone}
-        self._context = None
+        self._past = None
         order = sorted(short, key=lambda i: -len(ordered[i]))
         with _undisturbed(self._device):
             while order:
@@ -122,7 +125,7 @@ class TransformerCoder(EntropyCoder):
         for row, codes in zip(padded, packets, strict=True):
             row[: len(codes)] = codes
         codes = torch.from_numpy(padded).to(self._device)
-        hidden, vectors = self._hidden(codes, self._begin(len(packets))[0])
+        hidden, vectors = self._hidden(codes, self._network.begin(len(packets)))
         there = (torch.arange(frames[0]) < torch.tensor(frames)[:, None]).to(self._device)
         sums = self._intervals(hidden[there], codes[there], [part[there] for part in vectors])
         payloads, first = [], 0
@@ -207,8 +210,8 @@ class TransformerCoder(EntropyCoder):
         """Return the codes of one packet; see `EntropyCoder.decode`."""
         self._check_n_frames(n_frames)
         with _undisturbed(self._device):
-            context = self._context if dependent else self._begin(1)
-            self._context = None  # no context is left if this packet fails
+            context = self._steps if dependent else self._begin(1)
+            self._steps = None  # no context is left if this packet fails
             if context is None:
                 raise PayloadError(
                     "transformer payload: the packet before this one was not decoded"
@@ -216,7 +219,7 @@ class TransformerCoder(EntropyCoder):
             (codes,) = self._decode([payload], [n_frames], *context)
             if isinstance(codes, PayloadError):
                 raise codes
-            self._context = context
+            self._steps = context
         return codes
 
     def decode_many(
@@ -225,7 +228,7 @@ class TransformerCoder(EntropyCoder):
         """Return the codes of key packets, side by side; see `EntropyCoder.decode_many`."""
         for count in n_frames:
             self._check_n_frames(count)
-        self._context = None
+        self._steps = None
         pairs = list(zip(payloads, n_frames, strict=True))
         order = sorted(range(len(pairs)), key=lambda i: -pairs[i][1])  # the longest come first
         results: list[NDArray[np.int64] | PayloadError] = [_NO_CODES] * len(pairs)
@@ -239,65 +242,44 @@ class TransformerCoder(EntropyCoder):
         return results
 
     def _decode(
-        self, payloads: Sequence[bytes], n_frames: Sequence[int], state: State, twins: Twins
+        self, payloads: Sequence[bytes], n_frames: Sequence[int], steps: Steps, twins: Twins
     ) -> list[NDArray[np.int64] | PayloadError]:
         """Return the codes of packets in order of falling length, or why there are none."""
-        results: list[NDArray[np.int64] | PayloadError] = []
-        decoders: list[RangeDecoder | PayloadError] = []
-        for payload, count in zip(payloads, n_frames, strict=True):
-            results.append(np.zeros((self.n_streams, self.n_codebooks, count), np.int64))
-            try:
-                check_length(len(payload), self.n_streams * self.n_codebooks * count)
-                decoders.append(RangeDecoder(payload))
-            except PayloadError as error:
-                decoders.append(error)
-        shape = (len(payloads), self.n_streams, self.n_codebooks)
-        frame = np.zeros(shape, np.int64)  # [P, S, Q]
+        n_symbols = [self.n_streams * self.n_codebooks * count for count in n_frames]
+        decoders = RangeDecoders(payloads, n_symbols)
+        found = [np.zeros((self.n_streams, self.n_codebooks, n), np.int64) for n in n_frames]
+        frame = np.zeros((len(found), self.n_streams, self.n_codebooks), np.int64)  # [P, S, Q]
         for number in range(n_frames[0] if n_frames else 0):
             n_active = sum(count > number for count in n_frames)
-            if not any(isinstance(decoder, RangeDecoder) for decoder in decoders[:n_active]):
+            if not decoders.any_left(n_active):
                 break
             if n_active < len(frame):
                 frame = frame[:n_active]
-                _keep(state, n_active * self.n_streams)
-            self._decode_frame(decoders, frame, state, twins)
-            for codes, decoded in zip(results, frame, strict=False):
-                codes[..., number] = decoded  # pyright: ignore[reportIndexIssue]
-        for i, decoder in enumerate(decoders):
-            try:
-                if isinstance(decoder, PayloadError):
-                    raise decoder
-                decoder.finish()
-            except PayloadError as error:
-                results[i] = error
-        return results
+                steps.keep(n_active)
+            self._decode_frame(decoders, frame, steps, twins)
+            for codes, decoded in zip(found, frame, strict=False):
+                codes[..., number] = decoded
+        pairs = zip(decoders.errors, found, strict=True)
+        return [codes if error is None else error for error, codes in pairs]
 
     def _decode_frame(
-        self, decoders: list[RangeDecoder | PayloadError], frame: NDArray[np.int64], state: State,
-        twins: Twins,
-    ) -> None:  # fmt: skip
+        self, decoders: RangeDecoders, frame: NDArray[np.int64], steps: Steps, twins: Twins
+    ) -> None:
         """Fill `frame` [P, S, Q], of the first P decoders."""
-        network, n_packets = self._network, len(frame)
-        inputs = network.inputs(state.before, self.n_codebooks)
-        rows = network.advance(inputs[:, None], state)[:, 0].view(n_packets, self.n_streams, -1)
-        sums = []
+        steps.advance()
         for stream in range(self.n_streams):
-            hidden = first = rows[:, stream]
             for q in range(self.n_codebooks):
-                logits = network.logits(hidden, q)
-                table = frequencies(logits, network.heads[q].shift, ROOM_BITS).cpu().numpy()
+                table = steps.frequencies(stream, q)
                 if stream == 0:
-                    codes = decode_each(decoders, table)
+                    codes = decoders.decode(table)
                 else:
-                    place, twin = (slice(n_packets), stream, q), frame[:, stream - 1, q]
-                    bets = twins.bet(place, table, twin)
-                    codes = decode_each(decoders, table)
-                    twins.learn(place, table, bets, twin, codes)
+                    place, twin = (slice(len(frame)), stream, q), frame[:, stream - 1, q]
+                    rows = table.astype(np.int32)
+                    bets = twins.bet(place, rows, twin)
+                    codes = decoders.decode(rows.astype(np.float32))
+                    twins.learn(place, rows, bets, twin, codes)
                 frame[:, stream, q] = codes
-                known = torch.from_numpy(codes).to(self._device)
-                hidden = hidden + F.embedding(known, network.vectors[q])
-            sums.append(hidden - first)
-        state.before = torch.stack(sums, 1).flatten(0, 1)
+                steps.tell(stream, q, codes)
 
 
 def _bet(twins: Twins, table: NDArray[np.int32], codes: NDArray[np.int64]) -> None:
@@ -306,10 +288,3 @@ def _bet(twins: Twins, table: NDArray[np.int32], codes: NDArray[np.int64]) -> No
     for rows, frame in zip(table[:, 1:], codes, strict=True):
         bets = twins.bet(place, rows, frame[:-1])
         twins.learn(place, rows, bets, frame[:-1], frame[1:])
-
-
-def _keep(state: State, n_rows: int) -> None:
-    """Forget all rows but the first."""
-    state.before = state.before[:n_rows]
-    state.keys = [keys[:n_rows] for keys in state.keys]
-    state.values = [values[:n_rows] for values in state.values]
