@@ -4,10 +4,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ncodec.batch.names import suffix_of
 from ncodec.batch.outcome import Item
 
 MAX_FILES = 64
 LARGE_BYTES = {False: 4 << 20, True: 64 << 10}  # of audio, of codes: about ten seconds of work
+LOSSY = frozenset({".mp2", ".mp3", ".oga", ".ogg", ".opus"})
+STRETCH_BYTES = {False: 32 << 20, True: 4 << 20}  # of audio, lossy if True; at least
+"""That is minutes, beside which the ten seconds that a stretch takes on top do not count."""
+
 PER_WORKER = 4  # orders, at least: so that none is left with much when the others are done
 
 
@@ -45,7 +50,8 @@ def make_orders(items: Sequence[Item], n_workers: int, *, decode: bool) -> list[
     orders: list[Order] = []
     for item in alone:
         may_split = n_workers > 1 and not (decode or item.is_copy or item.known_sha256)
-        n = -(-item.size // max(share, large)) if may_split else 1
+        least = STRETCH_BYTES[suffix_of(item.source) in LOSSY]
+        n = -(-item.size // max(share, least)) if may_split else 1
         orders += [Order((item,), (k, n)) for k in range(n)] if n > 1 else [Order((item,))]
     return [*orders, *_grouped(small, min(large, share), n_files)]
 

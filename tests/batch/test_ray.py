@@ -76,6 +76,7 @@ def test_workers_on_both_nodes(
     nodes: Any, library: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(orders, "LARGE_BYTES", {False: 50_000, True: 1000})
+    monkeypatch.setattr(orders, "STRETCH_BYTES", {False: 50_000, True: 50_000})
     told: list[int] = []
     n_actors = 0
     outcomes: list[Outcome] = []

@@ -65,6 +65,7 @@ def test_a_length_that_is_not_known(encoder: Callable[[str], Encoder]) -> None:
 @pytest.fixture
 def _everything_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(orders, "LARGE_BYTES", {False: 50_000, True: 1000})
+    monkeypatch.setattr(orders, "STRETCH_BYTES", {False: 50_000, True: 50_000})
 
 
 @pytest.mark.usefixtures("_everything_is_long")
@@ -131,4 +132,5 @@ def test_only_what_is_long_is_split() -> None:
     assert orders_of([gib], 2, known_sha256="0") == [1]
     assert orders_of([gib] * 16, 4) == [1] * 16
     assert orders_of([gib, 1000, 1000], 2) == [*[-8] * 8, 1, 1]
-    assert orders_of([6 << 20], 16) == [-2, -2]  # each worth the trouble
+    assert orders_of([40 << 20], 16) == [-2, -2]  # each worth the trouble
+    assert orders_of([20 << 20], 16) == [1]

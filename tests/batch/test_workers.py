@@ -92,6 +92,7 @@ def test_a_worker_that_dies_of_a_stretch(
     customise: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ncodec.batch.orders.LARGE_BYTES", {False: 100_000, True: 1000})
+    monkeypatch.setattr("ncodec.batch.orders.STRETCH_BYTES", {False: 100_000, True: 100_000})
     make_audio("lib/long.wav", 8000 * 90)
     [*convert("lib", "alone", model="tiny", n_workers=0)]
     make_audio("lib/deadly.flac", 8000 * 90)
