@@ -22,7 +22,7 @@ PIECE_SECONDS = 10.0  # of audio in one pass of the network, and in one packet o
 BLOCK_VALUES = 1 << 22  # most samples, of all channels, that are read at once
 LIVE_BLOCK_SECONDS = 0.01  # that are read at once
 LIVE_LATENCY_SECONDS = 0.3
-LIVE_ENTROPY = "adaptive"  # by default: a transformer, frame by frame, takes most of a slow core
+LIVE_ENTROPY = "adaptive"  # by default: frame by frame, a transformer takes much of a slow core
 
 
 @dataclass(frozen=True, slots=True)
