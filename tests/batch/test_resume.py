@@ -174,13 +174,13 @@ def test_killed_at_random_often() -> None:
         )
         before = check_whole(expected)
         wait_for(lambda before=before: check_whole(expected) > before, 120)
-        time.sleep(rng.uniform(0, 1.5))
+        time.sleep(rng.uniform(0, 0.4))
         if rng.random() < 0.5:
             workers = children_of(process.pid)
             if workers:
                 os.kill(rng.choice(workers), signal.SIGKILL)
                 n_workers_killed += 1
-            time.sleep(rng.uniform(0, 1.5))
+            time.sleep(rng.uniform(0, 0.4))
         process.kill()
         if process.wait() != -signal.SIGKILL:
             break
