@@ -16,7 +16,7 @@ from ncodec.cli.decode import FORMATS
 from ncodec.cli.encode import DEFAULT_MODELS
 from ncodec.cli.errors import EXIT_FAILED, EXIT_OK, complain, warn
 from ncodec.cli.inputs import open_output
-from ncodec.cli.options import CODERS, force_option, quiet_option
+from ncodec.cli.options import CODERS, codebooks_options, force_option, quiet_option
 from ncodec.cli.progress import say, speed
 from ncodec.errors import UsageError
 from ncodec.models import MAX_EFFORT
@@ -43,15 +43,7 @@ _OF_DECODING = {"container": "--format", "subtype": "--subtype"}
     metavar="MODEL",
     help="A model's id, or an architecture's name for its default model; by default spectral.",
 )
-@click.option(
-    "-b",
-    "--bandwidth",
-    "bandwidth_kbps",
-    type=float,
-    metavar="KBPS",
-    help="Nominal kbit/s of each code stream; the model's own choice by default.",
-)
-@click.option("--n-q", type=int, metavar="N", help="Number of codebooks, instead of -b.")
+@codebooks_options()
 @click.option(
     "--entropy",
     type=click.Choice(CODERS["ncx"]),

@@ -21,6 +21,7 @@ from ncodec.cli.inputs import (
 from ncodec.cli.live import encode_live
 from ncodec.cli.options import (
     choose_format,
+    codebooks_options,
     entropy_option,
     force_option,
     inputs_argument,
@@ -49,15 +50,7 @@ DEFAULT_MODELS = {"ncx": "spectral", "ecdc": "encodec_24khz"}
     help="A model's id, or an architecture's name for its default model; by default spectral, for "
     ".ecdc encodec_24khz.",
 )
-@click.option(
-    "-b",
-    "--bandwidth",
-    "bandwidth_kbps",
-    type=float,
-    metavar="KBPS",
-    help="Nominal kbit/s of each code stream; the model's own choice by default.",
-)
-@click.option("--n-q", type=int, metavar="N", help="Number of codebooks, instead of -b.")
+@codebooks_options()
 @click.option(
     "--effort",
     type=click.IntRange(1, MAX_EFFORT),

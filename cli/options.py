@@ -63,6 +63,21 @@ def to_option() -> Decorator[Any]:
     )  # fmt: skip
 
 
+def codebooks_options() -> Decorator[Any]:
+    """How many codebooks to use."""
+
+    def decorate(command: Any) -> Any:
+        command = click.option(
+            "--n-q", type=int, metavar="N", help="Number of codebooks, instead of -b."
+        )(command)
+        return click.option(
+            "-b", "--bandwidth", "bandwidth_kbps", type=float, metavar="KBPS",
+            help="Nominal kbit/s of each code stream; the model's own choice by default.",
+        )(command)  # fmt: skip
+
+    return decorate
+
+
 def entropy_option() -> Decorator[Any]:
     """How to code the codes."""
     return click.option(

@@ -11,7 +11,7 @@ codes in `ncodec.encoding`; the way back is in `ncodec.decoding`.
 import io
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from ncodec.weights import ModelFile, find, load_codec
 
 KEY_SECONDS = 10.0  # of a live stream, from one key packet to the next
 TAG_BYTES = 60_000  # of a header's 65 536
+MOST_TAGS = 1024  # of a header
 DEFAULT_MODEL = "spectral"
 
 
@@ -98,7 +99,7 @@ def encode_audio(
     )  # fmt: skip
     header = describe(
         encoding, source.name, source.sample_rate_hz, source.n_channels, model, n_q,
-        n_samples=None if live else source.n_samples, tags=source.tags,
+        n_samples=None if live else source.n_samples, tags=source.tags.items(),
         entropy=entropy or choose_entropy(model, None, n_q), denoise=denoise,
     )  # fmt: skip
     writer = Writer(sink, header)
@@ -134,7 +135,8 @@ class PacketWriter:
 
 def describe(
     encoding: Encoding, name: str, sample_rate_hz: int, n_channels: int, model: ModelFile,
-    n_q: int, *, n_samples: int | None, tags: Mapping[str, str], entropy: Entropy, denoise: bool,
+    n_q: int, *, n_samples: int | None, tags: Iterable[tuple[str, str]], entropy: Entropy,
+    denoise: bool,
 ) -> Header:  # fmt: skip
     """Return the header of what is being encoded. Raises AudioError."""
     config, n_streams = encoding.codec.config, encoding.n_streams
@@ -160,14 +162,16 @@ def describe(
         raise AudioError(f"{name}: cannot be described by a .ncx file: {error}") from None
 
 
-def fitting(tags: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """Return the tags that a header has room for, in their order."""
-    kept, room = [], TAG_BYTES
-    for key, value in tags.items():
-        n_bytes = len(f"{key}={value}".encode()) + 3
-        if n_bytes <= room:
+def fitting(
+    tags: Iterable[tuple[str, str]], n_bytes: int = TAG_BYTES
+) -> tuple[tuple[str, str], ...]:
+    """Return the tags, in their order, for which a header with so many bytes for them has room."""
+    kept: list[tuple[str, str]] = []
+    for key, value in tags:
+        size = len(f"{key}={value}".encode()) + 3
+        if size <= n_bytes and len(kept) < MOST_TAGS:
             kept.append((key, value))
-            room -= n_bytes
+            n_bytes -= size
     return tuple(kept)
 
 

@@ -64,7 +64,7 @@ class StreamEncoder:
         self._n_channels = n_channels
         self.header = describe(
             self._encoding, "stream", sample_rate_hz, n_channels, found, n_codebooks,
-            n_samples=None, tags=tags or {}, entropy=coder, denoise=denoise,
+            n_samples=None, tags=(tags or {}).items(), entropy=coder, denoise=denoise,
         )  # fmt: skip
         self._made = io.BytesIO()
         self._packets = PacketWriter(Writer(self._made, self.header), is_live=True)

@@ -21,7 +21,7 @@ from ncodec.batch import tags as tag_files
 from ncodec.batch.converting import Made, Progress
 from ncodec.batch.gather import check_files
 from ncodec.batch.settings import Settings
-from ncodec.codec import TAG_BYTES, PacketWriter, describe
+from ncodec.codec import PacketWriter, describe
 from ncodec.codes import Codes, coder_for, digest_bytes
 from ncodec.encoding import ALL_PIECES, PIECE_SECONDS, Encoding
 from ncodec.entropy_models import Entropy
@@ -214,13 +214,11 @@ class Encoder:
     def _header(self, source: AudioSource, path: Path, n_samples: int | None) -> Header:
         """Return the header of a source's file. Raises AudioError."""
         rate = self._codec.config.sample_rate_hz  # at which no resampler is set up
-        header = describe(
+        return describe(
             self._encoding(source, rate), source.name, source.sample_rate_hz, source.n_channels,
-            self._model, self._settings.n_q, n_samples=n_samples, tags={}, entropy=self._entropy,
-            denoise=False,
+            self._model, self._settings.n_q, n_samples=n_samples,
+            tags=tag_files.read_tags(path, source.tags), entropy=self._entropy, denoise=False,
         )  # fmt: skip
-        tags = tag_files.fitting(tag_files.read_tags(path, source.tags), TAG_BYTES)
-        return replace(header, tags=tags)
 
 
 def _alike(clips: Sequence[Clip], device: str) -> list[list[Clip]]:

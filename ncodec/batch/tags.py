@@ -83,20 +83,6 @@ def _is_storable(key: str, text: str) -> bool:
     return bool(key) and bool(text) and all(" " <= char <= "}" and char != "=" for char in key)
 
 
-def fitting(tags: Pairs, n_bytes: int) -> Pairs:
-    """Return those tags, in their order, that fit into so many bytes of a header."""
-    kept: list[tuple[str, str]] = []
-    for key, text in tags:
-        size = len(f"{key}={text}".encode()) + 3
-        if size <= n_bytes and len(kept) < _MOST_TAGS:
-            kept.append((key, text))
-            n_bytes -= size
-    return tuple(kept)
-
-
-_MOST_TAGS = 1024  # of a header
-
-
 def joined(tags: Pairs) -> dict[str, str]:
     """Return the tags by key, the values of a repeated key in one, as libsndfile takes them."""
     return {key: "; ".join(texts) for key, texts in _by_key(tags).items()}
