@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from ncodec.audio import Resampler
+from ncodec.decoding.spans import context_frames
 from ncodec.errors import InvalidField
 from ncodec.formats.ncx import Header
 from ncodec.models.base import Codec, CodedChunk
@@ -51,15 +52,6 @@ class Piece:
     def n_frames(self) -> int:
         """F."""
         return self.chunk.codes.shape[-1]
-
-
-def context_frames(codec: Codec) -> int:
-    """Return how many frames a decoder must see before the one whose first sample is wanted.
-
-    They warm it up, and make up for what it gives late.
-    """
-    late = -(-codec.latency_samples // codec.config.samples_per_frame)
-    return -(-(codec.warmup_frames + late) // codec.segment_frames) * codec.segment_frames
 
 
 class _Region:

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ncodec.audio import resampled_length
-from ncodec.decoding.playback import context_frames
 from ncodec.errors import InvalidField, LimitExceeded, UsageError
 from ncodec.formats.ncx import PARTS, Header, Part, pack_parts
 from ncodec.formats.ncx.parts import MAX_SILENCE
@@ -38,6 +37,15 @@ class Span:
     def is_silence(self) -> bool:
         """Whether there are no frames behind it."""
         return self.first == self.end
+
+
+def context_frames(codec: Codec) -> int:
+    """Return how many frames a decoder must see before the one whose first sample is wanted.
+
+    They warm it up, and make up for what it gives late.
+    """
+    late = -(-codec.latency_samples // codec.config.samples_per_frame)
+    return -(-(codec.warmup_frames + late) // codec.segment_frames) * codec.segment_frames
 
 
 def window(
