@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ncodec.models.base import Codec, CodedChunk, no_scales
-from ncodec.registry import architecture
+from ncodec.models.registry import architecture
 
 PRESETS = {
     "soundstream": "soundstream",
@@ -130,9 +130,9 @@ def reference_hilcodec(checkout: str | None) -> nn.Module | None:
 def same_weights(model: nn.Module, kind: str) -> Codec:
     """Return our codec with the weights of a reference."""
     if kind == "encodec":
-        from ncodec.checkpoints.encodec import convert
+        from ncodec.hub.importers.encodec import convert
     else:
-        from ncodec.checkpoints.hilcodec import convert
+        from ncodec.hub.importers.hilcodec import convert
     state = {name: value for name, value in model.state_dict().items() if torch.is_tensor(value)}
     converted = convert(state, None)
     assert converted is not None

@@ -39,9 +39,9 @@ from ncodec.batch.settings import decode_settings, encode_settings
 from ncodec.batch.storage import open_place
 from ncodec.codec import choose_n_q, encode_audio
 from ncodec.decoding import Decoding
-from ncodec.entropy_models import choose_entropy
 from ncodec.formats.ncx import Reader
-from ncodec.weights import find
+from ncodec.hub.codecs import find
+from ncodec.hub.entropy_models import choose_entropy
 
 RATE_HZ = 44_100
 

@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 
 import ncodec
 from ncodec import audio
-from ncodec.codes import iterate_codes
+from ncodec.bitstream.codes import iterate_codes
 from ncodec.entropy import open_coder
-from ncodec.entropy_models import choose_entropy, load_network
 from ncodec.evaluation.clips import Clip, find_clips
 from ncodec.formats.ncx import Reader
+from ncodec.hub.codecs import find
+from ncodec.hub.entropy_models import choose_entropy, load_network
 from ncodec.training.config import read_config
-from ncodec.weights import find
 
 CODERS = ("packed", "adaptive", "transformer")
 Codes = NDArray[np.int64]  # [1, Q, F]

@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from speed import RATE_HZ, gflops, test_signal
 
 import ncodec
-from ncodec.codes import iterate_codes
+from ncodec.bitstream.codes import iterate_codes
 from ncodec.entropy import EntropyCoder, open_coder
-from ncodec.entropy_models import choose_entropy, load_network
 from ncodec.formats.ncx import Reader
-from ncodec.weights import find
+from ncodec.hub.codecs import find
+from ncodec.hub.entropy_models import choose_entropy, load_network
 
 FRAME_RATE_HZ = 75
 Codes = NDArray[np.int64]  # [1, Q, F]

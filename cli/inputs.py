@@ -14,9 +14,9 @@ from typing import BinaryIO, cast
 
 import click
 
+from ncodec.atomic_files import atomic_output
 from ncodec.cli.errors import EXIT_OK, is_expected, overall_exit_code, report
 from ncodec.errors import AudioError, BadSignature, NcodecError, OutputExists, UsageError
-from ncodec.files import atomic_output
 from ncodec.formats.ecdc import MAGIC as ECDC_MAGIC
 from ncodec.formats.ncx import SIGNATURE
 
@@ -234,7 +234,7 @@ def open_codes(source: str) -> Generator[BinaryIO, None, None]:
     """Open an .ncx or .ecdc file; the latter as the .ncx file, in memory, that it amounts to."""
     with open_known(source) as (stream, is_ecdc):
         if is_ecdc:
-            from ncodec.transcode import ncx_of_ecdc
+            from ncodec.bitstream.ecdc.convert import ncx_of_ecdc
 
             yield ncx_of_ecdc(stream, source_name(source))
         else:

@@ -39,7 +39,7 @@ def inspect(file: str, as_json: bool, codes: bool, packets: bool, show_bytes: bo
       ncodec inspect --bytes song.ncx | less
       ncodec inspect --json song.ncx | jq .bitrate_bps.total
     """  # noqa: D301
-    from ncodec import inspection
+    from ncodec.bitstream import inspect as inspection
     from ncodec.cli import report, report_json
 
     name = source_name(file)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ncodec.audio import AudioSource
     from ncodec.audio.base import Audio
     from ncodec.codec import Encoded
-    from ncodec.weights import ModelFile
+    from ncodec.hub.codecs import ModelFile
 
 
 class _Flushed:
@@ -67,8 +67,8 @@ def encode_live(
 ) -> "Encoded":  # fmt: skip
     """Encode what comes until it ends or is interrupted."""
     from ncodec.codec import encode_audio
-    from ncodec.encoding import plan_live
-    from ncodec.weights import load_codec
+    from ncodec.encoding.encoder import plan_live
+    from ncodec.hub.codecs import load_codec
 
     codec = load_codec(model)
     live = plan_live(codec, source.sample_rate_hz, latency_s)

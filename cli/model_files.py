@@ -10,7 +10,7 @@ from ncodec.cli.options import force_option
 from ncodec.cli.progress import download_bar, say
 
 if TYPE_CHECKING:
-    from ncodec.store.public import Kind, PublicModel
+    from ncodec.hub.public import Kind, PublicModel
 
 KINDS = {
     "codec": "codec",
@@ -43,11 +43,11 @@ def import_model(source: Path, name: str | None, force: bool) -> None:
       ncodec models import hilcodec/checkpoint.pth --as hilcodec_music
       ncodec models import runs/spectral/spectral.safetensors
     """  # noqa: D301
-    from ncodec.store.files import check_name
+    from ncodec.hub.cache import check_name
 
     if name is not None:
         check_name(name)
-    from ncodec.checkpoints import install, recognise
+    from ncodec.hub.importers import install, recognise
 
     found = recognise(source)
     path = install(found, name, overwrite=force)
@@ -70,10 +70,10 @@ def pull(name: str, url: str | None, force: bool) -> None:
       ncodec models pull encodec_24khz
     """  # noqa: D301
     from ncodec.errors import ModelMissing, OutputExists
-    from ncodec.store.download import discard, fetch
-    from ncodec.store.files import place
-    from ncodec.store.public import public_model
-    from ncodec.weights import cache_folder
+    from ncodec.hub.cache import place
+    from ncodec.hub.codecs import cache_folder
+    from ncodec.hub.download import discard, fetch
+    from ncodec.hub.public import public_model
 
     model = public_model(name)
     target = place(model.kind, model.model_id)
@@ -89,7 +89,7 @@ def pull(name: str, url: str | None, force: bool) -> None:
     with download_bar(name) as progress:
         digest = fetch(address, part, n_bytes=model.n_bytes, sha256=model.sha256, progress=progress)
     say(f"{name}: {_how_checked(model, digest)}", quiet=False)
-    from ncodec.checkpoints import install, recognise
+    from ncodec.hub.importers import install, recognise
 
     path = install(recognise(part), model.model_id, overwrite=force)
     discard(part)
@@ -123,9 +123,9 @@ def export(name: str, output: Path, kind: "Kind | None", force: bool) -> None:
     Example:
       ncodec models export spectral -o spectral.safetensors
     """  # noqa: D301
-    from ncodec.store import files
+    from ncodec.hub import cache
 
-    path = files.export(name, output, kind, overwrite=force)
+    path = cache.export(name, output, kind, overwrite=force)
     say(f"{name} -> {path}", quiet=False)
 
 
@@ -145,9 +145,9 @@ def remove(name: str, kind: "Kind | None", companions: bool) -> None:
     Example:
       ncodec models remove encodec_24khz --all
     """  # noqa: D301
-    from ncodec.store import files
+    from ncodec.hub import cache
 
-    removal = files.remove(name, kind, companions=companions)
+    removal = cache.remove(name, kind, companions=companions)
     for model in removal.removed:
         say(f"{model.path}: removed", quiet=False)
     for model in removal.left:

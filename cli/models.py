@@ -11,7 +11,7 @@ from ncodec.cli.options import MODELS_SCHEMA, json_option
 
 if TYPE_CHECKING:
     from ncodec.errors import ModelInvalid
-    from ncodec.weights import ModelFile, StoredModel
+    from ncodec.hub.codecs import ModelFile, StoredModel
 
 
 @click.group(invoke_without_command=True)
@@ -54,14 +54,13 @@ for _command in (import_model, pull, export, remove):
 
 
 def _list(*, as_json: bool) -> None:
-    from ncodec import entropy_models
-    from ncodec.ecdc import lm_files
-    from ncodec.weights import installed
+    from ncodec.hub import entropy_models, language_models
+    from ncodec.hub.codecs import installed
 
     broken: list[ModelInvalid] = []
     found = installed(broken.append)
     entropy_models.installed(broken.append)
-    lm_files.installed(broken.append)
+    language_models.installed(broken.append)
     if as_json:
         listing = {"schema": MODELS_SCHEMA, "models": [_as_json(model) for model in found]}
         click.echo(json.dumps(listing, indent=2))
@@ -81,11 +80,10 @@ def _list(*, as_json: bool) -> None:
 
 
 def _row(model: "ModelFile") -> tuple[str, ...]:
-    from ncodec import entropy_models
-    from ncodec.ecdc import lm_files
+    from ncodec.hub import entropy_models, language_models
 
     config, entropy = model.config, entropy_models.find_for(model)
-    language_model = lm_files.find_for(model.model_id)
+    language_model = language_models.find_for(model.model_id)
     bandwidths = "/".join(f"{kbps:g}" for kbps in config["bandwidths_kbps"])
     return (
         model.model_id,
@@ -106,14 +104,13 @@ def _channels(n_channels: int) -> str:
 
 
 def _source(model: "StoredModel") -> str:
-    from ncodec.store.files import in_package
+    from ncodec.hub.cache import in_package
 
     return "package" if in_package(model) else "cache"
 
 
 def _as_json(model: "ModelFile") -> dict[str, object]:
-    from ncodec import entropy_models
-    from ncodec.ecdc import lm_files
+    from ncodec.hub import entropy_models, language_models
 
     config = model.config
     return {
@@ -131,7 +128,7 @@ def _as_json(model: "ModelFile") -> dict[str, object]:
         "source": _source(model),
         "path": str(model.path),
         "entropy_model": _companion_json(entropy_models.find_for(model)),
-        "ecdc_lm": _companion_json(lm_files.find_for(model.model_id)),
+        "ecdc_lm": _companion_json(language_models.find_for(model.model_id)),
     }
 
 

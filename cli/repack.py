@@ -39,7 +39,7 @@ from ncodec.errors import UsageError
 from ncodec.formats.ncx import Reader
 
 if TYPE_CHECKING:
-    from ncodec.repacking import Repacked, Wanted
+    from ncodec.bitstream.repack import Repacked, Wanted
 
 
 _SAME = "the same codes"
@@ -96,7 +96,7 @@ def repack(
         jobs = plan_jobs(inputs, output, f".{made}", overwrite=force)
 
     def start_work() -> Callable[[Job], None]:
-        from ncodec.repacking import Wanted
+        from ncodec.bitstream.repack import Wanted
 
         wanted = Wanted(n_q, bandwidth_kbps, start, end, entropy)
 
@@ -132,8 +132,8 @@ def _plan_join(inputs: Sequence[str], output: str | None, *, overwrite: bool) ->
 
 def _to_ecdc(job: Job, sink: BinaryIO, wanted: "Wanted") -> str:
     """Make an .ecdc file; return what is said of it."""
-    from ncodec.repacking import ncx_to_ncx
-    from ncodec.transcode import ncx_of_ecdc, ncx_to_ecdc
+    from ncodec.bitstream.ecdc.convert import ncx_of_ecdc, ncx_to_ecdc
+    from ncodec.bitstream.repack import ncx_to_ncx
 
     name, said = source_name(job.source), _SAME
     with open_known(job.source) as (stream, is_ecdc):
@@ -153,8 +153,8 @@ def _to_ecdc(job: Job, sink: BinaryIO, wanted: "Wanted") -> str:
 
 def _to_ncx(job: Job, sink: BinaryIO, wanted: "Wanted") -> str:
     """Make an .ncx file of all of one file, as it comes; return what is said of it."""
-    from ncodec.repacking import ncx_to_ncx
-    from ncodec.transcode import ecdc_to_ncx, ncx_of_ecdc
+    from ncodec.bitstream.ecdc.convert import ecdc_to_ncx, ncx_of_ecdc
+    from ncodec.bitstream.repack import ncx_to_ncx
 
     name = source_name(job.source)
     with open_known(job.source) as (stream, is_ecdc):
@@ -167,9 +167,9 @@ def _to_ncx(job: Job, sink: BinaryIO, wanted: "Wanted") -> str:
 
 def _cut_or_join(sources: Sequence[str], sink: BinaryIO, wanted: "Wanted", stack: ExitStack) -> str:
     """Make an .ncx file of a stretch of one file, or of several; return what is said of it."""
-    from ncodec.copying import can_seek, rewindable
-    from ncodec.repacking import repack as repack_files
-    from ncodec.transcode import ncx_of_ecdc
+    from ncodec.bitstream.copy import can_seek, rewindable
+    from ncodec.bitstream.ecdc.convert import ncx_of_ecdc
+    from ncodec.bitstream.repack import repack as repack_files
 
     openers: list[Callable[[], AbstractContextManager[Reader]]] = []
     checked = True

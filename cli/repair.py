@@ -20,7 +20,7 @@ from ncodec.cli.options import force_option, inputs_argument, output_option, qui
 from ncodec.cli.progress import clock, say
 
 if TYPE_CHECKING:
-    from ncodec.repairing import Examined
+    from ncodec.bitstream.repair import Examined
 
 
 @click.command()
@@ -47,8 +47,8 @@ def repair(inputs: tuple[str, ...], output: str | None, force: bool, quiet: bool
     jobs = plan_jobs(inputs, output, ".repaired.ncx", overwrite=force)
 
     def start() -> Callable[[Job], None]:
-        from ncodec.copying import rewindable
-        from ncodec.repairing import examine, write_repaired
+        from ncodec.bitstream.copy import rewindable
+        from ncodec.bitstream.repair import examine, write_repaired
 
         def repair_one(job: Job) -> None:
             name = source_name(job.source)

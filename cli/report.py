@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO
 
+from ncodec.bitstream.inspect import Inspection, PacketFacts
 from ncodec.cli.progress import clock
 from ncodec.errors import FormatError, ModelMismatch, ModelMissing
 from ncodec.formats.ncx import ARCHITECTURES, ENTROPY_CODERS, PARTS, Header, Span, annotate
-from ncodec.inspection import Inspection, PacketFacts
-from ncodec.weights import find_exact
+from ncodec.hub.codecs import find_exact
 
 _SHOWN_BYTES = 12
 

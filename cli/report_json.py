@@ -2,11 +2,11 @@
 
 from typing import BinaryIO
 
+from ncodec.bitstream.inspect import Inspection
 from ncodec.cli.options import INSPECT_SCHEMA
 from ncodec.cli.report import FromStart, architecture_name, model_state
 from ncodec.errors import FormatError
 from ncodec.formats.ncx import ENTROPY_CODERS, Damage, annotate
-from ncodec.inspection import Inspection
 
 
 def as_json(name: str, facts: Inspection) -> dict[str, object]:

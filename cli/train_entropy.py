@@ -66,8 +66,8 @@ def train_entropy(
     """  # noqa: D301
     from dataclasses import replace
 
+    from ncodec.hub.codecs import find
     from ncodec.training.config import read_config
-    from ncodec.weights import find
 
     patterns = validation + (read_config(held_out).data.validation if held_out else ())
     codec = find(model)

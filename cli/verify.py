@@ -41,7 +41,7 @@ def verify(inputs: tuple[str, ...]) -> None:
 
 def _check(source: str) -> str:
     """Return what a whole file holds; raise the error of one that is not."""
-    from ncodec.codes import iterate_codes
+    from ncodec.bitstream.codes import iterate_codes
     from ncodec.formats.ncx import Reader
 
     with open_ncx(source) as stream:

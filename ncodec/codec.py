@@ -5,7 +5,7 @@ codec codes: a mono codec codes stereo as two streams of one file.
 
 All networks run with one thread inside, in pieces whose size depends on nothing but the file, so
 that the codes do not depend on the number of threads or on what else is being done. Audio becomes
-codes in `ncodec.encoding`; the way back is in `ncodec.decoding`.
+codes in `ncodec.encoding.encoder`; the way back is in `ncodec.decoding`.
 """
 
 import io
@@ -21,14 +21,14 @@ import torch
 from numpy.typing import NDArray
 
 from ncodec.audio import MAX_CHANNELS, ArraySource, Source
-from ncodec.codes import Codes, CodesWriter, iterate_codes, join
+from ncodec.bitstream.codes import Codes, CodesWriter, iterate_codes, join
 from ncodec.decoding import Decoding
-from ncodec.encoding import LIVE_BLOCK_SECONDS, PIECE_SECONDS, Encoding, Live
-from ncodec.entropy_models import Entropy, choose_entropy
+from ncodec.encoding.encoder import LIVE_BLOCK_SECONDS, PIECE_SECONDS, Encoding, Live
 from ncodec.errors import AudioError, FormatError, UsageError
 from ncodec.formats.ncx import CODEC_PARAMETERS, DENOISED, Header, Reader, Writer
+from ncodec.hub.codecs import ModelFile, find, load_codec
+from ncodec.hub.entropy_models import Entropy, choose_entropy
 from ncodec.models.base import CodedChunk
-from ncodec.weights import ModelFile, find, load_codec
 
 KEY_SECONDS = 10.0  # of a live stream, from one key packet to the next
 TAG_BYTES = 60_000  # of a header's 65 536

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from ncodec.codec import DEFAULT_MODEL, PacketWriter, as_audio, choose_n_q, describe
 from ncodec.decoding import Decoding
-from ncodec.encoding import LIVE_ENTROPY, Encoding, plan_live
-from ncodec.entropy_models import choose_entropy
+from ncodec.encoding.encoder import LIVE_ENTROPY, Encoding, plan_live
 from ncodec.errors import AudioError, UsageError
 from ncodec.formats.ncx import Header, Reader, Writer
-from ncodec.weights import find, load_codec
+from ncodec.hub.codecs import find, load_codec
+from ncodec.hub.entropy_models import choose_entropy
 
 Audio = NDArray[np.float32]
 

@@ -63,9 +63,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from random_network import TINY, random_tensors
 
-    from ncodec.entropy_models import save_network
+    from ncodec.hub.codecs import describe, save_codec
+    from ncodec.hub.entropy_models import save_network
     from ncodec.models.spectral import PRESETS, SpectralCodec
-    from ncodec.weights import describe, save_codec
 
     models = tmp_path_factory.mktemp("cache") / "models"
     models.mkdir()

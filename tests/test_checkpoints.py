@@ -16,13 +16,13 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ncodec import checkpoints, weights
-from ncodec.checkpoints import OwnModel, install, reading, recognise
-from ncodec.checkpoints.base import Converted, check_tensors, fold_weight_norm, take
 from ncodec.errors import ModelInvalid, OutputExists, UsageError
 from ncodec.formats.ncx import Header
+from ncodec.hub import codecs, importers
+from ncodec.hub.cache import check_name
+from ncodec.hub.importers import OwnModel, install, reading, recognise
+from ncodec.hub.importers.base import Converted, check_tensors, fold_weight_norm, take
 from ncodec.models.spectral import PRESETS, SpectralCodec
-from ncodec.store.files import check_name
 
 TINY = PRESETS["spectral-tiny"]
 
@@ -49,7 +49,7 @@ def foreign(monkeypatch: pytest.MonkeyPatch) -> dict[str, Tensor]:
     module = ModuleType("their_converter")
     module.convert = convert  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "their_converter", module)
-    monkeypatch.setattr(checkpoints, "CONVERTERS", ("their_converter",))
+    monkeypatch.setattr(importers, "CONVERTERS", ("their_converter",))
     torch.manual_seed(3)
     return {f"theirs.{name}": value for name, value in SpectralCodec(TINY).state_dict().items()}
 
@@ -171,22 +171,22 @@ def test_a_checkpoint_becomes_a_model(
     assert (found.kind, found.model_id) == ("codec", "theirs")
     installed = install(found)
     assert installed == tmp_path / "cache" / "models" / "theirs.safetensors"
-    model = weights.find("theirs")
+    model = codecs.find("theirs")
     assert model.facts == {"licence": "CC0-1.0"}
-    for name, tensor in weights.load_codec(model).state_dict().items():
+    for name, tensor in codecs.load_codec(model).state_dict().items():
         assert torch.equal(tensor, foreign[f"theirs.{name}"])
     # The same whatever the file: files made with it can be decoded by whoever imported it.
     expected = tmp_path / "expected.safetensors"
     codec = SpectralCodec(TINY)
     codec.load_state_dict(take(foreign, "theirs."))
-    weights.save_codec(expected, "theirs", codec, {"licence": "CC0-1.0"}, torch.float32)
+    codecs.save_codec(expected, "theirs", codec, {"licence": "CC0-1.0"}, torch.float32)
     assert installed.read_bytes() == expected.read_bytes()
 
 
 def test_names(foreign: dict[str, Tensor], tmp_path: Path) -> None:
     found = recognise(saved(foreign))
     assert install(found, "mine").name == "mine.safetensors"
-    assert weights.find("mine").model_id == "mine"
+    assert codecs.find("mine").model_id == "mine"
     with pytest.raises(OutputExists):
         install(found, "mine")
     install(found, "mine", overwrite=True)
@@ -317,7 +317,7 @@ def test_a_codec_of_ncodec_is_taken_as_it_is(cache: Path, tmp_path: Path) -> Non
     assert isinstance(found, OwnModel)
     assert (found.kind, found.model_id) == ("codec", "tiny")
     assert install(found).read_bytes() == Path(path).read_bytes()
-    assert weights.find("tiny").path == tmp_path / "cache" / "models" / "tiny.safetensors"
+    assert codecs.find("tiny").path == tmp_path / "cache" / "models" / "tiny.safetensors"
     with pytest.raises(UsageError, match="keeps its name, 'tiny'"):
         install(found, "other")
 

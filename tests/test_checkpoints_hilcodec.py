@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ncodec.checkpoints.base import Converted
-from ncodec.checkpoints.hilcodec import convert
 from ncodec.errors import ModelInvalid
+from ncodec.hub.importers.base import Converted
+from ncodec.hub.importers.hilcodec import convert
 from ncodec.models.hilcodec import PRESETS, Hilcodec, HilcodecConfig
 from ncodec.nn.hil import fourier
 

@@ -23,7 +23,7 @@ from ncodec.errors import (
     UsageError,
 )
 from ncodec.formats.ncx import Header, Reader, Writer
-from ncodec.weights import find
+from ncodec.hub.codecs import find
 
 RATE_HZ = 8000
 HOP = 80

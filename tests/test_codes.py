@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ncodec.codes import CodesWriter, iterate_codes
+from ncodec.bitstream.codes import CodesWriter, iterate_codes
 from ncodec.errors import DigestMismatch, PayloadError
 from ncodec.formats.ncx import Header, Reader, Writer
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from tiny_models import PRESETS, RATES, close_to, concealed, damaged, live, song
 
 import ncodec
-from ncodec.codes import Lost
-from ncodec.decoding import Decoding, Salvage, playback
-from ncodec.decoding.spans import Timeline
+from ncodec.bitstream.codes import Lost
+from ncodec.bitstream.timeline import Timeline
+from ncodec.decoding import Decoding, Salvage, synthesis
 from ncodec.errors import (
     BadSignature,
     ChecksumMismatch,
@@ -36,7 +36,7 @@ from ncodec.formats.ncx import (
     Writer,
     pack_parts,
 )
-from ncodec.registry import architecture
+from ncodec.models.registry import architecture
 
 LENIENT = settings(
     deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -134,7 +134,7 @@ def test_an_index_that_is_not_the_packets_is_refused() -> None:
 
 
 def test_threads_give_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(playback, "REGION_SECONDS", 1.0)
+    monkeypatch.setattr(synthesis, "REGION_SECONDS", 1.0)
     for preset in PRESETS:
         blob = song(preset, 11025, 2, seconds=7.3)
         heard = []
@@ -148,7 +148,7 @@ def test_threads_give_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_regions_do_not_change_what_is_heard(preset: str, monkeypatch: pytest.MonkeyPatch) -> None:
     blob = song(preset, 8000, 2, seconds=7.3)
     whole, _ = ncodec.decode(blob)
-    monkeypatch.setattr(playback, "REGION_SECONDS", 1.0)
+    monkeypatch.setattr(synthesis, "REGION_SECONDS", 1.0)
     assert close_to(ncodec.decode(blob)[0], whole)
 
 

@@ -11,9 +11,9 @@ import pytest
 from loopback import Site, serving
 
 from ncodec.errors import DownloadError, NcodecError, UsageError
-from ncodec.store import download
-from ncodec.store.download import discard, fetch
-from ncodec.store.public import public_model, public_models
+from ncodec.hub import download
+from ncodec.hub.download import discard, fetch
+from ncodec.hub.public import public_model, public_models
 
 CONTENT = bytes(range(256)) * 1000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

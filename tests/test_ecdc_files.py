@@ -18,9 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference_encodec import Part, reference_codes, reference_file, reference_lm
 
-from ncodec.checkpoints.encodec_lm import convert
-from ncodec.ecdc import lm_files
-from ncodec.ecdc.codes import PIECE_FRAMES, Segment, read_ecdc, write_ecdc
+from ncodec.bitstream.ecdc.codes import PIECE_FRAMES, Segment, read_ecdc, write_ecdc
 from ncodec.errors import (
     FormatError,
     InvalidField,
@@ -32,8 +30,10 @@ from ncodec.errors import (
     UsageError,
 )
 from ncodec.formats.ecdc import MODELS, EcdcHeader
+from ncodec.hub import language_models
+from ncodec.hub.codecs import cache_folder
+from ncodec.hub.importers.encodec_lm import convert
 from ncodec.models.encodec_lm import PRESETS, EncodecLm, LmConfig
-from ncodec.weights import cache_folder
 
 NAMES = sorted(MODELS)
 TEXT = (Path(__file__).parents[1] / "formats" / "ECDC.md").read_text(encoding="utf-8")
@@ -242,9 +242,9 @@ def test_codes_that_do_not_fit_are_refused(
 
 def install(name: str, lm: EncodecLm) -> None:
     """Put a language model where it is looked for."""
-    folder = cache_folder() / "models" / lm_files.FOLDER
+    folder = cache_folder() / "models" / language_models.FOLDER
     path = folder / f"{name}.safetensors"
-    lm_files.save(path, name, lm.config, lm.state_dict(), {})
+    language_models.save(path, name, lm.config, lm.state_dict(), {})
 
 
 @pytest.fixture
@@ -263,7 +263,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
 
     install_small(0)
     yield install_small
-    lm_files._load.cache_clear()
+    language_models._load.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -286,7 +286,7 @@ def test_modelled_files_are_those_of_the_reference(
     found, codes = read(content)
     assert found == header
     assert_same(codes, parts)
-    lm_files._load.cache_clear()
+    language_models._load.cache_clear()
 
 
 @pytest.mark.usefixtures("small")

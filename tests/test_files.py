@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ncodec import files
+from ncodec import atomic_files
 from ncodec.errors import NcodecError, OutputExists, UsageError
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs /dev/full and /proc")
@@ -28,11 +28,11 @@ def test_an_output_that_appears_meanwhile_is_kept(
 ) -> None:
     if not has_links:
         without_links(monkeypatch)
-    with files.atomic_output(tmp_path / "first") as partial:
+    with atomic_files.atomic_output(tmp_path / "first") as partial:
         partial.write_bytes(b"1")
     assert (tmp_path / "first").read_bytes() == b"1"
     path = tmp_path / "a"
-    with pytest.raises(OutputExists), files.atomic_output(path) as partial:  # noqa: PT012
+    with pytest.raises(OutputExists), atomic_files.atomic_output(path) as partial:  # noqa: PT012
         partial.write_bytes(b"mine")
         path.write_bytes(b"theirs")
     assert path.read_bytes() == b"theirs"
@@ -51,7 +51,7 @@ def test_without_links_the_name_is_taken_by_the_whole_file(
         return rename(partial, final)
 
     monkeypatch.setattr(Path, "rename", look_and_rename)
-    with files.atomic_output(tmp_path / "a") as partial:
+    with atomic_files.atomic_output(tmp_path / "a") as partial:
         partial.write_bytes(b"1")
     assert was_there == [False]
     assert (tmp_path / "a").read_bytes() == b"1"
@@ -63,15 +63,15 @@ def test_without_links_a_dangling_link_is_not_replaced(
 ) -> None:
     without_links(monkeypatch)
     path = tmp_path / "a"
-    with pytest.raises(OutputExists), files.atomic_output(path):
+    with pytest.raises(OutputExists), atomic_files.atomic_output(path):
         path.symlink_to("nowhere")
     assert [file.name for file in tmp_path.iterdir()] == ["a"]
 
 
 def test_the_partial_file_is_hidden_beside_and_keeps_the_suffix(tmp_path: Path) -> None:
-    with files.atomic_output(tmp_path / "a.flac") as partial:
+    with atomic_files.atomic_output(tmp_path / "a.flac") as partial:
         assert partial.parent == tmp_path
-        assert partial.name.startswith(files.PARTIAL_PREFIX)
+        assert partial.name.startswith(atomic_files.PARTIAL_PREFIX)
         assert partial.suffix == ".flac"
         assert not (tmp_path / "a.flac").exists()
 
@@ -81,11 +81,11 @@ def test_permissions_follow_the_umask_or_the_older_file(tmp_path: Path) -> None:
     path = tmp_path / "a"
     old_mask = os.umask(0o027)
     try:
-        with files.atomic_output(path) as partial:
+        with atomic_files.atomic_output(path) as partial:
             partial.write_bytes(b"")
         assert stat.S_IMODE(path.stat().st_mode) == 0o640
         path.chmod(0o604)
-        with files.atomic_output(path, overwrite=True) as partial:
+        with atomic_files.atomic_output(path, overwrite=True) as partial:
             partial.write_bytes(b"")
         assert stat.S_IMODE(path.stat().st_mode) == 0o604
     finally:
@@ -97,18 +97,18 @@ def test_a_link_is_followed(tmp_path: Path) -> None:
     target, link = tmp_path / "target", tmp_path / "link"
     target.write_bytes(b"old")
     link.symlink_to(target)
-    with files.atomic_output(link, overwrite=True) as partial:
+    with atomic_files.atomic_output(link, overwrite=True) as partial:
         partial.write_bytes(b"new")
     assert link.is_symlink()
     assert target.read_bytes() == b"new"
 
 
 def test_an_error_of_the_block_keeps_its_kind(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError), files.atomic_output(tmp_path / "a"):
+    with pytest.raises(FileNotFoundError), atomic_files.atomic_output(tmp_path / "a"):
         (tmp_path / "other").read_bytes()
     with (
         pytest.raises(NcodecError, match="a: cannot be written: full"),
-        files.atomic_output(tmp_path / "a"),
+        atomic_files.atomic_output(tmp_path / "a"),
     ):
         raise OSError(28, "full")
 
@@ -117,7 +117,7 @@ def test_an_error_of_the_block_keeps_its_kind(tmp_path: Path) -> None:
 def test_a_device_is_named_too() -> None:
     with (
         pytest.raises(NcodecError, match="/dev/full: cannot be written: No space left"),
-        files.atomic_output("/dev/full") as path,
+        atomic_files.atomic_output("/dev/full") as path,
     ):
         path.write_bytes(b"1")
 
@@ -126,11 +126,11 @@ def test_a_device_is_named_too() -> None:
 def test_a_folder_that_makes_no_files() -> None:
     with (
         pytest.raises(NcodecError, match="/proc/a: cannot be written"),
-        files.atomic_output("/proc/a"),
+        atomic_files.atomic_output("/proc/a"),
     ):
         pass
     with (
         pytest.raises(UsageError, match="/proc/b: no such directory"),
-        files.atomic_output("/proc/b/a"),
+        atomic_files.atomic_output("/proc/b/a"),
     ):
         pass

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from tiny_models import PRESETS, RATES, close_to, live, repacked, song
 
 import ncodec
-from ncodec.codes import Codes, CodesWriter, decode_packets, iterate_codes, join
+from ncodec.bitstream.codes import Codes, CodesWriter, decode_packets, iterate_codes, join
+from ncodec.bitstream.repack import Wanted, ncx_to_ncx, repack
 from ncodec.decoding import codec_for
 from ncodec.errors import (
     DigestMismatch,
@@ -33,7 +34,6 @@ from ncodec.formats.ncx import (
     Writer,
     pack_parts,
 )
-from ncodec.repacking import Wanted, ncx_to_ncx, repack
 
 LENIENT = settings(
     deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]

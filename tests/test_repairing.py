@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from tiny_models import PRESETS, concealed, damaged, live, song
 
 import ncodec
-from ncodec.codes import CodesWriter, decode_packets, iterate_codes
+from ncodec.bitstream.codes import CodesWriter, decode_packets, iterate_codes
+from ncodec.bitstream.repair import Examined, examine, write_repaired
 from ncodec.errors import ChecksumMismatch, DigestMismatch, FormatError, LimitExceeded
 from ncodec.formats.ncx import PARTS, Part, Reader, Writer, pack_parts
-from ncodec.repairing import Examined, examine, write_repaired
 
 
 @pytest.fixture(autouse=True)

@@ -10,10 +10,10 @@ from safetensors.numpy import load_file
 
 import ncodec
 from ncodec import audio
-from ncodec.codes import decode_packets
-from ncodec.entropy_models import choose_entropy, find_for
+from ncodec.bitstream.codes import decode_packets
 from ncodec.formats.ncx import Reader
-from ncodec.weights import SHIPPED, describe, find
+from ncodec.hub.codecs import SHIPPED, describe, find
+from ncodec.hub.entropy_models import choose_entropy, find_for
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "samples").glob("*.flac"))

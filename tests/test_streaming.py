@@ -12,10 +12,10 @@ from tiny_models import PRESETS, noise
 
 import ncodec
 from ncodec.decoding import Decoding
-from ncodec.encoding import PIECE_SECONDS, plan_live
+from ncodec.encoding.encoder import PIECE_SECONDS, plan_live
 from ncodec.errors import AudioError, FormatError, Truncated, UsageError
 from ncodec.formats.ncx import Reader
-from ncodec.weights import find, load_codec
+from ncodec.hub.codecs import find, load_codec
 
 RATES = (8000, 11025, 24000, 44100)
 

@@ -103,7 +103,7 @@ def test_a_torchaudio_that_never_loads_is_an_error_and_leaves_nothing_behind() -
 def test_reading_audio_imports_neither_torch_nor_torchaudio() -> None:
     script = (
         "import sys, io, numpy\n"
-        "import ncodec, ncodec.audio, ncodec.files\n"
+        "import ncodec, ncodec.audio, ncodec.atomic_files\n"
         "assert 'soundfile' not in sys.modules and 'soxr' not in sys.modules\n"
         "file = io.BytesIO()\n"
         "ncodec.audio.write(file, numpy.zeros((1, 100)), 24000)\n"

@@ -10,20 +10,20 @@ import torch
 from reference_encodec import reference
 
 from ncodec.audio import ArraySource
+from ncodec.bitstream.codes import CodesWriter, decode_packets, iterate_codes, join
+from ncodec.bitstream.ecdc.codes import Segment, write_ecdc
+from ncodec.bitstream.ecdc.convert import ecdc_to_ncx, encode_ecdc, ncx_to_ecdc
+from ncodec.bitstream.repack import Wanted, ncx_to_ncx
 from ncodec.codec import decode, encode, read_codes
-from ncodec.codes import CodesWriter, decode_packets, iterate_codes, join
-from ncodec.ecdc.codes import Segment, write_ecdc
-from ncodec.ecdc.lm_files import find_for, load, save
 from ncodec.errors import InvalidField, ModelMissing, NcodecError, UsageError
 from ncodec.formats.ecdc import EcdcHeader
 from ncodec.formats.ecdc_arithmetic import ArithmeticEncoder
 from ncodec.formats.ncx import Reader, Writer
+from ncodec.hub.codecs import find, save_codec
+from ncodec.hub.language_models import find_for, load, save
 from ncodec.models.encodec import PRESETS, Encodec
 from ncodec.models.encodec_lm import PRESETS as LM_PRESETS
 from ncodec.models.encodec_lm import EncodecLm, LmContext
-from ncodec.repacking import Wanted, ncx_to_ncx
-from ncodec.transcode import ecdc_to_ncx, encode_ecdc, ncx_to_ecdc
-from ncodec.weights import find, save_codec
 
 MODELS = ("encodec_24khz", "encodec_48khz")
 
@@ -142,15 +142,15 @@ def test_it_decodes_as_the_authors_package_does(
     theirs = getattr(package.model.EncodecModel, f"encodec_model_{name[8:]}")(pretrained=False)
     theirs.name, theirs = name, theirs.eval()
     theirs.set_target_bandwidth(6.0)
-    from ncodec.checkpoints.encodec import convert
+    from ncodec.hub.importers.encodec import convert
 
     for codebook in theirs.quantizer.vq.layers:
         codebook._codebook.embed.copy_(torch.randn(1024, 128))
     converted = convert(theirs.state_dict(), None)
     assert converted is not None
     codec.load_state_dict(dict(converted.tensors))
-    monkeypatch.setattr("ncodec.encoding.load_codec", lambda *_: codec)
-    monkeypatch.setattr("ncodec.decoding.file.load_codec", lambda *_: codec)
+    monkeypatch.setattr("ncodec.encoding.encoder.load_codec", lambda *_: codec)
+    monkeypatch.setattr("ncodec.decoding.decoder.load_codec", lambda *_: codec)
     monkeypatch.setitem(compress.MODELS, name, lambda: theirs)
     with torch.no_grad():
         written = compress.compress(theirs, torch.from_numpy(wav), use_lm=False)
@@ -220,7 +220,7 @@ def test_wrong_number_of_scales_is_refused() -> None:
     packets = list(decode_packets(reader))
     assert len(packets[0][0].scales) == 3
     header = EcdcHeader(MODELS[1], 96000, 4, False)
-    from ncodec.transcode import cut_segments
+    from ncodec.bitstream.ecdc.convert import cut_segments
 
     short = [(packets[0][1][0], packets[0][0].scales[:2])]
     with pytest.raises(UsageError, match="2 scales, expected more"):

@@ -12,16 +12,9 @@ import pytest
 from random_network import TINY, random_tensors
 
 import ncodec
-from ncodec.codes import CodesWriter, decode_packets, iterate_codes, packet_groups
+from ncodec.bitstream.codes import CodesWriter, decode_packets, iterate_codes, packet_groups
+from ncodec.bitstream.inspect import inspect
 from ncodec.decoding import Decoding
-from ncodec.entropy_models import (
-    choose_entropy,
-    describe,
-    find_exact,
-    find_for,
-    load_network,
-    save_network,
-)
 from ncodec.errors import (
     ChecksumMismatch,
     DigestMismatch,
@@ -33,8 +26,15 @@ from ncodec.errors import (
     UsageError,
 )
 from ncodec.formats.ncx import Header, Packet, Reader, Writer
-from ncodec.inspection import inspect
-from ncodec.weights import find
+from ncodec.hub.codecs import find
+from ncodec.hub.entropy_models import (
+    choose_entropy,
+    describe,
+    find_exact,
+    find_for,
+    load_network,
+    save_network,
+)
 
 RATE_HZ = 8000
 PACKET_SECONDS = 10
@@ -122,7 +122,7 @@ def test_a_model_of_ones_own_comes_before_the_packages(
 ) -> None:
     package = models.parent / "package"
     shutil.copytree(models, package)
-    monkeypatch.setattr("ncodec.weights.SHIPPED", package)
+    monkeypatch.setattr("ncodec.hub.codecs.SHIPPED", package)
     found = find_for(find("modelled"))
     assert found is not None
     assert found.path == models / "entropy" / "modelled.safetensors"

@@ -11,15 +11,15 @@ import numpy as np
 import torch
 
 import ncodec
-from ncodec.codes import CodesWriter, decode_packets
+from ncodec.bitstream.codes import CodesWriter, decode_packets
+from ncodec.bitstream.repack import Wanted, repack
+from ncodec.bitstream.span_codes import chunk_of
 from ncodec.decoding import Decoding, Salvage, codec_for
-from ncodec.decoding.reading import chunk_of
 from ncodec.formats.ncx import Header, Reader, Writer
 from ncodec.formats.ncx.source import Readable
+from ncodec.hub.codecs import save_codec
 from ncodec.models.base import Codec
-from ncodec.registry import architecture
-from ncodec.repacking import Wanted, repack
-from ncodec.weights import save_codec
+from ncodec.models.registry import architecture
 
 PRESETS = {
     "spectral-tiny": "spectral",

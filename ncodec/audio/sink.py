@@ -15,12 +15,12 @@ from typing import Any, BinaryIO, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from ncodec.atomic_files import atomic_output
 from ncodec.audio.base import MAX_CHANNELS, Target
 from ncodec.audio.encoders import Encoder, SndFileWriter, WavWriter
 from ncodec.audio.stream import stream_name
 from ncodec.audio.wav import INFO_TAGS, WavHeader
 from ncodec.errors import AudioError, UsageError
-from ncodec.files import atomic_output
 
 _CONTAINERS = {  # suffix -> libsndfile's name of the container, subtype unless another is asked
     "wav": ("WAV", "PCM_16"),

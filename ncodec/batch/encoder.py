@@ -21,15 +21,15 @@ from ncodec.batch import tags as tag_files
 from ncodec.batch.converting import Made, Progress
 from ncodec.batch.gather import check_files
 from ncodec.batch.settings import Settings
+from ncodec.bitstream.codes import Codes, coder_for, digest_bytes
 from ncodec.codec import PacketWriter, describe
-from ncodec.codes import Codes, coder_for, digest_bytes
-from ncodec.encoding import ALL_PIECES, PIECE_SECONDS, Encoding
-from ncodec.entropy_models import Entropy
-from ncodec.entropy_models import find_exact as find_exact_entropy
+from ncodec.encoding.encoder import ALL_PIECES, PIECE_SECONDS, Encoding
 from ncodec.errors import AudioError
 from ncodec.formats.ncx import CodesDigest, Header, Reader, Writer
+from ncodec.hub.codecs import find_exact, load_codec
+from ncodec.hub.entropy_models import Entropy
+from ncodec.hub.entropy_models import find_exact as find_exact_entropy
 from ncodec.threads import one_thread
-from ncodec.weights import find_exact, load_codec
 
 if TYPE_CHECKING:
     from ncodec.entropy import EntropyCoder

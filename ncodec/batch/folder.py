@@ -9,10 +9,10 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
+from ncodec.atomic_files import atomic_output
 from ncodec.batch.locks import Lock, unused_locks
 from ncodec.batch.storage import STATE, Entry, Listing, Place, is_hidden
 from ncodec.errors import NcodecError, UsageError
-from ncodec.files import atomic_output
 
 _LOG, _LOCK, _WORK = ".jsonl", ".lock", ".work"
 

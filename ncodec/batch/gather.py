@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
-from ncodec.codes import Codes, coder_for, digest_bytes, iterate_codes
+from ncodec.bitstream.codes import Codes, coder_for, digest_bytes, iterate_codes
 from ncodec.entropy import CODER_NUMBERS
 from ncodec.errors import FormatError, ModelError, NcodecError
 from ncodec.formats.ncx import CodesDigest, Header, Packet, Reader

@@ -45,9 +45,9 @@ def encode_settings(
 ) -> Settings:  # fmt: skip
     """Find the models. Raises UsageError, ModelMissing."""
     from ncodec.codec import choose_n_q
-    from ncodec.entropy_models import choose_entropy
+    from ncodec.hub.codecs import find, load_codec
+    from ncodec.hub.entropy_models import choose_entropy
     from ncodec.models import MAX_EFFORT
-    from ncodec.weights import find, load_codec
 
     found = find(model)
     n_codebooks = choose_n_q(found, bandwidth_kbps, n_q)

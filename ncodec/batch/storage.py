@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
+from ncodec.atomic_files import PARTIAL_PREFIX
 from ncodec.errors import UsageError
-from ncodec.files import PARTIAL_PREFIX
 
 STATE = ".ncodec-batch"  # folder at the top of a target: journals, and drafts in the making
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")

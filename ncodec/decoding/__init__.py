@@ -5,8 +5,8 @@ says which frames make which samples; `reading` takes their codes, `passage` and
 audio of them.
 """
 
-from ncodec.decoding.file import Decoding, codec_for
-from ncodec.decoding.gaps import Gap
-from ncodec.decoding.salvage import Salvage
+from ncodec.bitstream.gaps import Gap
+from ncodec.bitstream.recovery import Salvage
+from ncodec.decoding.decoder import Decoding, codec_for
 
 __all__ = ["Decoding", "Gap", "Salvage", "codec_for"]

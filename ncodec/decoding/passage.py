@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from ncodec.decoding.playback import Audio, Piece, Playback, Trim
-from ncodec.decoding.spans import Span, Timeline
+from ncodec.bitstream.timeline import Span, Timeline
+from ncodec.decoding.synthesis import Audio, Piece, Playback, Trim
 
 
 class Passage:

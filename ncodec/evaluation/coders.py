@@ -14,10 +14,10 @@ from ncodec.audio import ArraySource
 from ncodec.audio.base import Audio
 from ncodec.codec import choose_n_q, encode_audio
 from ncodec.decoding import Decoding
-from ncodec.entropy_models import choose_entropy
 from ncodec.errors import UsageError
 from ncodec.formats.ncx import Reader
-from ncodec.weights import ModelFile, find
+from ncodec.hub.codecs import ModelFile, find
+from ncodec.hub.entropy_models import choose_entropy
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import numpy as np
 
 from ncodec.audio import resample
 from ncodec.audio.base import Audio
-from ncodec.distances import is_silent, mel_distance, si_sdr, stft_distance
+from ncodec.audio.distances import is_silent, mel_distance, si_sdr, stft_distance
 from ncodec.errors import ModelError, UsageError
 from ncodec.nn.mel import load_torchaudio
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ncodec.audio.base import Audio
-from ncodec.distances import window_size
+from ncodec.audio.distances import window_size
 from ncodec.evaluation.metrics import EXTRA, Metric
 from ncodec.evaluation.summary import Summary
 

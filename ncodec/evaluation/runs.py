@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ncodec.audio.base import Audio
-from ncodec.distances import is_silent
+from ncodec.audio.distances import is_silent
 from ncodec.errors import AudioError, NcodecError
 from ncodec.evaluation.alignment import align
 from ncodec.evaluation.clips import Clip, Part, load_clip

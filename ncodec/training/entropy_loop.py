@@ -18,13 +18,13 @@ from tqdm import tqdm
 from ncodec.entropy.layout import EntropyConfig, check_sizes
 from ncodec.entropy.network import build
 from ncodec.entropy.transformer import TransformerCoder
-from ncodec.entropy_models import save_network
+from ncodec.hub.codecs import ModelFile, load_codec
+from ncodec.hub.entropy_models import save_network
 from ncodec.models.base import Codec
 from ncodec.training.codes import CodesCorpus, CodesSource, pack_codes
 from ncodec.training.entropy import EntropyTrainer
 from ncodec.training.folder import load_checkpoint, log, save_checkpoint
 from ncodec.training.schedule import rate_factor
-from ncodec.weights import ModelFile, load_codec
 
 VALIDATION_FRAMES = 750  # of a crop: 10 s at 75 frames a second, as a packet
 

@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ncodec.entropy_models import describe as describe_entropy_model
-from ncodec.entropy_models import find_for, rebind
 from ncodec.errors import UsageError
+from ncodec.hub.codecs import STANDS_FOR, ModelFile, describe, find, load_codec, save_codec
+from ncodec.hub.entropy_models import describe as describe_entropy_model
+from ncodec.hub.entropy_models import find_for, rebind
 from ncodec.training.config import TrainConfig
 from ncodec.training.data import Batch, Crops, PackedCorpus, pack
 from ncodec.training.folder import load_checkpoint, log, save_checkpoint
@@ -29,14 +30,13 @@ from ncodec.training.quantiser import FixedQuantiser, TrainedQuantiser
 from ncodec.training.schedule import rate_factor
 from ncodec.training.start import start
 from ncodec.training.validation import Validation
-from ncodec.weights import STANDS_FOR, ModelFile, describe, find, load_codec, save_codec
 
 
 class Run:
     """Model, optimiser and everything else that a checkpoint must hold."""
 
     def __init__(self, config: TrainConfig, folder: Path, device: str = "cpu") -> None:
-        from ncodec.registry import architecture
+        from ncodec.models.registry import architecture
 
         torch.manual_seed(config.seed)
         self.config, self.folder, self.device = config, folder, torch.device(device)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ncodec.audio import write
 from ncodec.audio.base import Audio
-from ncodec.distances import mel_distance, si_sdr
+from ncodec.audio.distances import mel_distance, si_sdr
 from ncodec.models.base import Codec
 from ncodec.training.config import TrainConfig
 from ncodec.training.data import Clip, PackedCorpus

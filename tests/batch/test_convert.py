@@ -22,7 +22,7 @@ from ncodec.batch.storage import STATE
 from ncodec.codec import encode_audio
 from ncodec.errors import AudioError, ModelMissing, UsageError
 from ncodec.formats.ncx import Reader
-from ncodec.weights import find
+from ncodec.hub.codecs import find
 
 
 def go(src: str, dst: str, **options: Any) -> dict[str, Outcome]:

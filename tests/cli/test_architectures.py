@@ -11,8 +11,8 @@ import torch
 from ran import Run
 from tones import make_audio
 
-from ncodec.registry import architecture, names
-from ncodec.weights import save_codec
+from ncodec.hub.codecs import save_codec
+from ncodec.models.registry import architecture, names
 
 TINY = {
     "spectral-tiny": "spectral",

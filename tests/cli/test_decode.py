@@ -13,8 +13,8 @@ from tones import make_audio, tone
 
 from ncodec.audio import AudioSink
 from ncodec.cli.decode import FORMATS, join_tags
+from ncodec.hub.codecs import save_codec
 from ncodec.models.spectral import PRESETS, SpectralCodec
-from ncodec.weights import save_codec
 
 MakeNcx = Callable[..., Path]
 

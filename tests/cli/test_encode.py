@@ -15,8 +15,8 @@ from tones import make_audio, tone, wav_bytes
 
 import ncodec
 from ncodec.formats.ncx import SIGNATURE, Header, Reader
+from ncodec.hub.codecs import save_codec
 from ncodec.models.soundstream import PRESETS, SoundStream
-from ncodec.weights import save_codec
 
 
 def header_of(path: str | Path) -> Header:

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from ran import Run
 
+from ncodec.bitstream.inspect import inspect
 from ncodec.entropy import open_coder
 from ncodec.formats.ncx import CodesDigest, Header, Writer, annotate
-from ncodec.inspection import inspect
 
 MakeNcx = Callable[..., Path]
 

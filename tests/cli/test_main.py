@@ -84,7 +84,7 @@ def raising(error: BaseException) -> Callable[..., NoReturn]:
 def test_errors_become_a_line_and_an_exit_code(
     run: Run, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, said: str
 ) -> None:
-    from ncodec import inspection
+    from ncodec.bitstream import inspect as inspection
 
     monkeypatch.setattr(inspection, "inspect", raising(error))
     Path("song.ncx").write_bytes(b"")
@@ -93,7 +93,7 @@ def test_errors_become_a_line_and_an_exit_code(
 
 
 def test_faults_of_ours_are_not_hidden(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ncodec import inspection
+    from ncodec.bitstream import inspect as inspection
 
     monkeypatch.setattr(inspection, "inspect", raising(ZeroDivisionError()))
     Path("song.ncx").write_bytes(b"")

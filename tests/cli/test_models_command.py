@@ -15,9 +15,8 @@ import pytest
 from loopback import Site, serving
 from ran import Run
 
-from ncodec import weights
-from ncodec.store import public
-from ncodec.store.public import PublicModel
+from ncodec.hub import codecs, public
+from ncodec.hub.public import PublicModel
 
 
 def test_the_table_has_a_row_per_model(run: Run, cache: Path) -> None:
@@ -155,7 +154,7 @@ def test_remove_all_leaves_what_the_package_needs(
     run: Run, own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(own_cache / "models", tmp_path / "package")
-    monkeypatch.setattr(weights, "SHIPPED", tmp_path / "package")
+    monkeypatch.setattr(codecs, "SHIPPED", tmp_path / "package")
     path = own_cache / "models" / "modelled.safetensors"
     assert run("models", "remove", "modelled", "--all").err == f"{path}: removed\n"
 
@@ -169,7 +168,7 @@ def test_models_of_the_package_stay(run: Run) -> None:
 def test_a_language_model_is_listed(run: Run, own_cache: Path) -> None:
     import torch
 
-    from ncodec.ecdc.lm_files import save
+    from ncodec.hub.language_models import save
     from ncodec.models.encodec_lm import LmConfig
 
     config = LmConfig(n_codebooks=2, past_frames=3, codebook_size=16, width=8, hidden=8, n_layers=1)

@@ -16,8 +16,8 @@ from tones import make_audio
 from ncodec.codec import read_codes
 from ncodec.formats.ecdc import EcdcHeader, Source
 from ncodec.formats.ncx import Reader, read_index
+from ncodec.hub.codecs import save_codec
 from ncodec.models.encodec import PRESETS, Encodec
-from ncodec.weights import save_codec
 
 MakeNcx = Callable[..., Path]
 

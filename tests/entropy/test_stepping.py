@@ -14,7 +14,7 @@ from ncodec.entropy.layout import EntropyConfig
 from ncodec.entropy.network import Network, build
 from ncodec.entropy.processor import ProcessorSteps
 from ncodec.entropy.stepping import DeviceSteps, begin
-from ncodec.entropy_models import installed, load_network
+from ncodec.hub.entropy_models import installed, load_network
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 

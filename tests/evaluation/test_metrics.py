@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ncodec import audio
-from ncodec.distances import mel_distance, si_sdr, stft_distance, window_size
+from ncodec.audio.distances import mel_distance, si_sdr, stft_distance, window_size
 from ncodec.errors import UsageError
 from ncodec.evaluation import choose_metrics
 from ncodec.evaluation.metrics import METRICS, Compute, pesq_wb, stoi, visqol

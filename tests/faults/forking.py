@@ -27,9 +27,9 @@ from typing import Any, NoReturn
 HANG_S = 120  # after so long a process counts as hanging
 MODULES = (
     "soundfile", "soxr", "tqdm", "numpy", "torch", "safetensors.torch", "ncodec.audio",
-    "ncodec.codec", "ncodec.decoding", "ncodec.transcode", "ncodec.inspection",
-    "ncodec.entropy_models", "ncodec.models.spectral",
-    "ncodec.entropy.adaptive", "ncodec.registry", "ncodec.cli.main", "ncodec.cli.encode",
+    "ncodec.codec", "ncodec.decoding", "ncodec.bitstream.ecdc.convert", "ncodec.bitstream.inspect",
+    "ncodec.hub.entropy_models", "ncodec.models.spectral",
+    "ncodec.entropy.adaptive", "ncodec.models.registry", "ncodec.cli.main", "ncodec.cli.encode",
     "ncodec.cli.decode", "ncodec.cli.repack", "ncodec.cli.verify", "ncodec.cli.inspect",
 )  # fmt: skip
 

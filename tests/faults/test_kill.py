@@ -19,7 +19,7 @@ from typing import Protocol
 import pytest
 from forking import HANG_S, Ended, Warm
 
-from ncodec.files import PARTIAL_PREFIX
+from ncodec.atomic_files import PARTIAL_PREFIX
 
 SIGKILLED = -9
 OLDER = b"what was there before"
@@ -245,7 +245,7 @@ sink.atomic_output = inputs.atomic_output = in_place
 """
 COPIED = """
 import time
-from ncodec import files
+from ncodec import atomic_files
 
 def copy(partial, final, overwrite):
     with partial.open("rb") as source, final.open("wb", buffering=0) as file:
@@ -253,7 +253,7 @@ def copy(partial, final, overwrite):
             file.write(part)
             time.sleep(0.001)
 
-files._publish = copy
+atomic_files._publish = copy
 """
 
 
@@ -266,15 +266,15 @@ def test_writers_that_are_not_atomic_are_caught(
         kill_often(scene, forked(warm, cache, writer), 500)
 
 
-# A process that sends itself a signal before the n-th line of ncodec/files.py that it runs.
+# A process that sends itself a signal before the n-th line of ncodec/atomic_files.py that it runs.
 AT_STEP = """
 import os, signal, sys
 from pathlib import Path
-from ncodec import files
+from ncodec import atomic_files
 
 def trace(frame, event, arg):
     global left
-    if frame.f_code.co_filename != files.__file__:
+    if frame.f_code.co_filename != atomic_files.__file__:
         return None
     left -= event == "line"
     if left == 0:
@@ -286,7 +286,7 @@ sys.settrace(trace)
 """
 WRITE = """
 try:
-    with files.atomic_output("new", overwrite={older}) as partial:
+    with atomic_files.atomic_output("new", overwrite={older}) as partial:
         partial.write_bytes(b"new")
 except KeyboardInterrupt:
     os._exit(130)
@@ -303,8 +303,8 @@ def publish(partial, final, overwrite):
     final.touch()
     partial.replace(final)
 
-publish.__code__ = publish.__code__.replace(co_filename=files.__file__)
-files._publish = publish
+publish.__code__ = publish.__code__.replace(co_filename=atomic_files.__file__)
+atomic_files._publish = publish
 """
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ncodec.models.base import Codec
-from ncodec.registry import architecture, names
+from ncodec.models.registry import architecture, names
 
 # The smallest preset of each kind of network that an architecture has.
 SMALLEST = {

@@ -8,7 +8,7 @@ import torch
 from ncodec.errors import ModelInvalid, UsageError
 from ncodec.formats.ncx import ARCHITECTURES
 from ncodec.models.base import Codec, CodedChunk
-from ncodec.registry import architecture, names
+from ncodec.models.registry import architecture, names
 
 BATCH = 2
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ncodec.weights import installed, load_codec
+from ncodec.hub.codecs import installed, load_codec
 
 
 @pytest.mark.parametrize("effort", [1, 4])

@@ -7,9 +7,9 @@ import pytest
 import torch
 from reference_encodec import reference, reference_lm
 
-from ncodec.checkpoints.encodec_lm import convert
-from ncodec.ecdc.lm_files import FOLDER, describe, find_for, installed, load, save
 from ncodec.errors import ModelInvalid
+from ncodec.hub.importers.encodec_lm import convert
+from ncodec.hub.language_models import FOLDER, describe, find_for, installed, load, save
 from ncodec.models.encodec_lm import PRESETS, EncodecLm, LmConfig, LmContext, check, tables
 
 TINY = LmConfig(n_codebooks=3, past_frames=5, codebook_size=16, width=8, hidden=12, n_layers=2,

@@ -10,7 +10,7 @@ import torch
 from reference_encodec import reference
 from torch import Tensor
 
-from ncodec.checkpoints.encodec import convert
+from ncodec.hub.importers.encodec import convert
 from ncodec.models.base import CodedChunk
 from ncodec.models.encodec import Encodec
 

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ncodec.checkpoints.hilcodec import convert
+from ncodec.hub.importers.hilcodec import convert
 from ncodec.models.base import CodedChunk, no_scales
 from ncodec.models.hilcodec import PRESETS, Hilcodec
 

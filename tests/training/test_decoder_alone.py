@@ -11,16 +11,16 @@ import torch
 from safetensors.torch import load_file
 
 import ncodec
-from ncodec import entropy_models
-from ncodec.entropy_models import EntropyModelFile
 from ncodec.errors import UsageError
+from ncodec.hub import entropy_models
+from ncodec.hub.codecs import describe, find, load_codec
+from ncodec.hub.entropy_models import EntropyModelFile
 from ncodec.models.base import Codec
 from ncodec.nn.rvq import ResidualVectorQuantiser
 from ncodec.training.config import TrainConfig
 from ncodec.training.loop import Run, train
 from ncodec.training.parallel import Workers
 from ncodec.training.quantiser import FixedQuantiser
-from ncodec.weights import describe, find, load_codec
 
 
 def alone(config: TrainConfig, start_from: str) -> TrainConfig:

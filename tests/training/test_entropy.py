@@ -10,18 +10,18 @@ import pytest
 import torch
 
 from ncodec import audio
+from ncodec.bitstream.codes import iterate_codes
 from ncodec.codec import encode
-from ncodec.codes import iterate_codes
 from ncodec.entropy.layout import EntropyConfig, check
 from ncodec.entropy.network import build
 from ncodec.entropy.transformer import TransformerCoder
-from ncodec.entropy_models import describe, find_for, load_network
 from ncodec.errors import ModelInvalid, UsageError
 from ncodec.formats.ncx import Reader
+from ncodec.hub.codecs import ModelFile, find, load_codec
+from ncodec.hub.entropy_models import describe, find_for, load_network
 from ncodec.training.codes import SPEEDS, CodesCorpus, CodesSource, code_file, pack_codes
 from ncodec.training.entropy import EntropyTrainer
 from ncodec.training.entropy_loop import EntropyRun, EntropySettings, train_entropy
-from ncodec.weights import ModelFile, find, load_codec
 
 SIZES = EntropyConfig(
     n_codebooks=4, codebook_size=16, width=24, n_layers=2, n_heads=3, window=8, hidden=40,

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from ncodec.errors import ModelMissing, UsageError
+from ncodec.hub.codecs import describe, load_codec
 from ncodec.training.config import AdversaryConfig, TrainConfig
 from ncodec.training.data import Batch
 from ncodec.training.folder import load_checkpoint, log, save_checkpoint
 from ncodec.training.loop import Run, train
 from ncodec.training.losses import reconstruction
 from ncodec.training.schedule import rate_factor
-from ncodec.weights import describe, load_codec
 
 
 def rows(folder: Path) -> list[dict[str, str]]:

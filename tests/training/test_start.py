@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from ncodec.errors import UsageError
 from ncodec.models.base import Codec
+from ncodec.models.registry import architecture
 from ncodec.nn.seanet import ResidualUnit, SkipLstm
-from ncodec.registry import architecture
 from ncodec.training.config import TrainConfig
 from ncodec.training.loop import Run
 from ncodec.training.start import COEFFICIENT, cosine_transform, start

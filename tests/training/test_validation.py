@@ -10,12 +10,12 @@ from torch import Tensor
 
 import ncodec
 from ncodec import audio
+from ncodec.hub.codecs import find, load_codec
 from ncodec.training.config import TrainConfig
 from ncodec.training.data import Batch, Clip, PackedCorpus
 from ncodec.training.folder import load_checkpoint, log_validation, validated_step
 from ncodec.training.loop import Run, train
 from ncodec.training.validation import Validation, at_bandwidths, choose
-from ncodec.weights import find, load_codec
 
 KBPS = ("0.4", "0.8", "1.6")  # of the tiny presets
 FIGURES = [f"{name}_{kbps}" for kbps in KBPS for name in ("mel", "si_sdr")]

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from ncodec.ecdc.lm_files import find_for, load
-from ncodec.ecdc.segments import Codes, LmReader, LmWriter, PackedReader, PackedWriter
+from ncodec.bitstream.ecdc.segments import Codes, LmReader, LmWriter, PackedReader, PackedWriter
 from ncodec.errors import (
     FormatError,
     ModelInvalid,
@@ -20,6 +19,7 @@ from ncodec.errors import (
     UsageError,
 )
 from ncodec.formats.ecdc import CODE_BITS, SCALE, EcdcHeader, Readable, Source
+from ncodec.hub.language_models import find_for, load
 
 if TYPE_CHECKING:
     from ncodec.models.encodec_lm import EncodecLm

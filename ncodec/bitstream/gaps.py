@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ncodec.decoding.spans import Span, Timeline
+from ncodec.bitstream.timeline import Span, Timeline
 from ncodec.errors import FormatError
 
 

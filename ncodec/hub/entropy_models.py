@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ncodec.errors import ModelInvalid, ModelMissing, UsageError
 from ncodec.formats.ncx import ENTROPY_CODERS
-from ncodec.weights import (
+from ncodec.hub.codecs import (
     STANDS_FOR,
     ModelFile,
     StoredModel,
@@ -65,7 +65,7 @@ def describe(path: Path) -> EntropyModelFile:
 
 
 def installed(on_invalid: Callable[[ModelInvalid], None] = ignore) -> list[EntropyModelFile]:
-    """Return all entropy models that are there; see `ncodec.weights.installed`."""
+    """Return all entropy models that are there; see `ncodec.hub.codecs.installed`."""
     return described(FOLDER, describe, on_invalid)
 
 

@@ -8,9 +8,9 @@ from itertools import chain
 
 import torch
 
-from ncodec.codes import Codes, Lost, decode_each, open_decoder
-from ncodec.decoding.access import Packets
-from ncodec.decoding.spans import Span
+from ncodec.bitstream.access import Packets
+from ncodec.bitstream.codes import Codes, Lost, decode_each, open_decoder
+from ncodec.bitstream.timeline import Span
 from ncodec.errors import FormatError, InvalidField, LimitExceeded
 from ncodec.formats.ncx import Packet, Reader
 from ncodec.models.base import Codec, CodedChunk

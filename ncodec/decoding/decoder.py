@@ -7,14 +7,14 @@ import contextlib
 import os
 from collections.abc import Iterator
 
-from ncodec.codes import Lost, check_digest, digest_bytes, source_length
-from ncodec.decoding.access import InOrder, Packets, all_packets, open_packets
-from ncodec.decoding.gaps import Gap, Gaps
+from ncodec.bitstream.access import InOrder, Packets, all_packets, open_packets
+from ncodec.bitstream.codes import Lost, check_digest, digest_bytes, source_length
+from ncodec.bitstream.gaps import Gap, Gaps
+from ncodec.bitstream.recovery import Salvage
+from ncodec.bitstream.span_codes import chunk_of, codes_of, place_of
+from ncodec.bitstream.timeline import Span, Timeline, window
 from ncodec.decoding.passage import Passage
-from ncodec.decoding.playback import Audio, Piece, Playback, Pool, Trim
-from ncodec.decoding.reading import chunk_of, codes_of, place_of
-from ncodec.decoding.salvage import Salvage
-from ncodec.decoding.spans import Span, Timeline, window
+from ncodec.decoding.synthesis import Audio, Piece, Playback, Pool, Trim
 from ncodec.errors import (
     DigestMismatch,
     FormatError,
@@ -23,8 +23,8 @@ from ncodec.errors import (
     UnsupportedVersion,
 )
 from ncodec.formats.ncx import REQUIRED_CODEC_PARAMETERS, CodesDigest, Header, Reader
+from ncodec.hub.codecs import find_exact, load_codec
 from ncodec.models.base import Codec
-from ncodec.weights import find_exact, load_codec
 
 
 def available_threads() -> int:

@@ -3,8 +3,8 @@
 import contextlib
 from collections.abc import Iterator
 
-from ncodec.codes import Lost
-from ncodec.decoding.corrected import open_corrected
+from ncodec.bitstream.codes import Lost
+from ncodec.bitstream.damaged_header import open_corrected
 from ncodec.errors import FormatError, InvalidField
 from ncodec.formats.ncx import Damage, Packet, read_index
 from ncodec.formats.ncx.source import Readable

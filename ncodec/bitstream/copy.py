@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Generator
 from typing import BinaryIO, Literal
 
-from ncodec.codes import Codes, coder_for, digest_bytes
+from ncodec.bitstream.codes import Codes, coder_for, digest_bytes
 from ncodec.entropy import MAX_CODES
 from ncodec.formats.ncx import CodesDigest, Header, Packet, Writer
 from ncodec.formats.ncx.source import Readable

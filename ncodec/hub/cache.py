@@ -6,23 +6,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import ncodec.ecdc.lm_files as lm_files
-import ncodec.entropy_models as entropy_models
-import ncodec.weights as weights
+from ncodec.atomic_files import atomic_output
 from ncodec.errors import ModelError, ModelMissing, UsageError
-from ncodec.files import atomic_output
-from ncodec.store.public import Kind
-from ncodec.weights import StoredModel, cache_folder
+from ncodec.hub import codecs, entropy_models, language_models
+from ncodec.hub.codecs import StoredModel, cache_folder
+from ncodec.hub.public import Kind
 
 _FOLDERS: Mapping[Kind, str] = {
     "codec": ".",
     "entropy": entropy_models.FOLDER,
-    "ecdc-lm": lm_files.FOLDER,
+    "ecdc-lm": language_models.FOLDER,
 }
 _LISTS: Mapping[Kind, Callable[[], Sequence[StoredModel]]] = {
-    "codec": weights.installed,
+    "codec": codecs.installed,
     "entropy": entropy_models.installed,
-    "ecdc-lm": lm_files.installed,
+    "ecdc-lm": language_models.installed,
 }
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")  # an id of .ncx, but no hidden file
 
@@ -51,7 +49,7 @@ def place(kind: Kind, name: str) -> Path:
 
 def in_package(model: StoredModel) -> bool:
     """Whether a model came with the package."""
-    return model.path.is_relative_to(weights.SHIPPED)
+    return model.path.is_relative_to(codecs.SHIPPED)
 
 
 def named(kind: Kind, name: str) -> list[StoredModel]:
@@ -105,14 +103,14 @@ def remove(name: str, kind: Kind | None = None, *, companions: bool = False) -> 
     return Removal(removed, left)
 
 
-def _companions(codecs: Sequence[StoredModel]) -> list[StoredModel]:
+def _companions(removed: Sequence[StoredModel]) -> list[StoredModel]:
     """Return the models of the cache that were made for these codecs, and for none that stays."""
-    paths = {codec.path for codec in codecs}
-    staying = [codec for codec in weights.installed() if codec.path not in paths]
-    fingerprints = {m.fingerprint for m in codecs} - {m.fingerprint for m in staying}
-    ids = {m.model_id for m in codecs} - {m.model_id for m in staying}
+    paths = {codec.path for codec in removed}
+    staying = [codec for codec in codecs.installed() if codec.path not in paths]
+    fingerprints = {m.fingerprint for m in removed} - {m.fingerprint for m in staying}
+    ids = {m.model_id for m in removed} - {m.model_id for m in staying}
     made_for = [
         *(m for m in entropy_models.installed() if m.codec_fingerprint in fingerprints),
-        *(m for m in lm_files.installed() if m.model_id in ids),
+        *(m for m in language_models.installed() if m.model_id in ids),
     ]
     return [model for model in made_for if not in_package(model)]

@@ -12,15 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ncodec.audio import MixedSource, Source, resampled_length
+from ncodec.bitstream.codes import CodesWriter, decode_packets, source_length
+from ncodec.bitstream.ecdc.codes import EcdcCodes, Segment, read_ecdc, write_ecdc
 from ncodec.codec import Encoded, Encoding
-from ncodec.codes import CodesWriter, decode_packets, source_length
-from ncodec.ecdc.codes import EcdcCodes, Segment, read_ecdc, write_ecdc
-from ncodec.entropy_models import choose_entropy
 from ncodec.errors import InvalidField, ModelError, ModelInvalid, PayloadError, UsageError
 from ncodec.formats.ecdc import CODE_BITS, MODELS, SAMPLES_PER_FRAME, EcdcHeader, Readable
 from ncodec.formats.ncx import ARCHITECTURES, Header, Reader, Writer
+from ncodec.hub.codecs import ModelFile, find, find_exact
+from ncodec.hub.entropy_models import choose_entropy
 from ncodec.models.encodec import PRESETS
-from ncodec.weights import ModelFile, find, find_exact
 
 PACKET_SECONDS = 10
 

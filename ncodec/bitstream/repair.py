@@ -8,14 +8,14 @@ that all else keeps its time; what is lost at the very end is cut off. It decode
 from dataclasses import dataclass
 from typing import Any
 
-from ncodec.codes import Codes, Lost, check_digest, digest_bytes
-from ncodec.decoding.access import InOrder
-from ncodec.decoding.corrected import open_corrected
-from ncodec.decoding.file import codec_for
-from ncodec.decoding.gaps import Gap, Gaps
-from ncodec.decoding.reading import codes_of
-from ncodec.decoding.salvage import Salvage
-from ncodec.decoding.spans import Span, Timeline, with_parts
+from ncodec.bitstream.access import InOrder
+from ncodec.bitstream.codes import Codes, Lost, check_digest, digest_bytes
+from ncodec.bitstream.damaged_header import open_corrected
+from ncodec.bitstream.gaps import Gap, Gaps
+from ncodec.bitstream.recovery import Salvage
+from ncodec.bitstream.span_codes import codes_of
+from ncodec.bitstream.timeline import Span, Timeline, with_parts
+from ncodec.decoding.decoder import codec_for
 from ncodec.errors import DigestMismatch, FormatError
 from ncodec.formats.ncx import CodesDigest, Damage, Header, Packet, Part, Writer
 from ncodec.formats.ncx.source import Seekable

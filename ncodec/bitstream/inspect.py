@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ncodec.codes import Codes, coder_for, decode_group, digest_bytes, packet_groups
+from ncodec.bitstream.codes import Codes, coder_for, decode_group, digest_bytes, packet_groups
 from ncodec.entropy import CODER_NUMBERS
 from ncodec.errors import FormatError, ModelError
 from ncodec.formats.ncx import (

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from ncodec.audio import Resampler, Source
 from ncodec.errors import AudioError, UsageError
+from ncodec.hub.codecs import ModelFile, load_codec
 from ncodec.models import MAX_EFFORT
 from ncodec.models.base import Codec, CodedChunk
 from ncodec.threads import one_thread
-from ncodec.weights import ModelFile, load_codec
 
 ALL_PIECES = range(2**63 - 1)
 PIECE_SECONDS = 10.0  # of audio in one pass of the network, and in one packet of a file

@@ -12,24 +12,22 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-import ncodec.ecdc.lm_files as lm_files
-import ncodec.entropy_models as entropy_models
-import ncodec.weights as weights
-from ncodec.checkpoints.base import Converted
-from ncodec.checkpoints.reading import Checkpoint, is_safetensors, read, weights_of
+from ncodec.atomic_files import atomic_output
 from ncodec.errors import ModelInvalid, UsageError
-from ncodec.files import atomic_output
-from ncodec.store.files import check_name, in_package, named, place
-from ncodec.store.public import Kind
-from ncodec.weights import StoredModel, metadata_of
+from ncodec.hub import codecs, entropy_models, language_models
+from ncodec.hub.cache import check_name, in_package, named, place
+from ncodec.hub.codecs import StoredModel, metadata_of
+from ncodec.hub.importers.base import Converted
+from ncodec.hub.importers.reading import Checkpoint, is_safetensors, read, weights_of
+from ncodec.hub.public import Kind
 
-CONVERTERS = ("ncodec.checkpoints.encodec", "ncodec.checkpoints.hilcodec")
+CONVERTERS = ("ncodec.hub.importers.encodec", "ncodec.hub.importers.hilcodec")
 KNOWN = "EnCodec, its language models, HILCodec, model files of ncodec"
 
 _OWN: Mapping[str, tuple[Kind, Callable[[Path], StoredModel]]] = {
-    "ncodec": ("codec", weights.describe),
+    "ncodec": ("codec", codecs.describe),
     "ncodec-entropy": ("entropy", entropy_models.describe),
-    "ncodec-ecdc-lm": ("ecdc-lm", lm_files.describe),
+    "ncodec-ecdc-lm": ("ecdc-lm", language_models.describe),
 }
 """Key of the metadata of ncodec's own files -> what they hold, and what reads it."""
 
@@ -90,11 +88,11 @@ def install(
         if isinstance(found, OwnModel):
             shutil.copyfile(found.model.path, partial)
         elif found.kind == "codec":
-            weights.save_tensors(
+            codecs.save_tensors(
                 partial, name, found.architecture, found.config, found.tensors, found.facts
             )
         else:
-            lm_files.save(partial, name, found.config, found.tensors, found.facts)
+            language_models.save(partial, name, found.config, found.tensors, found.facts)
     return path
 
 
@@ -103,7 +101,7 @@ def _convert(checkpoint: Checkpoint) -> Converted | None:
         converted = import_module(name).convert(checkpoint.state, checkpoint.config)
         if converted is not None:
             return converted
-    from ncodec.checkpoints.encodec_lm import convert
+    from ncodec.hub.importers.encodec_lm import convert
     from ncodec.models.encodec_lm import PRESETS
 
     language_model = convert(checkpoint.state)

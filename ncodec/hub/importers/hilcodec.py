@@ -21,8 +21,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ncodec.checkpoints.base import Converted, check_tensors, fold_weight_norm
 from ncodec.errors import ModelInvalid
+from ncodec.hub.importers.base import Converted, check_tensors, fold_weight_norm
 from ncodec.models.hilcodec import MUSIC, PRESETS, Hilcodec, HilcodecConfig
 from ncodec.nn.hil import LOG_MEANS, fourier
 

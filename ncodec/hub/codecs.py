@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ncodec.errors import ModelInvalid, ModelMismatch, ModelMissing
-from ncodec.store.public import hint
+from ncodec.hub.public import hint
 
 if TYPE_CHECKING:
     import torch
 
     from ncodec.models.base import Codec, CodecConfig
 
-SHIPPED = Path(__file__).parent / "weights"
+SHIPPED = Path(__file__).parents[1] / "weights"
 HEADER_LIMIT = 1 << 20
 FINGERPRINT_BYTES = 4
 STANDS_FOR = "stands_for"  # among the facts of a model
@@ -279,7 +279,7 @@ def _load(path: Path, sha256: str, device: str) -> "Codec":
     from safetensors import SafetensorError
     from safetensors.torch import load
 
-    from ncodec.registry import architecture
+    from ncodec.models.registry import architecture
 
     blob = read_unchanged(path, sha256)
     about = describe(path)
@@ -331,7 +331,7 @@ def save_tensors(
     """
     import torch
 
-    from ncodec.registry import architecture
+    from ncodec.models.registry import architecture
 
     codec = architecture(architecture_name)(config)
     try:

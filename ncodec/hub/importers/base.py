@@ -27,7 +27,7 @@ class Converted:
     model_id: str  # the name it is installed by, unless the user gives another
     config: Any  # CodecConfig of a codec, LmConfig of an ecdc-lm
     tensors: Mapping[str, Tensor]  # float32, the state dict of the class that runs it
-    architecture: str = ""  # of a codec, as ncodec.registry knows it
+    architecture: str = ""  # of a codec, as ncodec.models.registry knows it
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])  # licence and the like
 
 

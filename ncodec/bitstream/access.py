@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import accumulate
 from typing import Protocol
 
-from ncodec.codes import Lost
+from ncodec.bitstream.codes import Lost
 from ncodec.errors import FormatError, InvalidField
 from ncodec.formats.ncx import Header, Packet, Reader, Trailer, read_index, read_packet
 from ncodec.formats.ncx.source import Seekable

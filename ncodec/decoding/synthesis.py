@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from ncodec.audio import Resampler
-from ncodec.decoding.spans import context_frames
+from ncodec.bitstream.timeline import context_frames
 from ncodec.errors import InvalidField
 from ncodec.formats.ncx import Header
 from ncodec.models.base import Codec, CodedChunk

@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ncodec.checkpoints.base import Converted, check_tensors, fold_weight_norm
 from ncodec.errors import ModelInvalid
+from ncodec.hub.importers.base import Converted, check_tensors, fold_weight_norm
 from ncodec.models.encodec import PRESETS, Encodec, EncodecConfig
 from ncodec.nn.conv import Upsample, upsample_weight
 

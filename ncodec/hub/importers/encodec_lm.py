@@ -14,8 +14,8 @@ linears.Q.weight, linears.Q.bias     head_weights[Q], head_biases[Q]
 import torch
 from torch import Tensor
 
-from ncodec.checkpoints.base import check_tensors
 from ncodec.errors import ModelInvalid
+from ncodec.hub.importers.base import check_tensors
 from ncodec.models.encodec_lm import PRESETS, LmConfig
 
 _PARTS = {  # of a layer

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ncodec.entropy import CODER_NUMBERS, MAX_CODES, EntropyCoder, open_coder
-from ncodec.entropy_models import find_exact, load_network
 from ncodec.errors import (
     DigestMismatch,
     FormatError,
@@ -24,6 +23,7 @@ from ncodec.errors import (
     UsageError,
 )
 from ncodec.formats.ncx import CodesDigest, Header, Packet, Reader, Writer
+from ncodec.hub.entropy_models import find_exact, load_network
 
 Codes = NDArray[np.int64]  # [S, Q, F]
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-from ncodec.codec import choose_n_q
-from ncodec.codes import (
+from ncodec.bitstream.access import all_packets, open_packets
+from ncodec.bitstream.codes import (
     Codes,
     Lost,
     check_digest,
@@ -21,12 +21,11 @@ from ncodec.codes import (
     digest_bytes,
     source_length,
 )
-from ncodec.copying import PacketCopier
-from ncodec.decoding.access import all_packets, open_packets
-from ncodec.decoding.file import codec_for
-from ncodec.decoding.reading import Found, chunk_of, codes_of
-from ncodec.decoding.spans import Span, Timeline, window, with_parts
-from ncodec.entropy_models import choose_entropy
+from ncodec.bitstream.copy import PacketCopier
+from ncodec.bitstream.span_codes import Found, chunk_of, codes_of
+from ncodec.bitstream.timeline import Span, Timeline, window, with_parts
+from ncodec.codec import choose_n_q
+from ncodec.decoding.decoder import codec_for
 from ncodec.errors import FormatError, InvalidField, ModelError, UsageError
 from ncodec.formats.ncx import (
     CODEC_PARAMETERS,
@@ -38,8 +37,9 @@ from ncodec.formats.ncx import (
     Writer,
     read_index,
 )
+from ncodec.hub.codecs import ModelFile, find_exact
+from ncodec.hub.entropy_models import choose_entropy
 from ncodec.models.base import Codec
-from ncodec.weights import ModelFile, find_exact
 
 Opener = Callable[[], AbstractContextManager[Reader]]  # each time from the file's start
 

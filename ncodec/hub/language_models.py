@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ncodec.errors import ModelInvalid
-from ncodec.weights import (
+from ncodec.hub.codecs import (
     StoredModel,
     described,
     ignore,
@@ -45,7 +45,7 @@ def describe(path: Path) -> EcdcLmFile:
 
 
 def installed(on_invalid: Callable[[ModelInvalid], None] = ignore) -> list[EcdcLmFile]:
-    """Return all language models that are there; see `ncodec.weights.installed`."""
+    """Return all language models that are there; see `ncodec.hub.codecs.installed`."""
     return described(FOLDER, describe, on_invalid)
 
 

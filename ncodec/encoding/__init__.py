@@ -1,0 +1,1 @@
+"""The way there: audio -> codes -> packets."""
