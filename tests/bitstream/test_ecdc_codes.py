@@ -36,7 +36,7 @@ from ncodec.hub.importers.encodec_lm import convert
 from ncodec.models.encodec_lm import PRESETS, EncodecLm, LmConfig
 
 NAMES = sorted(MODELS)
-TEXT = (Path(__file__).parents[1] / "formats" / "ECDC.md").read_text(encoding="utf-8")
+TEXT = (Path(__file__).parents[2] / "formats" / "ECDC.md").read_text(encoding="utf-8")
 
 
 class Dribble:

@@ -15,7 +15,7 @@ from ncodec.hub.importers.hilcodec import convert
 from ncodec.models.hilcodec import PRESETS, Hilcodec, HilcodecConfig
 from ncodec.nn.hil import fourier
 
-GOLDEN = Path(__file__).parents[2] / "shared" / "golden" / "hilcodec-music-small"
+GOLDEN = Path(__file__).parents[3] / "shared" / "golden" / "hilcodec-music-small"
 SIZES: dict[str, Any] = {
     "channels_enc": 2,
     "channels_dec": 3,

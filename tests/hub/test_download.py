@@ -227,7 +227,7 @@ def test_a_full_disk(site: Site, part: Path) -> None:
 
 
 def test_the_table() -> None:
-    documented = (Path(__file__).parents[1] / "docs" / "MODELS.md").read_text()
+    documented = (Path(__file__).parents[2] / "docs" / "MODELS.md").read_text()
     for name, model in public_models().items():
         assert model.kind in ("codec", "ecdc-lm")
         assert name in (model.model_id, f"{model.model_id}_lm")

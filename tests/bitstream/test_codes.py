@@ -11,7 +11,7 @@ from ncodec.bitstream.codes import CodesWriter, iterate_codes
 from ncodec.errors import DigestMismatch, PayloadError
 from ncodec.formats.ncx import Header, Reader, Writer
 
-GOLDEN = Path(__file__).parent / "golden" / "codes"
+GOLDEN = Path(__file__).parents[1] / "golden" / "codes"
 HEADER = Header(
     architecture=1, model_id="spectral", model_fingerprint=b"abcd", sample_rate_hz=8000,
     n_channels=1, codebook_size=16, n_codebooks=2, samples_per_frame=80, n_samples=160,

@@ -15,7 +15,7 @@ from ncodec.formats.ncx import Reader
 from ncodec.hub.codecs import SHIPPED, describe, find
 from ncodec.hub.entropy_models import choose_entropy, find_for
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "samples").glob("*.flac"))
 CODED = sorted((ROOT / "samples").glob("*.ncx"))
 BANDWIDTHS_KBPS = (1.5, 3.0, 6.0, 12.0)
