@@ -35,12 +35,12 @@ from ncodec.audio import AudioSink, AudioSource
 from ncodec.batch import team
 from ncodec.batch.conversion import Conversion
 from ncodec.batch.engine import Crew
+from ncodec.batch.places import open_place
 from ncodec.batch.settings import decode_settings, encode_settings
-from ncodec.batch.storage import open_place
-from ncodec.codec import choose_n_q, encode_audio
+from ncodec.codec import encode_audio
 from ncodec.decoding import Decoding
 from ncodec.formats.ncx import Reader
-from ncodec.hub.codecs import find
+from ncodec.hub.codecs import choose_n_q, find
 from ncodec.hub.entropy_models import choose_entropy
 
 RATE_HZ = 44_100

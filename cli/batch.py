@@ -136,8 +136,8 @@ def batch(
     """  # noqa: D301
     from ncodec.batch import Conversion
     from ncodec.batch.engine import Crew
+    from ncodec.batch.places import open_place
     from ncodec.batch.plan import Options
-    from ncodec.batch.storage import open_place
 
     if address is not None and engine != "ray":
         raise UsageError("--address is for --engine ray")

@@ -34,7 +34,7 @@ from ncodec.errors import UsageError
 from ncodec.models import MAX_EFFORT
 
 if TYPE_CHECKING:
-    from ncodec.codec import Encoded
+    from ncodec.encoding.encoder import Encoded
     from ncodec.hub.codecs import ModelFile
 
 DEFAULT_MODELS = {"ncx": "spectral", "ecdc": "encodec_24khz"}
@@ -113,8 +113,7 @@ def encode(
 
     def start() -> Callable[[Job], None]:
         from ncodec.audio import AudioSource
-        from ncodec.codec import choose_n_q
-        from ncodec.hub.codecs import find, load_codec
+        from ncodec.hub.codecs import choose_n_q, find, load_codec
 
         found = find(model or DEFAULT_MODELS[made])
         if denoise and not load_codec(found).can_denoise:
@@ -123,7 +122,7 @@ def encode(
         said = ""
         write: Callable[..., Encoded]
         if made == "ecdc":
-            from ncodec.bitstream.ecdc.convert import encode_ecdc
+            from ncodec.encoding.ecdc import encode_ecdc
 
             write = partial(encode_ecdc, model=found, lm=entropy == "lm", **options)
         else:
@@ -160,7 +159,7 @@ def _ncx_writer(
 ) -> tuple[Callable[..., "Encoded"], str]:  # fmt: skip
     """Return what encodes a source into a sink, and what is to be said of how."""
     from ncodec.codec import encode_audio
-    from ncodec.encoding.encoder import LIVE_ENTROPY
+    from ncodec.encoding.live import LIVE_ENTROPY
     from ncodec.hub.entropy_models import choose_entropy
 
     if entropy is None and live_options is not None:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from ncodec.audio import AudioSource
     from ncodec.audio.base import Audio
-    from ncodec.codec import Encoded
+    from ncodec.encoding.encoder import Encoded
     from ncodec.hub.codecs import ModelFile
 
 
@@ -67,7 +67,7 @@ def encode_live(
 ) -> "Encoded":  # fmt: skip
     """Encode what comes until it ends or is interrupted."""
     from ncodec.codec import encode_audio
-    from ncodec.encoding.encoder import plan_live
+    from ncodec.encoding.live import plan_live
     from ncodec.hub.codecs import load_codec
 
     codec = load_codec(model)

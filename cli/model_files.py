@@ -71,8 +71,8 @@ def pull(name: str, url: str | None, force: bool) -> None:
     """  # noqa: D301
     from ncodec.errors import ModelMissing, OutputExists
     from ncodec.hub.cache import place
-    from ncodec.hub.codecs import cache_folder
     from ncodec.hub.download import discard, fetch
+    from ncodec.hub.model_files import cache_folder
     from ncodec.hub.public import public_model
 
     model = public_model(name)

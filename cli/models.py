@@ -11,7 +11,8 @@ from ncodec.cli.options import MODELS_SCHEMA, json_option
 
 if TYPE_CHECKING:
     from ncodec.errors import ModelInvalid
-    from ncodec.hub.codecs import ModelFile, StoredModel
+    from ncodec.hub.codecs import ModelFile
+    from ncodec.hub.model_files import StoredModel
 
 
 @click.group(invoke_without_command=True)
@@ -104,7 +105,7 @@ def _channels(n_channels: int) -> str:
 
 
 def _source(model: "StoredModel") -> str:
-    from ncodec.hub.cache import in_package
+    from ncodec.hub.model_files import in_package
 
     return "package" if in_package(model) else "cache"
 

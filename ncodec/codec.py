@@ -5,67 +5,28 @@ codec codes: a mono codec codes stereo as two streams of one file.
 
 All networks run with one thread inside, in pieces whose size depends on nothing but the file, so
 that the codes do not depend on the number of threads or on what else is being done. Audio becomes
-codes in `ncodec.encoding.encoder`; the way back is in `ncodec.decoding`.
+codes in `ncodec.encoding`; the way back is in `ncodec.decoding`.
 """
 
 import io
-import math
 import os
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from ncodec.audio import MAX_CHANNELS, ArraySource, Source
-from ncodec.bitstream.codes import Codes, CodesWriter, iterate_codes, join
+from ncodec.audio import ArraySource, Source, as_audio
+from ncodec.bitstream.codes import Codes, iterate_codes, join
 from ncodec.decoding import Decoding
-from ncodec.encoding.encoder import LIVE_BLOCK_SECONDS, PIECE_SECONDS, Encoding, Live
-from ncodec.errors import AudioError, FormatError, UsageError
-from ncodec.formats.ncx import CODEC_PARAMETERS, DENOISED, Header, Reader, Writer
-from ncodec.hub.codecs import ModelFile, find, load_codec
+from ncodec.encoding.encoder import PIECE_SECONDS, Encoded, Encoding
+from ncodec.encoding.live import LIVE_BLOCK_SECONDS, Live
+from ncodec.encoding.packets import PacketWriter, describe
+from ncodec.errors import UsageError
+from ncodec.formats.ncx import Reader, Writer
+from ncodec.hub.codecs import DEFAULT_MODEL, ModelFile, choose_n_q, find
 from ncodec.hub.entropy_models import Entropy, choose_entropy
-from ncodec.models.base import CodedChunk
-
-KEY_SECONDS = 10.0  # of a live stream, from one key packet to the next
-TAG_BYTES = 60_000  # of a header's 65 536
-MOST_TAGS = 1024  # of a header
-DEFAULT_MODEL = "spectral"
-
-
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """What one encoding came to."""
-
-    n_samples: int
-    sample_rate_hz: int
-    n_bytes: int
-    payload_bytes: int
-    left_out: tuple[str, ...] = ()  # of the source, for which the file has no room
-
-    @property
-    def seconds(self) -> float:
-        """Length of the source."""
-        return self.n_samples / self.sample_rate_hz
-
-
-def choose_n_q(model: ModelFile, bandwidth_kbps: float | None, n_q: int | None) -> int:
-    """Return how many codebooks to use, given at most one of the two. Raises UsageError."""
-    config = load_codec(model).config
-    if n_q is None:
-        if bandwidth_kbps is None:
-            bandwidth_kbps = config.default_bandwidth_kbps
-        if not math.isfinite(bandwidth_kbps):
-            raise UsageError(f"bandwidth {bandwidth_kbps:g} kbps: expected a number")
-        return config.n_q_for(bandwidth_kbps)
-    if bandwidth_kbps is not None:
-        raise UsageError("give a bandwidth or a number of codebooks, not both")
-    if not 1 <= n_q <= config.n_codebooks:
-        raise UsageError(f"{n_q} codebooks: model {model.model_id!r} has 1 to {config.n_codebooks}")
-    return n_q
 
 
 def encode_audio(
@@ -109,88 +70,6 @@ def encode_audio(
         packets.write(chunk)
     packets.finish(encoding.n_samples)
     return Encoded(encoding.n_samples, source.sample_rate_hz, writer.n_bytes, writer.payload_bytes)
-
-
-class PacketWriter:
-    """Writes chunks as packets; those of a live stream depend on each other, for some seconds."""
-
-    def __init__(self, writer: Writer, *, is_live: bool) -> None:
-        self._packets = CodesWriter(writer)
-        self._frames_left = 0  # until the next key packet
-        self._key_frames = round(KEY_SECONDS * writer.header.frame_rate_hz) if is_live else 0
-
-    def write(self, chunk: CodedChunk) -> None:
-        """Write a chunk of F > 0 frames."""
-        codes, scales = chunk.codes.numpy(), tuple(chunk.scales.flatten().tolist())
-        dependent = self._frames_left > 0
-        if not dependent:
-            self._frames_left = self._key_frames
-        self._frames_left -= codes.shape[-1]
-        self._packets.write(codes, scales, dependent=dependent)
-
-    def finish(self, n_samples: int) -> None:
-        """Write the trailer."""
-        self._packets.finish(n_samples)
-
-
-def describe(
-    encoding: Encoding, name: str, sample_rate_hz: int, n_channels: int, model: ModelFile,
-    n_q: int, *, n_samples: int | None, tags: Iterable[tuple[str, str]], entropy: Entropy,
-    denoise: bool,
-) -> Header:  # fmt: skip
-    """Return the header of what is being encoded. Raises AudioError."""
-    config, n_streams = encoding.codec.config, encoding.n_streams
-    try:
-        return Header(
-            architecture=encoding.codec.number,
-            model_id=model.model_id,
-            model_fingerprint=model.fingerprint,
-            sample_rate_hz=config.sample_rate_hz,
-            n_channels=n_channels,
-            n_streams=n_streams,
-            codebook_size=config.codebook_size,
-            n_codebooks=n_q,
-            samples_per_frame=config.samples_per_frame,
-            **entropy.header_fields(),
-            bitrate_bps=round(n_q * config.codebook_bps * n_streams),
-            source_sample_rate_hz=sample_rate_hz,
-            n_samples=n_samples,
-            tags=fitting(tags),
-            extensions=((CODEC_PARAMETERS, DENOISED),) if denoise else (),
-        )
-    except FormatError as error:
-        raise AudioError(f"{name}: cannot be described by a .ncx file: {error}") from None
-
-
-def fitting(
-    tags: Iterable[tuple[str, str]], n_bytes: int = TAG_BYTES
-) -> tuple[tuple[str, str], ...]:
-    """Return the tags, in their order, for which a header with so many bytes for them has room."""
-    kept: list[tuple[str, str]] = []
-    for key, value in tags:
-        size = len(f"{key}={value}".encode()) + 3
-        if size <= n_bytes and len(kept) < MOST_TAGS:
-            kept.append((key, value))
-            n_bytes -= size
-    return tuple(kept)
-
-
-def as_audio(wav: Any) -> NDArray[np.float32]:
-    """Return an array or tensor as float32 [C, T]. Raises AudioError."""
-    if isinstance(wav, torch.Tensor):
-        wav = wav.detach().cpu()
-        wav = wav.float().numpy() if wav.is_floating_point() else wav.numpy()
-    array = np.asarray(wav)
-    if array.dtype.kind != "f":
-        raise AudioError(f"array: type {array.dtype}, expected floating point from -1 to 1")
-    array = np.atleast_2d(array)
-    if array.ndim != 2 or not 1 <= array.shape[0] <= MAX_CHANNELS:
-        raise AudioError(
-            f"array: shape {array.shape}, expected [channels, samples] with at most {MAX_CHANNELS}"
-        )
-    if not np.isfinite(array).all():
-        raise AudioError("array: holds values that are not finite")
-    return array.astype(np.float32)
 
 
 def encode(

@@ -12,12 +12,14 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ncodec.codec import DEFAULT_MODEL, PacketWriter, as_audio, choose_n_q, describe
+from ncodec.audio import as_audio
 from ncodec.decoding import Decoding
-from ncodec.encoding.encoder import LIVE_ENTROPY, Encoding, plan_live
+from ncodec.encoding.encoder import Encoding
+from ncodec.encoding.live import LIVE_ENTROPY, plan_live
+from ncodec.encoding.packets import PacketWriter, describe
 from ncodec.errors import AudioError, UsageError
 from ncodec.formats.ncx import Header, Reader, Writer
-from ncodec.hub.codecs import find, load_codec
+from ncodec.hub.codecs import DEFAULT_MODEL, choose_n_q, find, load_codec
 from ncodec.hub.entropy_models import choose_entropy
 
 Audio = NDArray[np.float32]

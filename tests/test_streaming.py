@@ -12,7 +12,8 @@ from tiny_models import PRESETS, noise
 
 import ncodec
 from ncodec.decoding import Decoding
-from ncodec.encoding.encoder import PIECE_SECONDS, plan_live
+from ncodec.encoding.encoder import PIECE_SECONDS
+from ncodec.encoding.live import plan_live
 from ncodec.errors import AudioError, FormatError, Truncated, UsageError
 from ncodec.formats.ncx import Reader
 from ncodec.hub.codecs import find, load_codec

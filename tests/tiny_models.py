@@ -13,8 +13,8 @@ import torch
 import ncodec
 from ncodec.bitstream.codes import CodesWriter, decode_packets
 from ncodec.bitstream.repack import Wanted, repack
-from ncodec.bitstream.span_codes import chunk_of
-from ncodec.decoding import Decoding, Salvage, codec_for
+from ncodec.bitstream.span_codes import chunk_of, codec_for
+from ncodec.decoding import Decoding, Salvage
 from ncodec.formats.ncx import Header, Reader, Writer
 from ncodec.formats.ncx.source import Readable
 from ncodec.hub.codecs import save_codec

@@ -2,9 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-from ncodec.audio.base import Audio
+import numpy as np
+
+from ncodec.audio.base import MAX_CHANNELS, Audio
+from ncodec.errors import AudioError
 
 
 class Source(Protocol):
@@ -71,3 +74,23 @@ class MixedSource:
         """Yield float32 [1, n] blocks, the last one shorter."""
         for block in self._source.blocks(n):
             yield block.mean(0, keepdims=True)
+
+
+def as_audio(wav: Any) -> Audio:
+    """Return an array or tensor as float32 [C, T]. Raises AudioError."""
+    import torch
+
+    if isinstance(wav, torch.Tensor):
+        wav = wav.detach().cpu()
+        wav = wav.float().numpy() if wav.is_floating_point() else wav.numpy()
+    array = np.asarray(wav)
+    if array.dtype.kind != "f":
+        raise AudioError(f"array: type {array.dtype}, expected floating point from -1 to 1")
+    array = np.atleast_2d(array)
+    if array.ndim != 2 or not 1 <= array.shape[0] <= MAX_CHANNELS:
+        raise AudioError(
+            f"array: shape {array.shape}, expected [channels, samples] with at most {MAX_CHANNELS}"
+        )
+    if not np.isfinite(array).all():
+        raise AudioError("array: holds values that are not finite")
+    return array.astype(np.float32)

@@ -15,9 +15,9 @@ from collections.abc import Callable, Generator, Sequence
 from ncodec.batch.conversion import Conversion
 from ncodec.batch.engine import Crew
 from ncodec.batch.outcome import Outcome
+from ncodec.batch.places import open_place
 from ncodec.batch.plan import Options
 from ncodec.batch.settings import decode_settings, encode_settings
-from ncodec.batch.storage import open_place
 
 __all__ = ["Conversion", "Outcome", "convert"]
 

@@ -22,8 +22,8 @@ from ncodec.batch.converting import Made, Progress
 from ncodec.batch.gather import check_files
 from ncodec.batch.settings import Settings
 from ncodec.bitstream.codes import Codes, coder_for, digest_bytes
-from ncodec.codec import PacketWriter, describe
 from ncodec.encoding.encoder import ALL_PIECES, PIECE_SECONDS, Encoding
+from ncodec.encoding.packets import PacketWriter, describe
 from ncodec.errors import AudioError
 from ncodec.formats.ncx import CodesDigest, Header, Reader, Writer
 from ncodec.hub.codecs import find_exact, load_codec

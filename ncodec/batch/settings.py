@@ -44,8 +44,7 @@ def encode_settings(
     entropy: str | None = None, effort: int | None = None,
 ) -> Settings:  # fmt: skip
     """Find the models. Raises UsageError, ModelMissing."""
-    from ncodec.codec import choose_n_q
-    from ncodec.hub.codecs import find, load_codec
+    from ncodec.hub.codecs import choose_n_q, find, load_codec
     from ncodec.hub.entropy_models import choose_entropy
     from ncodec.models import MAX_EFFORT
 

@@ -3,8 +3,6 @@
 Paths within a tree have "/" between their parts, on every system.
 """
 
-import os
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -15,7 +13,6 @@ from ncodec.atomic_files import PARTIAL_PREFIX
 from ncodec.errors import UsageError
 
 STATE = ".ncodec-batch"  # folder at the top of a target: journals, and drafts in the making
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,22 +105,6 @@ class Place(Protocol):
     def open_log(self, run: str) -> Log:
         """Begin the log of a run."""
         ...
-
-
-def open_place(url: str | os.PathLike[str]) -> Place:
-    """Return the tree at a path or URL. Raises UsageError for a URL that nothing here reads."""
-    text = os.fspath(url)
-    if not text:
-        raise UsageError("a folder without a name")
-    if text.startswith("file://"):
-        text = text.removeprefix("file://")
-    elif _URL.match(text):
-        from ncodec.batch.remote import RemoteFolder
-
-        return RemoteFolder(text)
-    from ncodec.batch.folder import LocalFolder
-
-    return LocalFolder(text)
 
 
 def check_apart(source: Place, target: Place) -> None:

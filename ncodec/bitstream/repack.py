@@ -22,10 +22,8 @@ from ncodec.bitstream.codes import (
     source_length,
 )
 from ncodec.bitstream.copy import PacketCopier
-from ncodec.bitstream.span_codes import Found, chunk_of, codes_of
+from ncodec.bitstream.span_codes import Found, chunk_of, codec_for, codes_of
 from ncodec.bitstream.timeline import Span, Timeline, window, with_parts
-from ncodec.codec import choose_n_q
-from ncodec.decoding.decoder import codec_for
 from ncodec.errors import FormatError, InvalidField, ModelError, UsageError
 from ncodec.formats.ncx import (
     CODEC_PARAMETERS,
@@ -37,7 +35,7 @@ from ncodec.formats.ncx import (
     Writer,
     read_index,
 )
-from ncodec.hub.codecs import ModelFile, find_exact
+from ncodec.hub.codecs import ModelFile, choose_n_q, find_exact
 from ncodec.hub.entropy_models import choose_entropy
 from ncodec.models.base import Codec
 

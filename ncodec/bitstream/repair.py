@@ -13,9 +13,8 @@ from ncodec.bitstream.codes import Codes, Lost, check_digest, digest_bytes
 from ncodec.bitstream.damaged_header import open_corrected
 from ncodec.bitstream.gaps import Gap, Gaps
 from ncodec.bitstream.recovery import Salvage
-from ncodec.bitstream.span_codes import codes_of
+from ncodec.bitstream.span_codes import codec_for, codes_of
 from ncodec.bitstream.timeline import Span, Timeline, with_parts
-from ncodec.decoding.decoder import codec_for
 from ncodec.errors import DigestMismatch, FormatError
 from ncodec.formats.ncx import CodesDigest, Damage, Header, Packet, Part, Writer
 from ncodec.formats.ncx.source import Seekable

@@ -1,4 +1,4 @@
-"""The codes of a span, each packet checked against the codec: to be played, or written again.
+"""The codec of a file and the codes of a span, checked against each other.
 
 Shapes: S streams, Q codebooks, F frames, N scales.
 """
@@ -11,13 +11,54 @@ import torch
 from ncodec.bitstream.access import Packets
 from ncodec.bitstream.codes import Codes, Lost, decode_each, open_decoder
 from ncodec.bitstream.timeline import Span
-from ncodec.errors import FormatError, InvalidField, LimitExceeded
-from ncodec.formats.ncx import Packet, Reader
+from ncodec.errors import FormatError, InvalidField, LimitExceeded, ModelError, UnsupportedVersion
+from ncodec.formats.ncx import REQUIRED_CODEC_PARAMETERS, Header, Packet, Reader
+from ncodec.hub.codecs import find_exact, load_codec
 from ncodec.models.base import Codec, CodedChunk
 
 MAX_PACKET_SECONDS = 40.0  # that are decoded at once: bounds the memory a file can ask for
 
 Found = tuple[int, tuple[Packet, Codes] | Lost]  # with its first frame
+
+
+def codec_for(reader: Reader) -> Codec:
+    """Return the codec that a file was made with.
+
+    Raises ModelMissing, ModelMismatch, InvalidField where the header contradicts it.
+    """
+    header = reader.header
+    try:
+        codec = load_codec(find_exact(header.model_id, header.model_fingerprint))
+    except ModelError as error:
+        raise type(error)(f"{reader.name}: made with {error}") from None
+    if header.extension(REQUIRED_CODEC_PARAMETERS) is not None:  # no architecture has any yet
+        raise UnsupportedVersion(
+            f"{reader.name}: header: required codec parameters that this version does not know"
+        )
+    fault = _header_fault(header, codec)
+    if fault is not None:
+        raise InvalidField(f"{reader.name}: header: {fault}")
+    return codec
+
+
+def _header_fault(header: Header, codec: Codec) -> str | None:
+    config = codec.config
+    wanted = {
+        "architecture": codec.number,
+        "sample_rate_hz": config.sample_rate_hz,
+        "samples_per_frame": config.samples_per_frame,
+        "codebook_size": config.codebook_size,
+    }
+    if header.n_channels > 1:  # a single one may be coded by a codec of more
+        wanted["channels_per_stream"] = config.n_channels
+    for name, value in wanted.items():
+        if getattr(header, name) != value:
+            found = getattr(header, name)
+            return f"{name} is {found}, but model {header.model_id!r} has {value}"
+    if header.n_codebooks > config.n_codebooks:
+        has = f"model {header.model_id!r} has {config.n_codebooks}"
+        return f"{header.n_codebooks} codebooks, but {has}"
+    return None
 
 
 def place_of(reader: Reader, packet: Packet) -> str:

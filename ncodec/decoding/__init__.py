@@ -7,6 +7,6 @@ audio of them.
 
 from ncodec.bitstream.gaps import Gap
 from ncodec.bitstream.recovery import Salvage
-from ncodec.decoding.decoder import Decoding, codec_for
+from ncodec.decoding.decoder import Decoding
 
-__all__ = ["Decoding", "Gap", "Salvage", "codec_for"]
+__all__ = ["Decoding", "Gap", "Salvage"]

@@ -11,7 +11,7 @@ from ncodec.bitstream.access import InOrder, Packets, all_packets, open_packets
 from ncodec.bitstream.codes import Lost, check_digest, digest_bytes, source_length
 from ncodec.bitstream.gaps import Gap, Gaps
 from ncodec.bitstream.recovery import Salvage
-from ncodec.bitstream.span_codes import chunk_of, codes_of, place_of
+from ncodec.bitstream.span_codes import chunk_of, codec_for, codes_of, place_of
 from ncodec.bitstream.timeline import Span, Timeline, window
 from ncodec.decoding.passage import Passage
 from ncodec.decoding.synthesis import Audio, Piece, Playback, Pool, Trim
@@ -19,12 +19,8 @@ from ncodec.errors import (
     DigestMismatch,
     FormatError,
     InvalidField,
-    ModelError,
-    UnsupportedVersion,
 )
-from ncodec.formats.ncx import REQUIRED_CODEC_PARAMETERS, CodesDigest, Header, Reader
-from ncodec.hub.codecs import find_exact, load_codec
-from ncodec.models.base import Codec
+from ncodec.formats.ncx import CodesDigest, Reader
 
 
 def available_threads() -> int:
@@ -32,46 +28,6 @@ def available_threads() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def codec_for(reader: Reader) -> Codec:
-    """Return the codec that a file was made with.
-
-    Raises ModelMissing, ModelMismatch, InvalidField where the header contradicts it.
-    """
-    header = reader.header
-    try:
-        codec = load_codec(find_exact(header.model_id, header.model_fingerprint))
-    except ModelError as error:
-        raise type(error)(f"{reader.name}: made with {error}") from None
-    if header.extension(REQUIRED_CODEC_PARAMETERS) is not None:  # no architecture has any yet
-        raise UnsupportedVersion(
-            f"{reader.name}: header: required codec parameters that this version does not know"
-        )
-    fault = _header_fault(header, codec)
-    if fault is not None:
-        raise InvalidField(f"{reader.name}: header: {fault}")
-    return codec
-
-
-def _header_fault(header: Header, codec: Codec) -> str | None:
-    config = codec.config
-    wanted = {
-        "architecture": codec.number,
-        "sample_rate_hz": config.sample_rate_hz,
-        "samples_per_frame": config.samples_per_frame,
-        "codebook_size": config.codebook_size,
-    }
-    if header.n_channels > 1:  # a single one may be coded by a codec of more
-        wanted["channels_per_stream"] = config.n_channels
-    for name, value in wanted.items():
-        if getattr(header, name) != value:
-            found = getattr(header, name)
-            return f"{name} is {found}, but model {header.model_id!r} has {value}"
-    if header.n_codebooks > config.n_codebooks:
-        has = f"model {header.model_id!r} has {config.n_codebooks}"
-        return f"{header.n_codebooks} codebooks, but {has}"
-    return None
 
 
 class Decoding:

@@ -12,11 +12,11 @@ import numpy as np
 
 from ncodec.audio import ArraySource
 from ncodec.audio.base import Audio
-from ncodec.codec import choose_n_q, encode_audio
+from ncodec.codec import encode_audio
 from ncodec.decoding import Decoding
 from ncodec.errors import UsageError
 from ncodec.formats.ncx import Reader
-from ncodec.hub.codecs import ModelFile, find
+from ncodec.hub.codecs import ModelFile, choose_n_q, find
 from ncodec.hub.entropy_models import choose_entropy
 
 

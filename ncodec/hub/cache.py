@@ -9,7 +9,7 @@ from pathlib import Path
 from ncodec.atomic_files import atomic_output
 from ncodec.errors import ModelError, ModelMissing, UsageError
 from ncodec.hub import codecs, entropy_models, language_models
-from ncodec.hub.codecs import StoredModel, cache_folder
+from ncodec.hub.model_files import StoredModel, cache_folder, in_package
 from ncodec.hub.public import Kind
 
 _FOLDERS: Mapping[Kind, str] = {
@@ -45,11 +45,6 @@ def place(kind: Kind, name: str) -> Path:
     """Return where the cache keeps the model of that name. Raises UsageError."""
     check_name(name)
     return cache_folder() / "models" / _FOLDERS[kind] / f"{name}.safetensors"
-
-
-def in_package(model: StoredModel) -> bool:
-    """Whether a model came with the package."""
-    return model.path.is_relative_to(codecs.SHIPPED)
 
 
 def named(kind: Kind, name: str) -> list[StoredModel]:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from ncodec.errors import ModelInvalid, ModelMissing, UsageError
 from ncodec.formats.ncx import ENTROPY_CODERS
-from ncodec.hub.codecs import (
+from ncodec.hub.codecs import ModelFile
+from ncodec.hub.model_files import (
     STANDS_FOR,
-    ModelFile,
     StoredModel,
     described,
     find_among,

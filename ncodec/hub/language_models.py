@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ncodec.errors import ModelInvalid
-from ncodec.hub.codecs import (
+from ncodec.hub.model_files import (
     StoredModel,
     described,
     ignore,

@@ -18,9 +18,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ncodec.errors import UsageError
-from ncodec.hub.codecs import STANDS_FOR, ModelFile, describe, find, load_codec, save_codec
+from ncodec.hub.codecs import ModelFile, describe, find, load_codec, save_codec
 from ncodec.hub.entropy_models import describe as describe_entropy_model
 from ncodec.hub.entropy_models import find_for, rebind
+from ncodec.hub.model_files import STANDS_FOR
 from ncodec.training.config import TrainConfig
 from ncodec.training.data import Batch, Crops, PackedCorpus, pack
 from ncodec.training.folder import load_checkpoint, log, save_checkpoint

@@ -10,7 +10,8 @@ import pytest
 from trees import ODD, make_audio
 
 from ncodec.batch.folder import LocalFolder
-from ncodec.batch.storage import STATE, Place, check_apart, is_plain, open_place
+from ncodec.batch.places import open_place
+from ncodec.batch.storage import STATE, Place, check_apart, is_plain
 from ncodec.errors import NcodecError, UsageError
 
 NOWHERE = open_place("/nonexistent/nowhere")

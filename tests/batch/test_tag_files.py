@@ -8,7 +8,7 @@ from trees import make_audio
 
 from ncodec.batch import tags
 from ncodec.batch.tags import joined, read_tags, write_tags
-from ncodec.codec import fitting
+from ncodec.encoding.packets import fitting
 
 PAIRS = (
     ("TITLE", "Größe 音"), ("ARTIST", "One"), ("ARTIST", "Two"), ("ALBUMARTIST", "All"),

@@ -31,8 +31,8 @@ from ncodec.errors import (
 )
 from ncodec.formats.ecdc import MODELS, EcdcHeader
 from ncodec.hub import language_models
-from ncodec.hub.codecs import cache_folder
 from ncodec.hub.importers.encodec_lm import convert
+from ncodec.hub.model_files import cache_folder
 from ncodec.models.encodec_lm import PRESETS, EncodecLm, LmConfig
 
 NAMES = sorted(MODELS)

@@ -12,9 +12,10 @@ from reference_encodec import reference
 from ncodec.audio import ArraySource
 from ncodec.bitstream.codes import CodesWriter, decode_packets, iterate_codes, join
 from ncodec.bitstream.ecdc.codes import Segment, write_ecdc
-from ncodec.bitstream.ecdc.convert import ecdc_to_ncx, encode_ecdc, ncx_to_ecdc
+from ncodec.bitstream.ecdc.convert import ecdc_to_ncx, ncx_to_ecdc
 from ncodec.bitstream.repack import Wanted, ncx_to_ncx
 from ncodec.codec import decode, encode, read_codes
+from ncodec.encoding.ecdc import encode_ecdc
 from ncodec.errors import InvalidField, ModelMissing, NcodecError, UsageError
 from ncodec.formats.ecdc import EcdcHeader
 from ncodec.formats.ecdc_arithmetic import ArithmeticEncoder
@@ -150,7 +151,7 @@ def test_it_decodes_as_the_authors_package_does(
     assert converted is not None
     codec.load_state_dict(dict(converted.tensors))
     monkeypatch.setattr("ncodec.encoding.encoder.load_codec", lambda *_: codec)
-    monkeypatch.setattr("ncodec.decoding.decoder.load_codec", lambda *_: codec)
+    monkeypatch.setattr("ncodec.bitstream.span_codes.load_codec", lambda *_: codec)
     monkeypatch.setitem(compress.MODELS, name, lambda: theirs)
     with torch.no_grad():
         written = compress.compress(theirs, torch.from_numpy(wav), use_lm=False)

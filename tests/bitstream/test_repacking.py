@@ -14,7 +14,7 @@ from tiny_models import PRESETS, RATES, close_to, live, repacked, song
 import ncodec
 from ncodec.bitstream.codes import Codes, CodesWriter, decode_packets, iterate_codes, join
 from ncodec.bitstream.repack import Wanted, ncx_to_ncx, repack
-from ncodec.decoding import codec_for
+from ncodec.bitstream.span_codes import codec_for
 from ncodec.errors import (
     DigestMismatch,
     FormatError,

@@ -15,7 +15,7 @@ import pytest
 from loopback import Site, serving
 from ran import Run
 
-from ncodec.hub import codecs, public
+from ncodec.hub import model_files, public
 from ncodec.hub.public import PublicModel
 
 
@@ -154,7 +154,7 @@ def test_remove_all_leaves_what_the_package_needs(
     run: Run, own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(own_cache / "models", tmp_path / "package")
-    monkeypatch.setattr(codecs, "SHIPPED", tmp_path / "package")
+    monkeypatch.setattr(model_files, "SHIPPED", tmp_path / "package")
     path = own_cache / "models" / "modelled.safetensors"
     assert run("models", "remove", "modelled", "--all").err == f"{path}: removed\n"
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from ncodec.errors import ModelInvalid, ModelMismatch, ModelMissing
-from ncodec.hub.codecs import SHIPPED, describe, find, find_exact, installed, load_codec, save_codec
+from ncodec.hub.codecs import describe, find, find_exact, installed, load_codec, save_codec
+from ncodec.hub.model_files import SHIPPED
 from ncodec.models.encodec import PRESETS as ENCODEC_PRESETS
 from ncodec.models.encodec import Encodec
 from ncodec.models.spectral import PRESETS, SpectralCodec

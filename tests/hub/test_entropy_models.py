@@ -122,7 +122,7 @@ def test_a_model_of_ones_own_comes_before_the_packages(
 ) -> None:
     package = models.parent / "package"
     shutil.copytree(models, package)
-    monkeypatch.setattr("ncodec.hub.codecs.SHIPPED", package)
+    monkeypatch.setattr("ncodec.hub.model_files.SHIPPED", package)
     found = find_for(find("modelled"))
     assert found is not None
     assert found.path == models / "entropy" / "modelled.safetensors"

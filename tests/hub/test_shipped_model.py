@@ -12,8 +12,9 @@ import ncodec
 from ncodec import audio
 from ncodec.bitstream.codes import decode_packets
 from ncodec.formats.ncx import Reader
-from ncodec.hub.codecs import SHIPPED, describe, find
+from ncodec.hub.codecs import describe, find
 from ncodec.hub.entropy_models import choose_entropy, find_for
+from ncodec.hub.model_files import SHIPPED
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "samples").glob("*.flac"))

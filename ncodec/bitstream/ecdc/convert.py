@@ -1,20 +1,19 @@
-""".ecdc <-> .ncx without touching the codes, and audio to .ecdc.
+""".ecdc <-> .ncx without touching the codes.
 
 Shapes: S streams, Q codebooks, F frames, C channels, T samples.
 """
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ncodec.audio import MixedSource, Source, resampled_length
+from ncodec.audio import resampled_length
 from ncodec.bitstream.codes import CodesWriter, decode_packets, source_length
 from ncodec.bitstream.ecdc.codes import EcdcCodes, Segment, read_ecdc, write_ecdc
-from ncodec.codec import Encoded, Encoding
 from ncodec.errors import InvalidField, ModelError, ModelInvalid, PayloadError, UsageError
 from ncodec.formats.ecdc import CODE_BITS, MODELS, SAMPLES_PER_FRAME, EcdcHeader, Readable
 from ncodec.formats.ncx import ARCHITECTURES, Header, Reader, Writer
@@ -31,12 +30,12 @@ def ecdc_model(name: str) -> ModelFile:
     Raises ModelMissing, ModelInvalid if what has the name is not EnCodec's.
     """
     model = find(name)
-    if _ecdc_name(model) != name:
+    if ecdc_name(model) != name:
         raise ModelInvalid(f"{model.path}: model {name!r} is not the one of .ecdc files")
     return model
 
 
-def _ecdc_name(model: ModelFile) -> str | None:
+def ecdc_name(model: ModelFile) -> str | None:
     """Return what .ecdc files call a model, None for one that they cannot be made with."""
     for name, preset in PRESETS.items():
         same = all(
@@ -189,7 +188,7 @@ def ncx_to_ecdc(reader: Reader, sink: Any, *, lm: bool = False) -> Written:
     """
     header = reader.header
     model = _model_of(reader)
-    name = _ecdc_name(model)
+    name = ecdc_name(model)
     if name is None:
         raise UsageError(
             f"{reader.name}: made with model {model.model_id!r}; .ecdc files hold codes of "
@@ -206,12 +205,12 @@ def ncx_to_ecdc(reader: Reader, sink: Any, *, lm: bool = False) -> Written:
     ]
     n_samples = source_length(reader)
     n_samples = resampled_length(n_samples, header.source_sample_rate_hz, header.sample_rate_hz)
-    target = _header(reader.name, name, n_samples, header.n_codebooks, lm)
+    target = ecdc_header(reader.name, name, n_samples, header.n_codebooks, lm)
     try:
         n_bytes = write_ecdc(sink, target, cut_segments(target, packets))
     except UsageError as error:  # codes that are not those of so many samples
         raise InvalidField(f"{reader.name}: {error}") from None
-    left_out = _weights_left_out(model, name)
+    left_out = weights_left_out(model, name)
     if header.tags:
         left_out.append("tags")
     if header.extensions:
@@ -242,58 +241,15 @@ def cut_segments(
         raise UsageError(f"{codes.shape[1]} frames in {len(scales)} segments, expected {start}")
 
 
-def _header(file: str, model: str, n_samples: int, n_codebooks: int, lm: bool) -> EcdcHeader:
+def ecdc_header(file: str, model: str, n_samples: int, n_codebooks: int, lm: bool) -> EcdcHeader:
+    """Return the header of what is to be written. Raises UsageError for no samples."""
     if not n_samples:
         raise UsageError(f"{file}: no samples; an .ecdc file has one at least")
     return EcdcHeader(model, n_samples, n_codebooks, lm)
 
 
-def _weights_left_out(model: ModelFile, name: str) -> list[str]:
+def weights_left_out(model: ModelFile, name: str) -> list[str]:
     """Say what a file does not that is of other weights than all readers will take."""
     if model.model_id == name:
         return []
     return [f"saying that its weights are those of {model.model_id!r}, and not of {name!r}"]
-
-
-def encode_ecdc(
-    source: Source, sink: Any, *, model: ModelFile, n_q: int, lm: bool = False,
-    effort: int | None = None, on_progress: Callable[[int], None] = lambda n_samples: None,
-) -> Encoded:  # fmt: skip
-    """Encode audio into an .ecdc file. Its codes are held until the length is known.
-
-    lm      code them with EnCodec's language model
-    effort  see `encode_audio`
-
-    Raises UsageError for a model or a source that an .ecdc file cannot hold; as `encode_audio`.
-    """
-    name = _ecdc_name(model)
-    if name is None:
-        raise UsageError(f"model {model.model_id!r}: .ecdc files are of {' and '.join(MODELS)}")
-    n_channels = MODELS[name].n_channels
-    left_out = _weights_left_out(model, name)
-    if source.tags:
-        left_out.append(f"tags ({', '.join(source.tags)})")
-    if n_channels == 1 < source.n_channels:
-        left_out.append(f"its {source.n_channels} channels, which are mixed to one")
-    elif source.n_channels not in (1, n_channels):
-        raise UsageError(
-            f"{source.name}: {source.n_channels} channels; an .ecdc file of {name} has {n_channels}"
-        )
-    mixed = MixedSource(source) if n_channels == 1 < source.n_channels else source
-    encoding = Encoding(
-        mixed.name, mixed.sample_rate_hz, mixed.n_channels, model, n_q, effort=effort
-    )
-    packets = [
-        (chunk.codes[0].numpy().astype(np.uint16), tuple(chunk.scales.flatten().tolist()))
-        for chunk in encoding.chunks(mixed, on_progress)
-    ]
-    rate = encoding.codec.config.sample_rate_hz
-    if rate != source.sample_rate_hz:
-        left_out.append(f"the source's sample rate {source.sample_rate_hz} Hz")
-    n_samples = resampled_length(encoding.n_samples, source.sample_rate_hz, rate)
-    header = _header(source.name, name, n_samples, n_q, lm)
-    n_bytes = write_ecdc(sink, header, cut_segments(header, packets))
-    return Encoded(
-        encoding.n_samples, source.sample_rate_hz, n_bytes, n_bytes - len(header.pack()),
-        tuple(left_out),
-    )  # fmt: skip

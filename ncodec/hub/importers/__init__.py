@@ -15,10 +15,10 @@ from pathlib import Path
 from ncodec.atomic_files import atomic_output
 from ncodec.errors import ModelInvalid, UsageError
 from ncodec.hub import codecs, entropy_models, language_models
-from ncodec.hub.cache import check_name, in_package, named, place
-from ncodec.hub.codecs import StoredModel, metadata_of
+from ncodec.hub.cache import check_name, named, place
 from ncodec.hub.importers.base import Converted
 from ncodec.hub.importers.reading import Checkpoint, is_safetensors, read, weights_of
+from ncodec.hub.model_files import StoredModel, in_package, metadata_of
 from ncodec.hub.public import Kind
 
 CONVERTERS = ("ncodec.hub.importers.encodec", "ncodec.hub.importers.hilcodec")

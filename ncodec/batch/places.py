@@ -1,0 +1,24 @@
+"""The tree that a path or URL names."""
+
+import os
+import re
+
+from ncodec.batch.folder import LocalFolder
+from ncodec.batch.storage import Place
+from ncodec.errors import UsageError
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+
+
+def open_place(url: str | os.PathLike[str]) -> Place:
+    """Return the tree at a path or URL. Raises UsageError for a URL that nothing here reads."""
+    text = os.fspath(url)
+    if not text:
+        raise UsageError("a folder without a name")
+    if text.startswith("file://"):
+        text = text.removeprefix("file://")
+    elif _URL.match(text):
+        from ncodec.batch.remote import RemoteFolder
+
+        return RemoteFolder(text)
+    return LocalFolder(text)
