@@ -1,1 +1,7 @@
-"""Work on .ncx files without their audio: packets, codes, time. Importing it needs no torch."""
+"""What can be done with .ncx files without their audio.
+
+`codes` is packets <-> codes. `access` finds packets, `timeline` which frames make which samples,
+`span_codes` the codes of some of them; `recovery`, `damaged_header` and `gaps` are for damage.
+`inspect`, `copy`, `repack`, `repair` and `ecdc` do what their names say. Importing this needs no
+torch.
+"""

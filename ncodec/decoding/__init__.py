@@ -1,8 +1,8 @@
 """The way back, packets -> codes -> audio: all of a file, a stretch of it, what is whole of it.
 
-`file` is the whole path; `access` finds the packets, or `salvage` what is left of them; `spans`
-says which frames make which samples; `reading` takes their codes, `passage` and `playback` make
-audio of them.
+`decoder` is the whole path. In `ncodec.bitstream`, `access` finds the packets, or `recovery` what
+is left of them, `timeline` says which frames make which samples, and `span_codes` takes their
+codes; `passage` and `synthesis` make audio of them.
 """
 
 from ncodec.bitstream.gaps import Gap
