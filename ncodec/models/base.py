@@ -5,7 +5,7 @@ Shapes: B batch, C channels, T samples, Q codebooks, F frames.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any, ClassVar, Self
 
 import torch
@@ -59,11 +59,16 @@ class CodecConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Return the config that `to_dict` described. Raises ModelInvalid on unknown fields."""
+        """Return the config that `to_dict` described, of this version or an earlier one.
+
+        Raises ModelInvalid on unknown fields, and on missing ones that have no default.
+        """
         known = {field.name for field in fields(cls)}
-        if values.keys() != known:
-            differing = ", ".join(sorted(values.keys() ^ known))
-            raise ModelInvalid(f"model config: unknown or missing fields: {differing}")
+        needed = {field.name for field in fields(cls) if field.default is MISSING}
+        differing = (values.keys() - known) | (needed - values.keys())
+        if differing:
+            names = ", ".join(sorted(differing))
+            raise ModelInvalid(f"model config: unknown or missing fields: {names}")
         fields_by_name: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in values.items()
@@ -199,13 +204,15 @@ class Codec(nn.Module, ABC):
 
     @abstractmethod
     def reconstruct(
-        self, wav: Tensor, quantise: Callable[[Tensor], Tensor], denoise: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+        self, wav: Tensor, quantise: Callable[[Tensor], Tensor], denoise: Tensor | None = None,
+        n_q: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """Run the whole codec for training, with `quantise` in place of the codes.
 
         wav       [B, C, T], at the level that a chunk is brought to
         quantise  maps latents [B, F, D] to latents, as the quantiser would
         denoise   [B], 1 where noise is to be taken away; for a codec that `can_denoise`
+        n_q       [B] codebooks that `quantise` uses, for a decoder that asks; by default all
         return    two waveforms [B, C, T]: what is meant to match sample by sample, what is heard
         """
 

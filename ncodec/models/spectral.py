@@ -49,6 +49,8 @@ class SpectralConfig(CodecConfig):
     kernel: int  # frames
     expansion: int
     lookahead_frames: int  # the decoder waits for this many later frames
+    activation: str = "gelu"
+    rate_conditioned: bool = False  # the decoder is told how many codebooks there are
 
 
 PRESETS: Mapping[str, SpectralConfig] = MappingProxyType(
@@ -69,6 +71,25 @@ PRESETS: Mapping[str, SpectralConfig] = MappingProxyType(
             kernel=7,
             expansion=3,
             lookahead_frames=2,
+        ),
+        "spectral-wide": SpectralConfig(
+            sample_rate_hz=24000,
+            n_channels=1,
+            samples_per_frame=320,
+            n_codebooks=16,
+            codebook_size=1024,
+            bandwidths_kbps=(1.5, 3.0, 6.0, 12.0),
+            default_bandwidth_kbps=6.0,
+            latent=128,
+            n_bands=32,
+            width=384,
+            encoder_blocks=4,
+            decoder_blocks=8,
+            kernel=7,
+            expansion=2,
+            lookahead_frames=2,
+            activation="relu2",
+            rate_conditioned=True,
         ),
         "spectral-tiny": SpectralConfig(
             sample_rate_hz=8000,
@@ -172,12 +193,17 @@ class SpectralCodec(Codec):
         self.mdct = Mdct(bins)
         self.edges = band_edges(bins, config.n_bands)
         self.encoder_in = nn.Linear(2 * bins + config.n_bands, width)
-        self.encoder = ConvNeXtStack(width, config.encoder_blocks, config.kernel, config.expansion)
+        sizes = (config.kernel, config.expansion, config.activation)
+        self.encoder = ConvNeXtStack(width, config.encoder_blocks, *sizes)
         self.encoder_out = nn.Linear(width, latent)
         self.encoder_skip = nn.Linear(bins + config.n_bands, latent, bias=False)
         self.quantiser = ResidualVectorQuantiser(config.n_codebooks, config.codebook_size, latent)
         self.decoder_in = nn.Linear(latent, width)
-        self.decoder = ConvNeXtStack(width, config.decoder_blocks, config.kernel, config.expansion)
+        self.decoder = ConvNeXtStack(width, config.decoder_blocks, *sizes)
+        self.decoder_rates: nn.Parameter | None = None  # [Q, blocks, 2, W]
+        if config.rate_conditioned:
+            shape = (config.n_codebooks, config.decoder_blocks, 2, width)
+            self.decoder_rates = nn.Parameter(torch.zeros(shape))
         self.decoder_out = nn.Linear(width, 2 * bins)  # roots of bins, noise levels
         self.decoder_skip = nn.Linear(latent, 2 * bins)
         self.noise: Tensor
@@ -269,6 +295,14 @@ class SpectralCodec(Codec):
         means = [power[..., first:end].mean(-1) for first, end in pairwise(self.edges)]
         return LEVEL_SHARE * ((torch.stack(means, -1) / 2 + QUIETEST).log() - MIDDLE)
 
+    def rate_condition(self, n_q: Tensor) -> Tensor | None:
+        """Return what the decoder's blocks are conditioned on, for [B] numbers of codebooks.
+
+        A scale and a shift of each channel, [B, blocks, 2, W], as Siuzdak, "Vocos", ICLR 2024, has
+        them for each bandwidth: with few codebooks noise has to stand for more of the signal.
+        """
+        return None if self.decoder_rates is None else self.decoder_rates[n_q - 1]
+
     def bins(self, hidden: Tensor, latents: Tensor) -> tuple[Tensor, Tensor]:
         """Return MDCT coefficients and noise amplitudes, [B, F, N] each."""
         roots, levels = (self.decoder_out(hidden) + self.decoder_skip(latents)).chunk(2, -1)
@@ -325,7 +359,9 @@ class SpectralCodec(Codec):
             fresh = F.pad(fresh, (0, 0, 0, self.config.lookahead_frames))
         if not fresh.shape[1]:
             return fresh.new_zeros(len(fresh), 1, 0)
-        hidden, state.past = self.decoder(self.decoder_in(fresh), state.past)
+        n_q = torch.full((len(fresh),), chunk.codes.shape[1], device=fresh.device)
+        condition = self.rate_condition(n_q)
+        hidden, state.past = self.decoder(self.decoder_in(fresh), state.past, condition)
         dropped = min(state.skip_frames, hidden.shape[1])
         state.skip_frames -= dropped
         hidden = hidden[:, dropped:]
@@ -350,8 +386,9 @@ class SpectralCodec(Codec):
         return done
 
     def reconstruct(
-        self, wav: Tensor, quantise: Callable[[Tensor], Tensor], denoise: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+        self, wav: Tensor, quantise: Callable[[Tensor], Tensor], denoise: Tensor | None = None,
+        n_q: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """See Codec.reconstruct: the first waveform is without the noise."""
         hop, lookahead = self.config.samples_per_frame, self.config.lookahead_frames
         wav = wav.squeeze(1)
@@ -361,7 +398,10 @@ class SpectralCodec(Codec):
         latents, _ = self.latents(samples, gain, self.encoder.start(len(wav)))
         latents = quantise(latents.float())
         padded = F.pad(latents, (0, 0, 0, lookahead))
-        hidden, _ = self.decoder(self.decoder_in(padded), self.decoder.start(len(wav)))
+        if n_q is None:
+            n_q = torch.full((len(wav),), self.config.n_codebooks, device=wav.device)
+        past, condition = self.decoder.start(len(wav)), self.rate_condition(n_q)
+        hidden, _ = self.decoder(self.decoder_in(padded), past, condition)
         with torch.autocast(wav.device.type, enabled=False):
             plain, gains = self.bins(hidden[:, lookahead:].float(), latents)
             first = int(torch.randint(2**NOISE_BITS, ()))

@@ -92,8 +92,9 @@ class WaveformCodec(Codec):
         return self.audio(latents, state, last)
 
     def reconstruct(
-        self, wav: Tensor, quantise: Callable[[Tensor], Tensor], denoise: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+        self, wav: Tensor, quantise: Callable[[Tensor], Tensor], denoise: Tensor | None = None,
+        n_q: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """See Codec.reconstruct: both waveforms are the same."""
         state = self.start_encoder(len(wav))
         state.denoise = False if denoise is None else denoise[:, None]

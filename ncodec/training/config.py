@@ -20,6 +20,7 @@ class DataConfig:
     weights: tuple[tuple[str, float], ...]  # (path pattern, share of crops)
     seconds: float = 1.0
     gain_db: tuple[float, float] = (-6.0, 6.0)  # around the level it is coded at
+    speed: float = 0.0  # share by which crops are played slower or faster, at most
     mix: float = 0.1  # share of crops with another crop mixed in below it
     # For a codec that takes noise away on request:
     noise: tuple[tuple[str, float], ...] = ()  # (path pattern, share of the noise)
@@ -114,6 +115,7 @@ class TrainConfig:
     validate_every: int = 500  # steps; 0: never
     validate_clips: int = 12  # evenly spread over the names of all validation clips
     bfloat16: bool = True
+    compile: bool = False  # ConvNeXt blocks by torch.compile: needs a C++ compiler
     start: str = ""  # "transform": the untrained networks of SEANet are a transform codec
     start_from: str = ""  # model file or id whose weights, codebooks too, the run begins with
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import soxr
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -62,7 +63,6 @@ def pack(folders: Sequence[Path], sample_rate_hz: int, destination: Path) -> Non
     is no audio. Files that cannot be read are skipped, and named on stderr by the progress bar.
     """
     import soundfile
-    import soxr
 
     pieces: list[np.ndarray] = []
     index: list[tuple[str, int, int]] = []
@@ -181,8 +181,13 @@ class Crops:
         n_chunk = min(clip.n_samples, round(CHUNK_SECONDS * self.sample_rate_hz))
         chunk_at = clip.start + int(rng.integers(0, clip.n_samples - n_chunk + 1))
         chunk = self.corpus.samples[chunk_at : chunk_at + n_chunk].astype(np.float32) / 32768
-        first = int(rng.integers(0, max(1, n_chunk - self.n_samples + 1)))
-        crop = chunk[first : first + self.n_samples]
+        n_read, speed = self.n_samples, self.settings.speed
+        if speed:  # with the pitch: other voices, and instruments of another size
+            n_read = round(n_read * float(rng.uniform(1 - speed, 1 + speed)))
+        first = int(rng.integers(0, max(1, n_chunk - n_read + 1)))
+        crop = chunk[first : first + n_read]
+        if speed:
+            crop = soxr.resample(crop, n_read, self.n_samples, quality="MQ")[: self.n_samples]
         rms = float(np.sqrt(np.mean(np.square(chunk))))
         return np.pad(crop, (0, self.n_samples - len(crop))), rms
 

@@ -7,7 +7,11 @@ import copy
 import math
 import random
 import shutil
+import signal
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,6 +26,7 @@ from ncodec.hub.codecs import ModelFile, describe, find, load_codec, save_codec
 from ncodec.hub.entropy_models import describe as describe_entropy_model
 from ncodec.hub.entropy_models import find_for, rebind
 from ncodec.hub.model_files import STANDS_FOR
+from ncodec.nn.convnext import ConvNeXtBlock
 from ncodec.training.config import TrainConfig
 from ncodec.training.data import Batch, Crops, PackedCorpus, pack
 from ncodec.training.folder import load_checkpoint, log, save_checkpoint
@@ -31,6 +36,20 @@ from ncodec.training.quantiser import FixedQuantiser, TrainedQuantiser
 from ncodec.training.schedule import rate_factor
 from ncodec.training.start import start
 from ncodec.training.validation import Validation
+
+
+@contextmanager
+def told_to_stop() -> Iterator[threading.Event]:
+    """Give what is set once the process gets SIGTERM, which meanwhile does not end it."""
+    told = threading.Event()
+    if threading.current_thread() is not threading.main_thread():  # no other gets signals
+        yield told
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, frame: told.set())
+    try:
+        yield told
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class Run:
@@ -67,10 +86,15 @@ class Run:
             ],
             betas=optimiser.betas,
             weight_decay=optimiser.weight_decay,
+            fused=True,
         )
         for parameter in encoder:
             parameter.requires_grad_(not self.codes_stay)
         self.average = copy.deepcopy(self.model)
+        if config.compile:
+            for part in self.model.modules():
+                if isinstance(part, ConvNeXtBlock):
+                    part.compile()
         self.objective = Objective(config, self.model.config.sample_rate_hz, self.workers)
         self.step = 0
         self.seconds = 0.0
@@ -183,7 +207,7 @@ class Run:
             return results[-1].latents
 
         with torch.autocast(self.device.type, torch.bfloat16, enabled=config.bfloat16):
-            made = self.model.reconstruct(batch.wav.unsqueeze(1), quantise, batch.denoise)
+            made = self.model.reconstruct(batch.wav.unsqueeze(1), quantise, batch.denoise, n_q)
         factor = rate_factor(self.step, config.optimiser.warmup, config.optimiser.steps)
         for group in self.optimiser.param_groups:
             group["lr"] = group["peak"] * factor
@@ -201,14 +225,21 @@ class Run:
     @torch.no_grad()
     def _move_average(self) -> None:
         keep = min(self.config.optimiser.average, (self.step + 1) / (self.step + 10))
-        for slow, fast in zip(self.average.parameters(), self.model.parameters(), strict=True):
-            slow.lerp_(fast, 1 - keep)
+        slow, fast = list(self.average.parameters()), list(self.model.parameters())
+        torch._foreach_lerp_(slow, fast, 1 - keep)
         self.average.quantiser.codebooks.copy_(self.model.quantiser.codebooks)
 
     def train(self, crops: Crops, time_limit_s: float) -> bool:
-        """Train until the last step or the time limit. Returns whether the run is finished."""
+        """Train until the last step, the time limit or SIGTERM, and save.
+
+        Returns whether the run is finished.
+        """
+        with told_to_stop() as stop:
+            return self._train(crops, time_limit_s, stop)
+
+    def _train(self, crops: Crops, time_limit_s: float, stop: threading.Event) -> bool:
         config, start = self.config, time.monotonic()
-        before = self.seconds
+        before, logged = self.seconds, start
         sums: dict[str, float] = {}
         validation = Validation(crops.corpus, config, crops.sample_rate_hz, self.folder)
         batches = crops.batches(
@@ -220,7 +251,7 @@ class Run:
         )  # fmt: skip
         self.model.train()
         while self.step < config.optimiser.steps and self.workers.agree(
-            time.monotonic() - start < time_limit_s
+            time.monotonic() - start < time_limit_s and not stop.is_set()
         ):
             losses = self._train_step(next(batches).to(self.device))
             self.step += 1
@@ -229,8 +260,9 @@ class Run:
             for name, loss in losses.items():
                 sums[name] = sums.get(name, 0.0) + loss.item() / config.log_every
             if self.step % config.log_every == 0:
-                self._log(sums)
-                sums = {}
+                now = time.monotonic()
+                self._log(sums | {"audio_s_per_s": self._audio_seconds() / (now - logged)})
+                sums, logged = {}, now
             if self.step % config.save_every == 0:
                 self.save()
                 self.export()
@@ -241,6 +273,12 @@ class Run:
         if validation.is_due_at_end(self.step):
             self._validate(validation)
         return self.step >= config.optimiser.steps
+
+    def _audio_seconds(self) -> float:
+        """Return the audio between two rows of the log, of all processes."""
+        config = self.config
+        crops = config.log_every * config.optimiser.batch_size * self.workers.count
+        return crops * config.data.seconds
 
     def _log(self, means: dict[str, float]) -> None:
         if not self.workers.is_first:

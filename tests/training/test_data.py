@@ -133,3 +133,17 @@ def test_errors(tmp_path: Path, packed: Path) -> None:
         pack([tmp_path / "nothing"], 8000, tmp_path / "x")
     with pytest.raises(AudioError, match="no clip"):
         PackedCorpus(packed, ["*"])
+
+
+def test_crops_at_other_speeds_are_whole_and_of_another_pitch(packed: Path) -> None:
+    spreads = []
+    for speed in (0.0, 0.2):
+        drawn = crops(packed, (("tones/*", 1.0),), speed=speed, seconds=1.0)
+        wav = next(drawn.batches(64, seed=1)).wav
+        assert wav.shape == (64, 8000)
+        torch.testing.assert_close(rms(wav), torch.full((64,), 0.1), rtol=0.03, atol=0)
+        spreads.append(torch.fft.rfft(wav * torch.hann_window(8000)).abs().argmax(1).unique())
+    as_recorded, varied = spreads
+    assert len(varied) > 2 * len(as_recorded)
+    assert varied.min() >= as_recorded.min() * 0.8 - 1
+    assert varied.max() <= as_recorded.max() * 1.2 + 1

@@ -2,7 +2,9 @@ import contextlib
 import csv
 import dataclasses
 import math
+import os
 import random
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -204,6 +206,27 @@ def killed_at(step: int) -> Callable[[Run, Batch], dict[str, torch.Tensor]]:
 def test_stops_at_the_time_limit_with_a_checkpoint(config: TrainConfig, tmp_path: Path) -> None:
     assert not train(config, tmp_path / "run", resume=False, time_limit_s=0, device="cpu")
     assert (tmp_path / "run/checkpoint.pt").exists()
+
+
+def test_stops_and_saves_when_it_is_told_to(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, before = Run._train_step, signal.getsignal(signal.SIGTERM)
+
+    def told(run: Run, batch: Batch) -> dict[str, torch.Tensor]:
+        if run.step == 6:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(run, batch)
+
+    monkeypatch.setattr(Run, "_train_step", told)
+    assert not train(config, tmp_path / "run", resume=False, time_limit_s=300, device="cpu")
+    assert load_checkpoint(tmp_path / "run")["step"] == 7
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_the_log_tells_how_much_audio_went_through(config: TrainConfig, tmp_path: Path) -> None:
+    train(config, tmp_path / "run", resume=False, time_limit_s=300, device="cpu")
+    assert all(float(row["audio_s_per_s"]) > 0 for row in rows(tmp_path / "run"))
 
 
 def test_rate_warms_up_and_falls_to_a_tenth() -> None:
