@@ -13,6 +13,7 @@ NeurIPS 2016).
     msstft  STFTs of five windows; EnCodec (Defossez et al., TMLR 2023)
     mfbd    bands of six filter banks; HILCodec (Ahn et al., IEEE JSTSP 2024)
     mstft   STFTs of four windows; HILCodec
+    mdct    MDCTs of three sizes; MDCTCodec (Jiang et al., SLT 2024)
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from ncodec.errors import UsageError
-from ncodec.training.views import Bands, Slower, Stft
+from ncodec.training.views import Bands, MdctView, Slower, Stft
 
 
 class Stack(nn.Module):
@@ -203,7 +204,30 @@ class FilterBankConfig:
         return Discriminator(views, stacks)
 
 
-Sizes = Mapping[str, WaveConfig | StftConfig | MultiStftConfig | FilterBankConfig]
+@dataclass(frozen=True, slots=True)
+class MultiMdctConfig:
+    """Sizes of `mdct`: critically sampled, so an eighth of the numbers that `msstft` sees."""
+
+    bins: tuple[int, ...] = (25, 100, 320)  # of which those above `turned_above` come first
+    turned_above: int = 154  # the root of the rate: the first axis is the longer one in a second
+    channels: int = 64
+
+    def build(self) -> Discriminator:
+        """Return the networks: the longer axis 32 times shorter, the other 8 times."""
+        c, stacks, views = self.channels, [], []
+        kernels = (7, 5), (5, 3), (5, 3), (3, 3), (3, 3)
+        strides = (2, 2), (2, 1), (2, 2), (2, 1), (2, 2)
+        for n_bins in self.bins:
+            views.append(MdctView(n_bins, turned=n_bins > self.turned_above))
+            convs = [
+                conv2d(c if number else 1, c, kernel, stride)
+                for number, (kernel, stride) in enumerate(zip(kernels, strides, strict=True))
+            ]
+            stacks.append(Stack([*convs, conv2d(c, 1, (3, 3))], slope=0.1))
+        return Discriminator(views, stacks)
+
+
+Sizes = Mapping[str, WaveConfig | StftConfig | MultiStftConfig | FilterBankConfig | MultiMdctConfig]
 
 KINDS: Mapping[str, Sizes] = MappingProxyType({
     "wave": {
@@ -230,6 +254,11 @@ KINDS: Mapping[str, Sizes] = MappingProxyType({
         "full": MultiStftConfig((1024, 512, 256, 128), 16, growth=2),
         "small": MultiStftConfig((1024, 512, 256, 128), 4, growth=2),
         "tiny": MultiStftConfig((1024, 512, 256, 128), 1, growth=2),
+    },
+    "mdct": {
+        "full": MultiMdctConfig(),
+        "small": MultiMdctConfig(channels=32),
+        "tiny": MultiMdctConfig(channels=4),
     },
 })  # fmt: skip
 

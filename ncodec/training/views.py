@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ncodec.nn.mdct import Mdct
 from ncodec.training.pqmf import Pqmf
 
 
@@ -44,6 +45,23 @@ class Stft(nn.Module):
                 wav, self.size, self.size // 4, window=window, center=False, return_complex=True
             )
             return torch.view_as_real(bins[:, : self.n_bins]).permute(0, 3, 2, 1).contiguous()
+
+
+class MdctView(nn.Module):
+    """MDCT coefficients, as many as there are samples, in float32."""
+
+    def __init__(self, n_bins: int, *, turned: bool) -> None:
+        super().__init__()
+        self.mdct, self.n_bins = Mdct(n_bins), n_bins
+        self.turned = turned  # bins before frames
+
+    def forward(self, wav: Tensor) -> Tensor:
+        """Map [B, 1, T] to [B, 1, F, bins], or [B, 1, bins, F], frames that lie in T alone."""
+        with torch.autocast(wav.device.type, enabled=False):
+            wav = wav.float()[..., : wav.shape[-1] // self.n_bins * self.n_bins]
+            wav = F.pad(wav, (0, max(0, 2 * self.n_bins - wav.shape[-1])))
+            bins = self.mdct.frames(wav) @ self.mdct.cosine
+        return bins.transpose(2, 3) if self.turned else bins
 
 
 class Bands(nn.Module):

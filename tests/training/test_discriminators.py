@@ -8,6 +8,7 @@ from ncodec.training.adversary import hinge
 from ncodec.training.discriminators import (
     KINDS,
     FilterBankConfig,
+    MultiMdctConfig,
     MultiStftConfig,
     StftConfig,
     WaveConfig,
@@ -16,7 +17,7 @@ from ncodec.training.discriminators import (
 from ncodec.training.views import Slower, Stft
 
 # By hand from the papers' layers; none of them prints the numbers.
-PARAMETERS_M = {"wave": 16.9, "stft": 5.6, "msstft": 0.5, "mfbd": 49.3, "mstft": 0.6}
+PARAMETERS_M = {"wave": 16.9, "stft": 5.6, "msstft": 0.5, "mfbd": 49.3, "mstft": 0.6, "mdct": 0.6}
 
 
 def convolutions(network: nn.Module) -> list[nn.Conv1d | nn.Conv2d]:
@@ -88,6 +89,16 @@ def test_mfbd_treats_all_bands_of_a_bank_alike() -> None:
     rows = torch.randn(1, 1, 3, 500)
     turned = stack(rows.flip(2))[0].flip(2)
     torch.testing.assert_close(stack(rows)[0], turned)
+
+
+def test_mdct_has_the_longer_axis_first_and_shortens_it_more() -> None:
+    logits, maps = MultiMdctConfig(channels=2).build()(torch.randn(2, 1, 24000))
+    assert [tuple(each.shape[1:]) for each in maps[::5]] == [
+        (2, 480, 13),
+        (2, 120, 50),
+        (2, 160, 37),
+    ]
+    assert [tuple(each.shape[1:]) for each in logits] == [(1, 30, 4), (1, 8, 13), (1, 10, 10)]
 
 
 @pytest.mark.parametrize("kind", KINDS)
