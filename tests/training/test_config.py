@@ -23,8 +23,17 @@ def test_shipped_configs_are_valid(path: Path) -> None:
 
 
 def test_fine_tuning_keeps_to_the_data_of_the_first_training() -> None:
-    first, second = (read_config(path) for path in SHIPPED if path.stem.startswith("spectral"))
+    first, second = (
+        read_config(path) for path in SHIPPED if path.stem in ("spectral", "spectral-adversarial")
+    )
     assert first.data == second.data
+
+
+def test_what_is_held_out_of_the_default_model_is_held_out_of_the_wider_one() -> None:
+    first, second = (
+        read_config(path) for path in SHIPPED if path.stem in ("spectral", "spectral-wide")
+    )
+    assert first.data.validation == second.data.validation
 
 
 def test_there_are_shipped_configs() -> None:
