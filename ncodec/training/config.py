@@ -66,6 +66,7 @@ class LossConfig:
     stft: float = 1.0
     heard: float = 1.0
     mel: float = 1.0
+    compressed: float = 0.0  # as stft, of magnitudes to the power 0.3
     samples: float = 0.0  # L1 of the waveform
     commitment: float = 4.0
     # "drawn": stft, heard and mel, of a few scales drawn anew each step. "soundstream", "encodec",

@@ -65,7 +65,10 @@ class Objective:
         self, target: Tensor, plain: Tensor, whole: Tensor, rng: random.Random
     ) -> dict[str, Tensor]:
         if self.mel is None:
-            losses = reconstruction(target, plain, whole, self.sample_rate_hz, rng)
+            losses = reconstruction(
+                target, plain, whole, self.sample_rate_hz, rng,
+                compressed=bool(self.weights["compressed"]),
+            )  # fmt: skip
         else:
             losses = {"mel": self.mel(target, whole, self.sample_rate_hz)}
         if self.weights["samples"]:

@@ -9,10 +9,12 @@ from ncodec.nn.mel import mel_filterbank
 from ncodec.training.losses import (
     LOWEST,
     PAPERS,
+    compressed_distance,
     floored_log,
     mel_distance,
     mel_loss,
     reconstruction,
+    spectrum,
     weighted_distance,
 )
 
@@ -43,10 +45,34 @@ def test_phase_matters_to_one_and_not_to_the_other(wav: torch.Tensor) -> None:
     assert weighted_distance(wav, -wav, 512) == pytest.approx(2, abs=0.01)
 
 
+@pytest.mark.parametrize("size", [64, 512])
+def test_a_spectrum_and_its_gradient_are_those_of_torch(size: int) -> None:
+    wav = torch.randn(2, 3000, requires_grad=True)
+    window = torch.hann_window(size)
+    theirs = torch.stft(wav, size, size // 4, window=window, return_complex=True)
+    theirs = theirs.transpose(1, 2) * (2 / window.sum())
+    ours = spectrum(wav, size)
+    torch.testing.assert_close(ours, theirs)
+    weight = torch.randn(ours.shape, dtype=ours.dtype)
+    gradients = [torch.autograd.grad((bins * weight).real.sum(), wav)[0] for bins in (ours, theirs)]
+    torch.testing.assert_close(*gradients, atol=1e-5, rtol=1e-4)
+
+
+def test_compression_lets_what_is_quiet_count(wav: torch.Tensor) -> None:
+    time_s = torch.arange(8000) / 24000
+    loud, quiet = (torch.sin(2 * torch.pi * hz * time_s)[None] for hz in (3000, 7000))
+    both = loud + 0.01 * quiet
+    assert compressed_distance(both, both, 512) == 0
+    assert compressed_distance(both, torch.zeros_like(both), 512) == pytest.approx(1, abs=0.01)
+    # 0.01 to the power 0.6 is 0.063, of 1 + 0.063 in all
+    assert compressed_distance(both, loud, 512) == pytest.approx(0.06, abs=0.03)
+
+
 def test_gradients_stay_finite_on_silence() -> None:
     silent = torch.zeros(2, 8000)
     estimate = torch.zeros(2, 8000, requires_grad=True)
-    losses = reconstruction(silent, estimate, estimate, 24000, random.Random(0))
+    losses = reconstruction(silent, estimate, estimate, 24000, random.Random(0), compressed=True)
+    assert losses.keys() == {"stft", "heard", "mel", "compressed"}
     torch.stack(list(losses.values())).sum().backward()
     assert estimate.grad is not None
     assert estimate.grad.isfinite().all()
