@@ -39,9 +39,8 @@ from ncodec.batch.places import open_place
 from ncodec.batch.settings import decode_settings, encode_settings
 from ncodec.codec import encode_audio
 from ncodec.decoding import Decoding
+from ncodec.encoding.options import EncodeOptions
 from ncodec.formats.ncx import Reader
-from ncodec.hub.codecs import choose_n_q, find
-from ncodec.hub.entropy_models import choose_entropy
 
 RATE_HZ = 44_100
 
@@ -78,12 +77,10 @@ def fill(folder: Path, library: Library, samples: Path) -> None:
 
 def encode_loop(sources: Sequence[Path], folder: Path, model: str) -> None:
     """Encode one file after the other."""
-    found = find(model)
-    n_q = choose_n_q(found, None, None)
+    options = EncodeOptions(model).resolve()
     for path in sources:
-        coder = choose_entropy(found, None, n_q)
         with AudioSource(path) as source, (folder / f"{path.stem}.ncx").open("wb") as sink:
-            encode_audio(source, sink, model=found, n_q=n_q, entropy=coder)
+            encode_audio(source, sink, options)
 
 
 def decode_loop(sources: Sequence[Path], folder: Path) -> None:
@@ -124,7 +121,7 @@ def batch_seconds(
     decode: bool,
 ) -> tuple[float, float]:  # fmt: skip
     """Return the time that a run takes, and that without the start of the workers."""
-    settings = decode_settings("flac") if decode else encode_settings(args.model)
+    settings = decode_settings("flac") if decode else encode_settings(EncodeOptions(args.model))
     conversion = Conversion(
         open_place(source), open_place(target), settings, crew=Crew(n_workers, args.address),
         engine=engine,

@@ -33,12 +33,8 @@ BASE = """
 import sys
 import soundfile, soxr
 import ncodec.cli.decode, ncodec.cli.encode, ncodec.decoding
-from ncodec.codec import choose_n_q
-from ncodec.hub.entropy_models import choose_entropy
-from ncodec.hub.codecs import find, load_codec
-model = find(sys.argv[1])
-load_codec(model)
-choose_entropy(model, sys.argv[3] or None, choose_n_q(model, float(sys.argv[2]), None))
+from ncodec.encoding.options import EncodeOptions
+EncodeOptions(sys.argv[1], float(sys.argv[2]), entropy=sys.argv[3] or None).resolve()
 """
 
 

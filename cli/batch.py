@@ -13,7 +13,6 @@ import click
 import ncodec
 from ncodec.batch.engine import ENGINES
 from ncodec.cli.decode import FORMATS
-from ncodec.cli.encode import DEFAULT_MODELS
 from ncodec.cli.errors import EXIT_FAILED, EXIT_OK, complain, warn
 from ncodec.cli.inputs import open_output
 from ncodec.cli.options import CODERS, codebooks_options, force_option, quiet_option
@@ -162,6 +161,7 @@ def batch(
 def _settings(decode: bool, options: dict[str, Any]) -> "Settings":
     """Return how files are made. Raises UsageError for options that do not go together."""
     from ncodec.batch.settings import decode_settings, encode_settings
+    from ncodec.encoding.options import EncodeOptions
 
     for name, option in (_OF_ENCODING if decode else _OF_DECODING).items():
         if options[name] is not None:
@@ -170,8 +170,8 @@ def _settings(decode: bool, options: dict[str, Any]) -> "Settings":
         return decode_settings(options["container"] or "flac", options["subtype"])
     if options["bandwidth_kbps"] is not None and options["n_q"] is not None:
         raise UsageError("-b and --n-q exclude each other")
-    chosen = {name: options[name] for name in _OF_ENCODING if name != "model"}
-    return encode_settings(options["model"] or DEFAULT_MODELS["ncx"], **chosen)
+    chosen = {name: options[name] for name in _OF_ENCODING if options[name] is not None}
+    return encode_settings(EncodeOptions(**chosen))
 
 
 def _show(conversion: "Conversion", *, quiet: bool) -> int:

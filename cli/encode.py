@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -35,7 +35,6 @@ from ncodec.models import MAX_EFFORT
 
 if TYPE_CHECKING:
     from ncodec.encoding.encoder import Encoded
-    from ncodec.hub.codecs import ModelFile
 
 DEFAULT_MODELS = {"ncx": "spectral", "ecdc": "encodec_24khz"}
 
@@ -113,23 +112,27 @@ def encode(
 
     def start() -> Callable[[Job], None]:
         from ncodec.audio import AudioSource
-        from ncodec.hub.codecs import choose_n_q, find, load_codec
+        from ncodec.codec import encode_audio
+        from ncodec.encoding.ecdc import encode_ecdc
+        from ncodec.encoding.options import EncodeOptions
+        from ncodec.hub.codecs import find, load_codec
 
-        found = find(model or DEFAULT_MODELS[made])
+        found, is_ecdc = find(model or DEFAULT_MODELS[made]), made == "ecdc"
         if denoise and not load_codec(found).can_denoise:
             raise UsageError(f"--denoise: model {found.model_id!r} does not take noise away")
-        options: dict[str, Any] = {"n_q": choose_n_q(found, bandwidth_kbps, n_q), "effort": effort}
+        options = EncodeOptions(
+            found, bandwidth_kbps=bandwidth_kbps, n_q=n_q, denoise=denoise, effort=effort,
+            entropy="packed" if is_ecdc else entropy,
+        ).resolve(live=live)  # fmt: skip
+        write: Callable[..., Encoded] = partial(encode_audio, options=options)
+        if is_ecdc:
+            write = partial(encode_ecdc, options=options, lm=entropy == "lm")
+        elif live:
+            latency_s = latency_ms and latency_ms / 1000
+            write = partial(encode_live, options=options, latency_s=latency_s, quiet=quiet)
         said = ""
-        write: Callable[..., Encoded]
-        if made == "ecdc":
-            from ncodec.encoding.ecdc import encode_ecdc
-
-            write = partial(encode_ecdc, model=found, lm=entropy == "lm", **options)
-        else:
-            live_options = {"latency_s": latency_ms and latency_ms / 1000, "quiet": quiet}
-            write, said = _ncx_writer(
-                found, entropy, live_options if live else None, denoise=denoise, **options
-            )
+        if entropy is None and options.entropy.model is None and not (live or is_ecdc):
+            said = f"{options.entropy.name}: {options.model.model_id} has no entropy model"
 
         def encode_one(job: Job) -> None:
             refuse_ncx(job.source)
@@ -152,25 +155,6 @@ def encode(
         return encode_one
 
     run_jobs(jobs, start)
-
-
-def _ncx_writer(
-    model: "ModelFile", entropy: str | None, live_options: dict[str, Any] | None, **options: Any
-) -> tuple[Callable[..., "Encoded"], str]:  # fmt: skip
-    """Return what encodes a source into a sink, and what is to be said of how."""
-    from ncodec.codec import encode_audio
-    from ncodec.encoding.live import LIVE_ENTROPY
-    from ncodec.hub.entropy_models import choose_entropy
-
-    if entropy is None and live_options is not None:
-        entropy = LIVE_ENTROPY
-    coder = choose_entropy(model, entropy, options["n_q"])
-    said = ""
-    if entropy is None and coder.model is None:
-        said = f"{coder.name}: {model.model_id} has no entropy model"
-    if live_options is not None:
-        return partial(encode_live, model=model, entropy=coder, **options, **live_options), said
-    return partial(encode_audio, model=model, entropy=coder, **options), said
 
 
 def _summary(done: "Encoded", n_channels: int, elapsed_s: float, said: str) -> str:

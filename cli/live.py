@@ -1,17 +1,17 @@
 """Encoding what is heard now: nothing is kept back, and an interrupt is where it ends."""
 
 import signal
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from ncodec.cli.progress import say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ncodec.audio import AudioSource
     from ncodec.audio.base import Audio
     from ncodec.encoding.encoder import Encoded
-    from ncodec.hub.codecs import ModelFile
+    from ncodec.encoding.options import ResolvedOptions
 
 
 class _Flushed:
@@ -62,16 +62,18 @@ class _Interruptible:
 
 
 def encode_live(
-    source: "AudioSource", sink: BinaryIO, *, model: "ModelFile", latency_s: float | None,
-    quiet: bool, **options: Any,
+    source: "AudioSource", sink: BinaryIO, options: "ResolvedOptions", *,
+    latency_s: float | None, quiet: bool, on_progress: "Callable[[int], None]",
 ) -> "Encoded":  # fmt: skip
     """Encode what comes until it ends or is interrupted."""
     from ncodec.codec import encode_audio
     from ncodec.encoding.live import plan_live
     from ncodec.hub.codecs import load_codec
 
-    codec = load_codec(model)
+    codec = load_codec(options.model)
     live = plan_live(codec, source.sample_rate_hz, latency_s)
     packet_ms = 1000 * live.packet_frames / codec.config.frame_rate_hz
     say(f"live: packets of {packet_ms:.0f} ms, latency {1000 * live.latency_s:.0f} ms", quiet=quiet)
-    return encode_audio(_Interruptible(source), _Flushed(sink), model=model, live=live, **options)
+    return encode_audio(
+        _Interruptible(source), _Flushed(sink), options, live=live, on_progress=on_progress
+    )

@@ -12,7 +12,7 @@ import io
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,47 +22,33 @@ from ncodec.bitstream.codes import Codes, iterate_codes, join
 from ncodec.decoding import Decoding
 from ncodec.encoding.encoder import PIECE_SECONDS, Encoded, Encoding
 from ncodec.encoding.live import LIVE_BLOCK_SECONDS, Live
-from ncodec.encoding.packets import PacketWriter, describe
+from ncodec.encoding.options import EncodeKeywords, EncodeOptions, ResolvedOptions
+from ncodec.encoding.packets import PacketWriter
 from ncodec.errors import UsageError
 from ncodec.formats.ncx import Reader, Writer
-from ncodec.hub.codecs import DEFAULT_MODEL, ModelFile, choose_n_q, find
-from ncodec.hub.entropy_models import Entropy, choose_entropy
 
 
 def encode_audio(
     source: Source,
     sink: Any,
+    options: ResolvedOptions,
     *,
-    model: ModelFile,
-    n_q: int,
-    entropy: Entropy | None = None,
-    denoise: bool = False,
-    effort: int | None = None,
     live: Live | None = None,
     on_progress: Callable[[int], None] = lambda n_samples: None,
 ) -> Encoded:
     """Encode all of `source` into the writable stream `sink`.
 
-    entropy      the coder; `choose_entropy` says which by default
-    denoise      take noise away, for a model that can
-    effort       how many ways to code a frame are followed at once, 1 to MAX_EFFORT: more takes
-                 longer and comes nearer, in as many codes; the model's own choice by default
     live         short packets that depend on each other, each written when it is known
     on_progress  called with the number of source samples that were just taken
 
     Raises AudioError if the source changes its length while it is read, or has a number of
-    channels that the codec cannot split into streams, UsageError for a model that cannot denoise
-    and for an effort out of range.
+    channels that the codec cannot split into streams.
     """
     encoding = Encoding(
-        source.name, source.sample_rate_hz, source.n_channels, model, n_q, denoise=denoise,
-        effort=effort, piece_samples=live and live.piece_samples,
+        source.name, source.sample_rate_hz, source.n_channels, options,
+        piece_samples=live and live.piece_samples,
     )  # fmt: skip
-    header = describe(
-        encoding, source.name, source.sample_rate_hz, source.n_channels, model, n_q,
-        n_samples=None if live else source.n_samples, tags=source.tags.items(),
-        entropy=entropy or choose_entropy(model, None, n_q), denoise=denoise,
-    )  # fmt: skip
+    header = encoding.header(None if live else source.n_samples, source.tags.items())
     writer = Writer(sink, header)
     packets = PacketWriter(writer, is_live=live is not None)
     block_seconds = PIECE_SECONDS if live is None else LIVE_BLOCK_SECONDS
@@ -76,22 +62,13 @@ def encode(
     wav: Any,
     sample_rate_hz: int,
     *,
-    model: str = DEFAULT_MODEL,
-    bandwidth_kbps: float | None = None,
-    n_q: int | None = None,
-    entropy: str | None = None,
-    denoise: bool = False,
-    effort: int | None = None,
     tags: dict[str, str] | None = None,
+    **options: Unpack[EncodeKeywords],
 ) -> bytes:
     """Return `wav` as the bytes of a .ncx file.
 
-    wav             [C, T] or [T] float in [-1, 1], array or tensor
-    bandwidth_kbps  nominal, of each stream; the model's default if neither it nor `n_q` is given
-    entropy         "transformer", "adaptive" or "packed"; see `choose_entropy` for none
-    denoise         take noise away, for a model that can
-    effort          how many ways to code a frame are followed at once, 1 to 64: more takes longer
-                    and comes nearer; the model's own choice by default
+    wav      [C, T] or [T] float in [-1, 1], array or tensor
+    options  model, bandwidth_kbps, n_q, entropy, denoise, effort: see `EncodeOptions`
 
     Raises AudioError for other shapes and for values that are not finite, UsageError for a
     bandwidth that the model does not have and for an effort out of range, ModelMissing.
@@ -99,14 +76,9 @@ def encode(
     array = as_audio(wav)
     if not isinstance(sample_rate_hz, int) or sample_rate_hz < 1:
         raise UsageError(f"sample rate {sample_rate_hz!r}: expected a positive whole number of Hz")
-    found = find(model)
-    n_codebooks = choose_n_q(found, bandwidth_kbps, n_q)
-    coder = choose_entropy(found, entropy, n_codebooks)
     sink = io.BytesIO()
     source = ArraySource(array, sample_rate_hz, tags or {})
-    encode_audio(
-        source, sink, model=found, n_q=n_codebooks, entropy=coder, denoise=denoise, effort=effort
-    )
+    encode_audio(source, sink, EncodeOptions(**options).resolve())
     return sink.getvalue()
 
 

@@ -7,7 +7,7 @@ import io
 import threading
 import weakref
 from collections import deque
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from ncodec.audio import as_audio
 from ncodec.decoding import Decoding
 from ncodec.encoding.encoder import Encoding
-from ncodec.encoding.live import LIVE_ENTROPY, plan_live
-from ncodec.encoding.packets import PacketWriter, describe
+from ncodec.encoding.live import plan_live
+from ncodec.encoding.options import EncodeKeywords, EncodeOptions
+from ncodec.encoding.packets import PacketWriter
 from ncodec.errors import AudioError, UsageError
 from ncodec.formats.ncx import Header, Reader, Writer
-from ncodec.hub.codecs import DEFAULT_MODEL, choose_n_q, find, load_codec
-from ncodec.hub.entropy_models import choose_entropy
+from ncodec.hub.codecs import load_codec
 
 Audio = NDArray[np.float32]
 
@@ -37,7 +37,7 @@ class StreamEncoder:
                time for computing and transport; by default 0.3 s, or more if the codec needs more
     entropy    "adaptive" by default; "transformer" takes fewer bits, and most of a slow core to
                decode in real time
-    others     as for `encode`
+    options    others as for `encode`
 
     Raises UsageError, ModelMissing.
 
@@ -48,26 +48,18 @@ class StreamEncoder:
 
     def __init__(
         self, sample_rate_hz: int, n_channels: int = 1, *, latency_s: float | None = None,
-        model: str = DEFAULT_MODEL, bandwidth_kbps: float | None = None, n_q: int | None = None,
-        entropy: str | None = None, denoise: bool = False, effort: int | None = None,
-        tags: dict[str, str] | None = None,
+        tags: dict[str, str] | None = None, **options: Unpack[EncodeKeywords],
     ) -> None:  # fmt: skip
         if not isinstance(sample_rate_hz, int) or sample_rate_hz < 1:
             raise UsageError(f"sample rate {sample_rate_hz!r}: expected a whole number of Hz")
-        found = find(model)
-        n_codebooks = choose_n_q(found, bandwidth_kbps, n_q)
-        coder = choose_entropy(found, entropy or LIVE_ENTROPY, n_codebooks)
-        live = plan_live(load_codec(found), sample_rate_hz, latency_s)
+        resolved = EncodeOptions(**options).resolve(live=True)
+        live = plan_live(load_codec(resolved.model), sample_rate_hz, latency_s)
         self._encoding = Encoding(
-            "stream", sample_rate_hz, n_channels, found, n_codebooks, denoise=denoise,
-            effort=effort, piece_samples=live.piece_samples,
-        )  # fmt: skip
+            "stream", sample_rate_hz, n_channels, resolved, piece_samples=live.piece_samples
+        )
         self.latency_s = live.latency_s
         self._n_channels = n_channels
-        self.header = describe(
-            self._encoding, "stream", sample_rate_hz, n_channels, found, n_codebooks,
-            n_samples=None, tags=(tags or {}).items(), entropy=coder, denoise=denoise,
-        )  # fmt: skip
+        self.header = self._encoding.header(None, (tags or {}).items())
         self._made = io.BytesIO()
         self._packets = PacketWriter(Writer(self._made, self.header), is_live=True)
 

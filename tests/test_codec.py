@@ -3,7 +3,7 @@
 import io
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ import torch
 import ncodec
 from ncodec import codec as main_path
 from ncodec.audio import Resampler
+from ncodec.encoding.options import EncodeKeywords, EncodeOptions
 from ncodec.errors import (
     AudioError,
     InvalidField,
@@ -23,7 +24,6 @@ from ncodec.errors import (
     UsageError,
 )
 from ncodec.formats.ncx import Header, Reader, Writer
-from ncodec.hub.codecs import find
 
 RATE_HZ = 8000
 HOP = 80
@@ -127,7 +127,7 @@ def test_unknown_length_is_in_the_trailer() -> None:
     wav, sink = noise(1, 100_007), io.BytesIO()
     taken: list[int] = []
     found = main_path.encode_audio(
-        PipeSource(wav), sink, model=find("tiny"), n_q=4, on_progress=taken.append
+        PipeSource(wav), sink, EncodeOptions("tiny", n_q=4).resolve(), on_progress=taken.append
     )
     reader = Reader(io.BytesIO(sink.getvalue()))
     assert reader.header.n_samples is None
@@ -141,7 +141,8 @@ def test_unknown_length_is_in_the_trailer() -> None:
 
 def test_without_trailer_an_unknown_length_is_an_error() -> None:
     sink = io.BytesIO()
-    main_path.encode_audio(PipeSource(noise(1, 9000)), sink, model=find("tiny"), n_q=4)
+    options = EncodeOptions("tiny", n_q=4).resolve()
+    main_path.encode_audio(PipeSource(noise(1, 9000)), sink, options)
     with pytest.raises(Truncated):
         ncodec.decode(sink.getvalue()[:-30])
 
@@ -150,7 +151,7 @@ def test_source_that_breaks_its_word_is_an_error() -> None:
     source = PipeSource(noise(1, 900))
     source.n_samples = 901
     with pytest.raises(AudioError, match="901 samples were announced, 900 were read"):
-        main_path.encode_audio(source, io.BytesIO(), model=find("tiny"), n_q=4)
+        main_path.encode_audio(source, io.BytesIO(), EncodeOptions("tiny", n_q=4).resolve())
 
 
 def test_codec_rate_leaves_out_the_resampler() -> None:
@@ -273,6 +274,10 @@ def test_effort_is_the_models_own_choice_unless_given() -> None:
     assert len(set(by_effort.values())) == 3
     for blob in by_effort.values():
         assert ncodec.decode(blob)[0].shape == (2, 8000)
+
+
+def test_keywords_are_the_fields_of_the_options() -> None:
+    assert [*EncodeKeywords.__annotations__] == [field.name for field in fields(EncodeOptions)]
 
 
 @pytest.mark.parametrize("effort", [0, -1, 65])

@@ -11,6 +11,7 @@ does is in `work`. Importing this does not load torch.
 
 import os
 from collections.abc import Callable, Generator, Sequence
+from typing import Unpack
 
 from ncodec.batch.conversion import Conversion
 from ncodec.batch.engine import Crew
@@ -18,6 +19,7 @@ from ncodec.batch.outcome import Outcome
 from ncodec.batch.places import open_place
 from ncodec.batch.plan import Options
 from ncodec.batch.settings import decode_settings, encode_settings
+from ncodec.encoding.options import EncodeKeywords, EncodeOptions
 
 __all__ = ["Conversion", "Outcome", "convert"]
 
@@ -27,11 +29,6 @@ def convert(
     dst: str | os.PathLike[str],
     *,
     decode: bool = False,
-    model: str = "spectral",
-    bandwidth_kbps: float | None = None,
-    n_q: int | None = None,
-    entropy: str | None = None,
-    effort: int | None = None,
     container: str = "flac",
     subtype: str | None = None,
     include: Sequence[str] = (),
@@ -45,11 +42,12 @@ def convert(
     engine: str = "local",
     address: str | None = None,
     on_progress: Callable[[int], None] = lambda n_bytes: None,
+    **options: Unpack[EncodeKeywords],
 ) -> Generator[Outcome, None, None]:
     """Convert all audio below `src` into .ncx files below `dst`, or with `decode` back.
 
     src, dst     folders, or URLs that fsspec reads
-    model, bandwidth_kbps, n_q, entropy, effort   of encoding, as for `ncodec.encode`
+    options      of encoding, as for `ncodec.encode`, but for `denoise`
     container, subtype   of decoding, as for `ncodec.audio.AudioSink`
     include, exclude     patterns of paths, names and folders
     copy_other   copy all other files too
@@ -69,12 +67,8 @@ def convert(
     where no workers are to be had.
     """
     source, target = open_place(src), open_place(dst)
-    if decode:
-        settings = decode_settings(container, subtype)
-    else:
-        settings = encode_settings(
-            model, bandwidth_kbps=bandwidth_kbps, n_q=n_q, entropy=entropy, effort=effort
-        )
+    encoding = EncodeOptions(**options)
+    settings = decode_settings(container, subtype) if decode else encode_settings(encoding)
     conversion = Conversion(
         source, target, settings,
         Options(tuple(include), tuple(exclude), copy_other, checksum, overwrite),

@@ -20,15 +20,13 @@ from ncodec.audio import AudioSource, Resampler
 from ncodec.batch import tags as tag_files
 from ncodec.batch.converting import Made, Progress
 from ncodec.batch.gather import check_files
-from ncodec.batch.settings import Settings
+from ncodec.batch.settings import Settings, resolved_options
 from ncodec.bitstream.codes import Codes, coder_for, digest_bytes
 from ncodec.encoding.encoder import ALL_PIECES, PIECE_SECONDS, Encoding
-from ncodec.encoding.packets import PacketWriter, describe
+from ncodec.encoding.packets import PacketWriter
 from ncodec.errors import AudioError
 from ncodec.formats.ncx import CodesDigest, Header, Reader, Writer
-from ncodec.hub.codecs import find_exact, load_codec
-from ncodec.hub.entropy_models import Entropy
-from ncodec.hub.entropy_models import find_exact as find_exact_entropy
+from ncodec.hub.codecs import load_codec
 from ncodec.threads import one_thread
 
 if TYPE_CHECKING:
@@ -73,15 +71,8 @@ class Encoder:
     """See Converter. The models are loaded once."""
 
     def __init__(self, settings: Settings, *, device: str = "cpu") -> None:
-        self._settings, self._device = settings, device
-        fingerprint = bytes.fromhex(settings.model_fingerprint)
-        self._model = find_exact(settings.model_id, fingerprint)
-        entropy_model = None
-        if settings.entropy_id:
-            fingerprint = bytes.fromhex(settings.entropy_fingerprint)
-            entropy_model = find_exact_entropy(settings.entropy_id, fingerprint)
-        self._entropy = Entropy(settings.entropy, entropy_model)
-        self._codec = load_codec(self._model, device)
+        self._options, self._device = resolved_options(settings), device
+        self._codec = load_codec(self._options.model, device)
         self._coders: dict[int, EntropyCoder] = {}  # by the number of streams
 
     def prepare(self, name: str, path: Path) -> Clip | None:
@@ -91,7 +82,7 @@ class Encoder:
                 return None
             if source.n_samples > SHORT_SECONDS * source.sample_rate_hz:
                 return None
-            header = self._header(source, path, source.n_samples)
+            header = _header(self._encoding(source), source, path, source.n_samples)
             rate = self._codec.config.sample_rate_hz
             resampler = Resampler(source.sample_rate_hz, rate, source.n_channels)
             n_block = max(1, round(PIECE_SECONDS * source.sample_rate_hz))
@@ -123,7 +114,7 @@ class Encoder:
         wav = torch.from_numpy(np.concatenate([clip.wav for clip in clips]))
         wav = wav.to(self._device).expand(-1, self._codec.config.n_channels, -1)
         with one_thread, torch.inference_mode():
-            chunk = self._codec.encode(wav, self._settings.n_q, effort=self._settings.effort).cpu()
+            chunk = self._codec.encode(wav, self._options.n_q, effort=self._options.effort).cpu()
         row = 0
         for clip in clips:
             rows = slice(row, row + len(clip.wav))
@@ -148,8 +139,8 @@ class Encoder:
         with AudioSource(source, name=name) as audio, path.open("wb") as sink:
             n_announced = audio.n_samples
             estimate = n_announced or _guess_samples(source, audio)
-            header = self._header(audio, source, n_announced)
-            encoding = self._encoding(audio, audio.sample_rate_hz)
+            encoding = self._encoding(audio)
+            header = _header(encoding, audio, source, n_announced)
             first: BinaryIO = sink if n_announced is not None else io.BytesIO()
             packets = PacketWriter(Writer(first, header), is_live=False)
             for chunk in encoding.chunks(audio, lambda n: on_progress(n / max(1, estimate))):
@@ -168,8 +159,8 @@ class Encoder:
             pieces = self._pieces(audio, number, count)
             if not pieces:
                 return Stretch([], None)
-            encoding = self._encoding(audio, audio.sample_rate_hz, pieces)
-            coder = coder_for(self._header(audio, source, audio.n_samples))
+            encoding = self._encoding(audio, pieces)
+            coder = coder_for(_header(encoding, audio, source, audio.n_samples))
             n_all = (audio.n_samples or _guess_samples(source, audio)) / audio.sample_rate_hz
             packets: list[CodedPacket] = []
             for chunk in encoding.chunks(audio):
@@ -194,7 +185,7 @@ class Encoder:
         n_samples = next(part.n_samples for part in contents if part.n_samples is not None)
         digest = CodesDigest()
         with AudioSource(source, name=name) as audio, path.open("wb") as sink:
-            writer = Writer(sink, self._header(audio, source, n_samples))
+            writer = Writer(sink, _header(self._encoding(audio), audio, source, n_samples))
             for packet in (packet for part in contents for packet in part.packets):
                 digest.update(packet.digest_bytes)
                 writer.write_packet(packet.n_frames, packet.payload, scales=packet.scales)
@@ -205,20 +196,16 @@ class Encoder:
         """See Converter."""
         return check_files(paths)
 
-    def _encoding(self, source: AudioSource, rate_hz: int, pieces: range = ALL_PIECES) -> Encoding:
+    def _encoding(self, source: AudioSource, pieces: range = ALL_PIECES) -> Encoding:
         return Encoding(
-            source.name, rate_hz, source.n_channels, self._model, self._settings.n_q,
-            effort=self._settings.effort, pieces=pieces, device=self._device,
+            source.name, source.sample_rate_hz, source.n_channels, self._options, pieces=pieces,
+            device=self._device,
         )  # fmt: skip
 
-    def _header(self, source: AudioSource, path: Path, n_samples: int | None) -> Header:
-        """Return the header of a source's file. Raises AudioError."""
-        rate = self._codec.config.sample_rate_hz  # at which no resampler is set up
-        return describe(
-            self._encoding(source, rate), source.name, source.sample_rate_hz, source.n_channels,
-            self._model, self._settings.n_q, n_samples=n_samples,
-            tags=tag_files.read_tags(path, source.tags), entropy=self._entropy, denoise=False,
-        )  # fmt: skip
+
+def _header(encoding: Encoding, source: AudioSource, path: Path, n_samples: int | None) -> Header:
+    """Return the header of a source's file, with the tags of its path. Raises AudioError."""
+    return encoding.header(n_samples, tag_files.read_tags(path, source.tags))
 
 
 def _alike(clips: Sequence[Clip], device: str) -> list[list[Clip]]:

@@ -3,9 +3,13 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 from ncodec.batch.names import CODED
 from ncodec.errors import UsageError
+
+if TYPE_CHECKING:
+    from ncodec.encoding.options import EncodeOptions, ResolvedOptions
 
 _VERSION = 1  # counted up when the same settings come to give other outputs
 
@@ -39,29 +43,42 @@ class Settings:
 COPY = "copy"  # in place of a digest, for files that are copied
 
 
-def encode_settings(
-    model: str, *, bandwidth_kbps: float | None = None, n_q: int | None = None,
-    entropy: str | None = None, effort: int | None = None,
-) -> Settings:  # fmt: skip
+def encode_settings(options: "EncodeOptions") -> Settings:
     """Find the models. Raises UsageError, ModelMissing."""
-    from ncodec.hub.codecs import choose_n_q, find, load_codec
-    from ncodec.hub.entropy_models import choose_entropy
-    from ncodec.models import MAX_EFFORT
-
-    found = find(model)
-    n_codebooks = choose_n_q(found, bandwidth_kbps, n_q)
-    coder = choose_entropy(found, entropy, n_codebooks)
-    if effort is not None and not 1 <= effort <= MAX_EFFORT:
-        raise UsageError(f"effort {effort}: expected 1 to {MAX_EFFORT}")
+    if options.denoise:
+        raise UsageError("denoise: not for many files at once")
+    resolved = options.resolve()
+    model, entropy = resolved.model, resolved.entropy
     return Settings(
         decode=False,
-        model_id=found.model_id,
-        model_fingerprint=found.fingerprint.hex(),
-        n_q=n_codebooks,
-        effort=effort or load_codec(found).default_effort,
-        entropy=coder.name,
-        entropy_id=coder.model.model_id if coder.model else "",
-        entropy_fingerprint=coder.model.fingerprint.hex() if coder.model else "",
+        model_id=model.model_id,
+        model_fingerprint=model.fingerprint.hex(),
+        n_q=resolved.n_q,
+        effort=resolved.effort,
+        entropy=entropy.name,
+        entropy_id=entropy.model.model_id if entropy.model else "",
+        entropy_fingerprint=entropy.model.fingerprint.hex() if entropy.model else "",
+    )
+
+
+def resolved_options(settings: Settings) -> "ResolvedOptions":
+    """Find the models of `encode_settings` again, perhaps on another machine.
+
+    Raises ModelMissing, ModelMismatch.
+    """
+    from ncodec.encoding.options import ResolvedOptions
+    from ncodec.hub import codecs, entropy_models
+
+    entropy_model = None
+    if settings.entropy_id:
+        entropy_model = entropy_models.find_exact(
+            settings.entropy_id, bytes.fromhex(settings.entropy_fingerprint)
+        )
+    return ResolvedOptions(
+        codecs.find_exact(settings.model_id, bytes.fromhex(settings.model_fingerprint)),
+        settings.n_q,
+        entropy_models.Entropy(settings.entropy, entropy_model),
+        settings.effort,
     )
 
 

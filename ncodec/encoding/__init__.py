@@ -1,5 +1,6 @@
 """The way there, audio -> codes -> packets.
 
-`encoder` runs the networks, `packets` says what a file and its packets are, `live` how a stream is
-cut for a latency; `ecdc` makes EnCodec's own files.
+`options` says what an encoding is, `encoder` writes its header and runs the networks, `packets`
+makes packets of codes, `live` says how a stream is cut for a latency; `ecdc` makes EnCodec's own
+files.
 """

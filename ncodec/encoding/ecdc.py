@@ -9,22 +9,22 @@ from ncodec.audio import MixedSource, Source, resampled_length
 from ncodec.bitstream.ecdc.codes import write_ecdc
 from ncodec.bitstream.ecdc.convert import cut_segments, ecdc_header, ecdc_name, weights_left_out
 from ncodec.encoding.encoder import Encoded, Encoding
+from ncodec.encoding.options import ResolvedOptions
 from ncodec.errors import UsageError
 from ncodec.formats.ecdc import MODELS
-from ncodec.hub.codecs import ModelFile
 
 
 def encode_ecdc(
-    source: Source, sink: Any, *, model: ModelFile, n_q: int, lm: bool = False,
-    effort: int | None = None, on_progress: Callable[[int], None] = lambda n_samples: None,
+    source: Source, sink: Any, options: ResolvedOptions, *, lm: bool = False,
+    on_progress: Callable[[int], None] = lambda n_samples: None,
 ) -> Encoded:  # fmt: skip
     """Encode audio into an .ecdc file. Its codes are held until the length is known.
 
-    lm      code them with EnCodec's language model
-    effort  see `encode_audio`
+    lm  code them with EnCodec's language model, in place of the entropy coder of `options`
 
     Raises UsageError for a model or a source that an .ecdc file cannot hold; as `encode_audio`.
     """
+    model = options.model
     name = ecdc_name(model)
     if name is None:
         raise UsageError(f"model {model.model_id!r}: .ecdc files are of {' and '.join(MODELS)}")
@@ -39,9 +39,7 @@ def encode_ecdc(
             f"{source.name}: {source.n_channels} channels; an .ecdc file of {name} has {n_channels}"
         )
     mixed = MixedSource(source) if n_channels == 1 < source.n_channels else source
-    encoding = Encoding(
-        mixed.name, mixed.sample_rate_hz, mixed.n_channels, model, n_q, effort=effort
-    )
+    encoding = Encoding(mixed.name, mixed.sample_rate_hz, mixed.n_channels, options)
     packets = [
         (chunk.codes[0].numpy().astype(np.uint16), tuple(chunk.scales.flatten().tolist()))
         for chunk in encoding.chunks(mixed, on_progress)
@@ -50,7 +48,7 @@ def encode_ecdc(
     if rate != source.sample_rate_hz:
         left_out.append(f"the source's sample rate {source.sample_rate_hz} Hz")
     n_samples = resampled_length(encoding.n_samples, source.sample_rate_hz, rate)
-    header = ecdc_header(source.name, name, n_samples, n_q, lm)
+    header = ecdc_header(source.name, name, n_samples, options.n_q, lm)
     n_bytes = write_ecdc(sink, header, cut_segments(header, packets))
     return Encoded(
         encoding.n_samples, source.sample_rate_hz, n_bytes, n_bytes - len(header.pack()),

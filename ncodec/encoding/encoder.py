@@ -1,19 +1,23 @@
-"""Audio -> codes, block by block, in packets of some seconds or, live, of some frames.
+"""Audio -> codes, block by block, in packets of some seconds or, live, of some frames; the header.
 
 Shapes: C channels, T samples, S streams, Q codebooks, F frames; see `ncodec.codec`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from ncodec.audio import Resampler, Source
-from ncodec.errors import AudioError, UsageError
+from ncodec.encoding.options import ResolvedOptions
+from ncodec.encoding.packets import fitting
+from ncodec.errors import AudioError, FormatError
+from ncodec.formats.ncx import CODEC_PARAMETERS, DENOISED, Header
 from ncodec.hub.codecs import ModelFile, load_codec
-from ncodec.models import MAX_EFFORT
 from ncodec.models.base import CodedChunk
 from ncodec.threads import one_thread
 
@@ -58,7 +62,7 @@ class _Pieces:
 
 
 class Encoding:
-    """Audio on its way to codes.
+    """Audio on its way to codes. Before the first push, it costs no more than its header.
 
     name           what errors call the audio
     piece_samples  that are coded at once, at the codec's rate, as soon as they are there; by
@@ -75,25 +79,58 @@ class Encoding:
     """
 
     def __init__(
-        self, name: str, sample_rate_hz: int, n_channels: int, model: ModelFile, n_q: int, *,
-        denoise: bool = False, effort: int | None = None, piece_samples: int | None = None,
-        pieces: range = ALL_PIECES, device: str = "cpu",
+        self, name: str, sample_rate_hz: int, n_channels: int, options: ResolvedOptions, *,
+        piece_samples: int | None = None, pieces: range = ALL_PIECES, device: str = "cpu",
     ) -> None:  # fmt: skip
-        if effort is not None and not 1 <= effort <= MAX_EFFORT:
-            raise UsageError(f"effort {effort}: expected 1 to {MAX_EFFORT}")
-        self._name, self._n_q, self._device = name, n_q, device
-        self.codec = load_codec(model, device)
+        self._name, self._sample_rate_hz, self._n_channels = name, sample_rate_hz, n_channels
+        self._options, self._device = options, device
+        self.codec = load_codec(options.model, device)
         config = self.codec.config
-        self.n_streams = count_streams(name, n_channels, model, config.n_channels)
-        if denoise and not self.codec.can_denoise:
-            raise UsageError(f"model {model.model_id!r} does not take noise away")
+        self.n_streams = count_streams(name, n_channels, options.model, config.n_channels)
         self.n_samples = 0
         self.is_finished = False
         self._wanted, self._next = pieces, 0  # numbers of pieces
-        self._resampler = Resampler(sample_rate_hz, config.sample_rate_hz, n_channels)
         n = round(PIECE_SECONDS * config.frame_rate_hz) * config.samples_per_frame
         self._pieces = _Pieces(n_channels, piece_samples or n, -1 if piece_samples else n // 8)
-        self._state = self.codec.start_encoder(self.n_streams, denoise=denoise, effort=effort)
+
+    @cached_property
+    def _resampler(self) -> Resampler:
+        return Resampler(self._sample_rate_hz, self.codec.config.sample_rate_hz, self._n_channels)
+
+    @cached_property
+    def _state(self) -> Any:
+        return self.codec.start_encoder(
+            self.n_streams, denoise=self._options.denoise, effort=self._options.effort
+        )
+
+    def header(self, n_samples: int | None, tags: Iterable[tuple[str, str]]) -> Header:
+        """Return the header of the .ncx file that this makes.
+
+        n_samples  of the source, per channel; None if only the trailer will tell
+
+        Raises AudioError.
+        """
+        config, options = self.codec.config, self._options
+        try:
+            return Header(
+                architecture=self.codec.number,
+                model_id=options.model.model_id,
+                model_fingerprint=options.model.fingerprint,
+                sample_rate_hz=config.sample_rate_hz,
+                n_channels=self._n_channels,
+                n_streams=self.n_streams,
+                codebook_size=config.codebook_size,
+                n_codebooks=options.n_q,
+                samples_per_frame=config.samples_per_frame,
+                **options.entropy.header_fields(),
+                bitrate_bps=round(options.n_q * config.codebook_bps * self.n_streams),
+                source_sample_rate_hz=self._sample_rate_hz,
+                n_samples=n_samples,
+                tags=fitting(tags),
+                extensions=((CODEC_PARAMETERS, DENOISED),) if options.denoise else (),
+            )
+        except FormatError as error:
+            raise AudioError(f"{self._name}: cannot be described by a .ncx file: {error}") from None
 
     def push(self, block: NDArray[np.float32]) -> Iterator[CodedChunk]:
         """Yield the codes [S, Q, F], F > 0, and scales that become known with [C, T] samples."""
@@ -140,7 +177,7 @@ class Encoding:
         wav = wav.reshape(self.n_streams, n_channels // self.n_streams, n_samples)
         wav = wav.to(self._device).expand(-1, self.codec.config.n_channels, -1)
         with one_thread, torch.inference_mode():  # and nothing of the caller's
-            chunk = self.codec.encode_chunk(wav, self._state, self._n_q, last=last).cpu()
+            chunk = self.codec.encode_chunk(wav, self._state, self._options.n_q, last=last).cpu()
         if not chunk.scales.isfinite().all():
             raise AudioError(f"{self._name}: its level is beyond what float32 holds")
         if chunk.codes.shape[-1] and number in self._wanted:

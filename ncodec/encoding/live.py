@@ -10,7 +10,6 @@ from ncodec.models.base import Codec
 
 LIVE_BLOCK_SECONDS = 0.01  # that are read at once
 LIVE_LATENCY_SECONDS = 0.3
-LIVE_ENTROPY = "adaptive"  # by default: frame by frame, a transformer takes much of a slow core
 
 
 @dataclass(frozen=True, slots=True)

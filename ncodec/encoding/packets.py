@@ -1,4 +1,4 @@
-"""Codes -> packets: the header of what is encoded, key packets and dependent ones.
+"""Codes -> packets, key packets and dependent ones; the tags for which a header has room.
 
 Shapes: S streams, Q codebooks, F frames.
 """
@@ -6,11 +6,7 @@ Shapes: S streams, Q codebooks, F frames.
 from collections.abc import Iterable
 
 from ncodec.bitstream.codes import CodesWriter
-from ncodec.encoding.encoder import Encoding
-from ncodec.errors import AudioError, FormatError
-from ncodec.formats.ncx import CODEC_PARAMETERS, DENOISED, Header, Writer
-from ncodec.hub.codecs import ModelFile
-from ncodec.hub.entropy_models import Entropy
+from ncodec.formats.ncx import Writer
 from ncodec.models.base import CodedChunk
 
 KEY_SECONDS = 10.0  # of a live stream, from one key packet to the next
@@ -38,35 +34,6 @@ class PacketWriter:
     def finish(self, n_samples: int) -> None:
         """Write the trailer."""
         self._packets.finish(n_samples)
-
-
-def describe(
-    encoding: Encoding, name: str, sample_rate_hz: int, n_channels: int, model: ModelFile,
-    n_q: int, *, n_samples: int | None, tags: Iterable[tuple[str, str]], entropy: Entropy,
-    denoise: bool,
-) -> Header:  # fmt: skip
-    """Return the header of what is being encoded. Raises AudioError."""
-    config, n_streams = encoding.codec.config, encoding.n_streams
-    try:
-        return Header(
-            architecture=encoding.codec.number,
-            model_id=model.model_id,
-            model_fingerprint=model.fingerprint,
-            sample_rate_hz=config.sample_rate_hz,
-            n_channels=n_channels,
-            n_streams=n_streams,
-            codebook_size=config.codebook_size,
-            n_codebooks=n_q,
-            samples_per_frame=config.samples_per_frame,
-            **entropy.header_fields(),
-            bitrate_bps=round(n_q * config.codebook_bps * n_streams),
-            source_sample_rate_hz=sample_rate_hz,
-            n_samples=n_samples,
-            tags=fitting(tags),
-            extensions=((CODEC_PARAMETERS, DENOISED),) if denoise else (),
-        )
-    except FormatError as error:
-        raise AudioError(f"{name}: cannot be described by a .ncx file: {error}") from None
 
 
 def fitting(

@@ -14,10 +14,10 @@ from ncodec.audio import ArraySource
 from ncodec.audio.base import Audio
 from ncodec.codec import encode_audio
 from ncodec.decoding import Decoding
+from ncodec.encoding.options import EncodeOptions
 from ncodec.errors import UsageError
 from ncodec.formats.ncx import Reader
-from ncodec.hub.codecs import ModelFile, choose_n_q, find
-from ncodec.hub.entropy_models import choose_entropy
+from ncodec.hub.codecs import ModelFile, find
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +48,13 @@ class ModelCoder:
     def __init__(self, model: ModelFile, bandwidth_kbps: float) -> None:
         self.name = model.model_id
         self.bandwidth_kbps = bandwidth_kbps  # of each stream
-        self._model = model
-        self._n_q = choose_n_q(model, bandwidth_kbps, None)
-        self._entropy = choose_entropy(model, None, self._n_q)
+        self._options = EncodeOptions(model, bandwidth_kbps).resolve()
 
     def code(self, wav: Audio, sample_rate_hz: int) -> Coded:
         """Encode [C, T] as a .ncx file in memory and decode that."""
         sink, source = io.BytesIO(), ArraySource(wav, sample_rate_hz, {})
         started = time.perf_counter()
-        done = encode_audio(source, sink, model=self._model, n_q=self._n_q, entropy=self._entropy)
+        done = encode_audio(source, sink, self._options)
         encoded = time.perf_counter()
         sink.seek(0)
         decoded = np.concatenate(list(Decoding(Reader(sink, "clip")).blocks()), axis=1)

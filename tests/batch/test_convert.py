@@ -20,9 +20,9 @@ from ncodec.batch import Outcome, convert, encoder, tags
 from ncodec.batch.orders import Order
 from ncodec.batch.storage import STATE
 from ncodec.codec import encode_audio
+from ncodec.encoding.options import EncodeOptions
 from ncodec.errors import AudioError, ModelMissing, UsageError
 from ncodec.formats.ncx import Reader
-from ncodec.hub.codecs import find
 
 
 def go(src: str, dst: str, **options: Any) -> dict[str, Outcome]:
@@ -40,7 +40,7 @@ def encoded(path: Path, model: str = "tiny", effort: int | None = None) -> bytes
     """What `ncodec encode` makes of a file."""
     sink = io.BytesIO()
     with AudioSource(path) as source:
-        encode_audio(source, sink, model=find(model), n_q=4, effort=effort)
+        encode_audio(source, sink, EncodeOptions(model, n_q=4, effort=effort).resolve())
     return sink.getvalue()
 
 

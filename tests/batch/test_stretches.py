@@ -9,6 +9,7 @@ from trees import contents, make_audio, make_mixed
 from ncodec.batch import convert, orders
 from ncodec.batch.encoder import Encoder, Stretch
 from ncodec.batch.settings import encode_settings
+from ncodec.encoding.options import EncodeOptions
 
 MODELS = (
     "spectral-tiny", "soundstream-tiny", "hilcodec-tiny", "encodec-tiny", "encodec-tiny-stereo",
@@ -19,7 +20,9 @@ MODELS = (
 def encoder(architectures: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Encoder]:
     """Make an encoder with a model of a name."""
     monkeypatch.setenv("NCODEC_CACHE", str(architectures))
-    return lambda model: Encoder(encode_settings(model, entropy="adaptive", effort=2))
+    return lambda model: Encoder(
+        encode_settings(EncodeOptions(model, entropy="adaptive", effort=2))
+    )
 
 
 def in_stretches(encoder: Encoder, source: Path, count: int) -> tuple[bytes, list[Stretch]]:

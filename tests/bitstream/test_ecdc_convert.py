@@ -16,6 +16,7 @@ from ncodec.bitstream.ecdc.convert import ecdc_to_ncx, ncx_to_ecdc
 from ncodec.bitstream.repack import Wanted, ncx_to_ncx
 from ncodec.codec import decode, encode, read_codes
 from ncodec.encoding.ecdc import encode_ecdc
+from ncodec.encoding.options import EncodeOptions
 from ncodec.errors import InvalidField, ModelMissing, NcodecError, UsageError
 from ncodec.formats.ecdc import EcdcHeader
 from ncodec.formats.ecdc_arithmetic import ArithmeticEncoder
@@ -158,7 +159,7 @@ def test_it_decodes_as_the_authors_package_does(
     ours = io.BytesIO()
     source = ArraySource(wav, PRESETS[name].sample_rate_hz, {})
     n_q = PRESETS[name].n_q_for(6.0)
-    encode_ecdc(source, ours, model=find(name), n_q=n_q)
+    encode_ecdc(source, ours, EncodeOptions(name, n_q=n_q).resolve())
     assert ours.getvalue() == written
     with torch.no_grad():
         audio, _ = compress.decompress(ours.getvalue())
@@ -173,7 +174,7 @@ def test_effort_is_the_models_own_choice_unless_given(name: str) -> None:
     made = []
     for effort in (None, 1, 64):  # enough for the little that random weights make of audio
         source, sink = ArraySource(wav, PRESETS[name].sample_rate_hz, {}), io.BytesIO()
-        encode_ecdc(source, sink, model=find(name), n_q=4, effort=effort)
+        encode_ecdc(source, sink, EncodeOptions(name, n_q=4, effort=effort).resolve())
         made.append(sink.getvalue())
         same = encode(wav, source.sample_rate_hz, model=name, n_q=4, effort=effort)
         assert to_ecdc(same) == sink.getvalue()
@@ -207,7 +208,7 @@ def test_what_ecdc_cannot_hold_is_refused_or_said() -> None:
         to_ecdc(encode(wav, 24000, n_q=2))
     four = ArraySource(np.zeros((4, 100), np.float32), 48000, {})
     with pytest.raises(UsageError, match="4 channels; an .ecdc file of encodec_48khz has 2"):
-        encode_ecdc(four, io.BytesIO(), model=find(MODELS[1]), n_q=2)
+        encode_ecdc(four, io.BytesIO(), EncodeOptions(MODELS[1], n_q=2).resolve())
     with pytest.raises(UsageError, match="no samples"):
         to_ecdc(encode(wav[:1, :0], 24000, model=MODELS[0], n_q=2))
     tagged = encode(wav[:1], 44100, model=MODELS[0], n_q=2, tags={"TITLE": "x"})
@@ -277,7 +278,8 @@ def test_weights_of_another_name_are_said(official: Path) -> None:
         said = "saying that its weights are those of 'mine', and not of 'encodec_24khz'"
         assert ncx_to_ecdc(Reader(io.BytesIO(coded)), io.BytesIO()).left_out == (said,)
         source = ArraySource(wav, 24000, {})
-        assert encode_ecdc(source, io.BytesIO(), model=find("mine"), n_q=2).left_out == (said,)
+        options = EncodeOptions("mine", n_q=2).resolve()
+        assert encode_ecdc(source, io.BytesIO(), options).left_out == (said,)
     finally:
         path.unlink()
 
