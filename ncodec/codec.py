@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from ncodec.audio import MAX_CHANNELS, ArraySource, Source
 from ncodec.codes import Codes, CodesWriter, iterate_codes, join
 from ncodec.decoding import Decoding
+from ncodec.effort import choose_search, n_q_of_quality
 from ncodec.encoding import LIVE_BLOCK_SECONDS, PIECE_SECONDS, Encoding, Live
 from ncodec.entropy_models import Entropy, choose_entropy
 from ncodec.errors import AudioError, FormatError, UsageError
@@ -52,9 +53,18 @@ class Encoded:
         return self.n_samples / self.sample_rate_hz
 
 
-def choose_n_q(model: ModelFile, bandwidth_kbps: float | None, n_q: int | None) -> int:
-    """Return how many codebooks to use, given at most one of the two. Raises UsageError."""
+def choose_n_q(
+    model: ModelFile, bandwidth_kbps: float | None, n_q: int | None, quality: float | None = None
+) -> int:
+    """Return how many codebooks to use, given at most one of the first two. Raises UsageError.
+
+    quality  from 0 to 10, decides if neither of them is given
+    """
     config = load_codec(model).config
+    if quality is not None:
+        wanted = n_q_of_quality(quality, config.n_codebooks)
+        if n_q is None and bandwidth_kbps is None:
+            return wanted
     if n_q is None:
         if bandwidth_kbps is None:
             bandwidth_kbps = config.default_bandwidth_kbps
@@ -76,7 +86,8 @@ def encode_audio(
     n_q: int,
     entropy: Entropy | None = None,
     denoise: bool = False,
-    effort: int | None = None,
+    effort: str | int | None = None,
+    quality: float | None = None,
     live: Live | None = None,
     on_progress: Callable[[int], None] = lambda n_samples: None,
 ) -> Encoded:
@@ -84,23 +95,28 @@ def encode_audio(
 
     entropy      the coder; `choose_entropy` says which by default
     denoise      take noise away, for a model that can
-    effort       how many ways to code a frame are followed at once, 1 to MAX_EFFORT: more takes
-                 longer and comes nearer, in as many codes; the model's own choice by default
+    effort       of the search for codes: "fast", "default" or "best"; or 1 to MAX_EFFORT, how many
+                 ways to code a frame are followed at once without weighing bits
+    quality      0 to 10, what a bit is worth to the search; by default what suits `n_q`
     live         short packets that depend on each other, each written when it is known
     on_progress  called with the number of source samples that were just taken
 
     Raises AudioError if the source changes its length while it is read, or has a number of
     channels that the codec cannot split into streams, UsageError for a model that cannot denoise
-    and for an effort out of range.
+    and for an effort or quality that there is not.
     """
+    entropy = entropy or choose_entropy(model, None, n_q)
+    search = choose_search(
+        effort, load_codec(model), n_q, None if live else entropy, quality=quality
+    )
     encoding = Encoding(
         source.name, source.sample_rate_hz, source.n_channels, model, n_q, denoise=denoise,
-        effort=effort, piece_samples=live and live.piece_samples,
+        effort=search, piece_samples=live and live.piece_samples,
     )  # fmt: skip
     header = describe(
         encoding, source.name, source.sample_rate_hz, source.n_channels, model, n_q,
         n_samples=None if live else source.n_samples, tags=source.tags.items(),
-        entropy=entropy or choose_entropy(model, None, n_q), denoise=denoise,
+        entropy=entropy, denoise=denoise,
     )  # fmt: skip
     writer = Writer(sink, header)
     packets = PacketWriter(writer, is_live=live is not None)
@@ -202,7 +218,8 @@ def encode(
     n_q: int | None = None,
     entropy: str | None = None,
     denoise: bool = False,
-    effort: int | None = None,
+    effort: str | int | None = None,
+    quality: float | None = None,
     tags: dict[str, str] | None = None,
 ) -> bytes:
     """Return `wav` as the bytes of a .ncx file.
@@ -211,23 +228,27 @@ def encode(
     bandwidth_kbps  nominal, of each stream; the model's default if neither it nor `n_q` is given
     entropy         "transformer", "adaptive" or "packed"; see `choose_entropy` for none
     denoise         take noise away, for a model that can
-    effort          how many ways to code a frame are followed at once, 1 to 64: more takes longer
-                    and comes nearer; the model's own choice by default
+    effort          of the search for codes: "fast", "default" or "best", of which the last two
+                    weigh the bits that a transformer charges; or 1 to 64, how many ways to code a
+                    frame are followed at once without weighing bits
+    quality         0 to 10, for a variable bit rate: what a bit is worth to the search, and so how
+                    many codebooks are in use where neither bandwidth nor `n_q` says so
 
     Raises AudioError for other shapes and for values that are not finite, UsageError for a
-    bandwidth that the model does not have and for an effort out of range, ModelMissing.
+    bandwidth, effort or quality that there is not, ModelMissing.
     """
     array = as_audio(wav)
     if not isinstance(sample_rate_hz, int) or sample_rate_hz < 1:
         raise UsageError(f"sample rate {sample_rate_hz!r}: expected a positive whole number of Hz")
     found = find(model)
-    n_codebooks = choose_n_q(found, bandwidth_kbps, n_q)
+    n_codebooks = choose_n_q(found, bandwidth_kbps, n_q, quality)
     coder = choose_entropy(found, entropy, n_codebooks)
     sink = io.BytesIO()
     source = ArraySource(array, sample_rate_hz, tags or {})
     encode_audio(
-        source, sink, model=found, n_q=n_codebooks, entropy=coder, denoise=denoise, effort=effort
-    )
+        source, sink, model=found, n_q=n_codebooks, entropy=coder, denoise=denoise, effort=effort,
+        quality=quality,
+    )  # fmt: skip
     return sink.getvalue()
 
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from ncodec.audio import Resampler, Source
 from ncodec.errors import AudioError, UsageError
-from ncodec.models import MAX_EFFORT
 from ncodec.models.base import Codec, CodedChunk
+from ncodec.nn.rvq import Search
 from ncodec.threads import one_thread
 from ncodec.weights import ModelFile, load_codec
 
@@ -101,6 +101,7 @@ class Encoding:
     """Audio on its way to codes.
 
     name           what errors call the audio
+    effort         see `Codec.start_encoder`, and `ncodec.effort`, which chooses it
     piece_samples  that are coded at once, at the codec's rate, as soon as they are there; by
                    default those of PIECE_SECONDS
     pieces         numbers of those whose codes are wanted: they are what they are among the codes
@@ -116,11 +117,9 @@ class Encoding:
 
     def __init__(
         self, name: str, sample_rate_hz: int, n_channels: int, model: ModelFile, n_q: int, *,
-        denoise: bool = False, effort: int | None = None, piece_samples: int | None = None,
+        denoise: bool = False, effort: int | Search | None = None, piece_samples: int | None = None,
         pieces: range = ALL_PIECES, device: str = "cpu",
     ) -> None:  # fmt: skip
-        if effort is not None and not 1 <= effort <= MAX_EFFORT:
-            raise UsageError(f"effort {effort}: expected 1 to {MAX_EFFORT}")
         self._name, self._n_q, self._device = name, n_q, device
         self.codec = load_codec(model, device)
         config = self.codec.config

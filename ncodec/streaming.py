@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ncodec.codec import DEFAULT_MODEL, PacketWriter, as_audio, choose_n_q, describe
 from ncodec.decoding import Decoding
+from ncodec.effort import choose_search
 from ncodec.encoding import LIVE_ENTROPY, Encoding, plan_live
 from ncodec.entropy_models import choose_entropy
 from ncodec.errors import AudioError, UsageError
@@ -47,7 +48,7 @@ class StreamEncoder:
     def __init__(
         self, sample_rate_hz: int, n_channels: int = 1, *, latency_s: float | None = None,
         model: str = DEFAULT_MODEL, bandwidth_kbps: float | None = None, n_q: int | None = None,
-        entropy: str | None = None, denoise: bool = False, effort: int | None = None,
+        entropy: str | None = None, denoise: bool = False, effort: str | int | None = None,
         tags: dict[str, str] | None = None,
     ) -> None:  # fmt: skip
         if not isinstance(sample_rate_hz, int) or sample_rate_hz < 1:
@@ -55,10 +56,11 @@ class StreamEncoder:
         found = find(model)
         n_codebooks = choose_n_q(found, bandwidth_kbps, n_q)
         coder = choose_entropy(found, entropy or LIVE_ENTROPY, n_codebooks)
-        live = plan_live(load_codec(found), sample_rate_hz, latency_s)
+        codec = load_codec(found)
+        live = plan_live(codec, sample_rate_hz, latency_s)
         self._encoding = Encoding(
             "stream", sample_rate_hz, n_channels, found, n_codebooks, denoise=denoise,
-            effort=effort, piece_samples=live.piece_samples,
+            effort=choose_search(effort, codec, n_codebooks), piece_samples=live.piece_samples,
         )  # fmt: skip
         self.latency_s = live.latency_s
         self._n_channels = n_channels

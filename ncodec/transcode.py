@@ -15,12 +15,13 @@ from ncodec.audio import MixedSource, Source, resampled_length
 from ncodec.codec import Encoded, Encoding
 from ncodec.codes import CodesWriter, decode_packets, source_length
 from ncodec.ecdc.codes import EcdcCodes, Segment, read_ecdc, write_ecdc
+from ncodec.effort import choose_search
 from ncodec.entropy_models import choose_entropy
 from ncodec.errors import InvalidField, ModelError, ModelInvalid, PayloadError, UsageError
 from ncodec.formats.ecdc import CODE_BITS, MODELS, SAMPLES_PER_FRAME, EcdcHeader, Readable
 from ncodec.formats.ncx import ARCHITECTURES, Header, Reader, Writer
 from ncodec.models.encodec import PRESETS
-from ncodec.weights import ModelFile, find, find_exact
+from ncodec.weights import ModelFile, find, find_exact, load_codec
 
 PACKET_SECONDS = 10
 
@@ -257,7 +258,7 @@ def _weights_left_out(model: ModelFile, name: str) -> list[str]:
 
 def encode_ecdc(
     source: Source, sink: Any, *, model: ModelFile, n_q: int, lm: bool = False,
-    effort: int | None = None, on_progress: Callable[[int], None] = lambda n_samples: None,
+    effort: str | int | None = None, on_progress: Callable[[int], None] = lambda n_samples: None,
 ) -> Encoded:  # fmt: skip
     """Encode audio into an .ecdc file. Its codes are held until the length is known.
 
@@ -281,8 +282,9 @@ def encode_ecdc(
         )
     mixed = MixedSource(source) if n_channels == 1 < source.n_channels else source
     encoding = Encoding(
-        mixed.name, mixed.sample_rate_hz, mixed.n_channels, model, n_q, effort=effort
-    )
+        mixed.name, mixed.sample_rate_hz, mixed.n_channels, model, n_q,
+        effort=choose_search(effort, load_codec(model), n_q),
+    )  # fmt: skip
     packets = [
         (chunk.codes[0].numpy().astype(np.uint16), tuple(chunk.scales.flatten().tolist()))
         for chunk in encoding.chunks(mixed, on_progress)

@@ -42,16 +42,20 @@ ALLOWED = {
         "ncodec.errors", "ncodec.audio", "ncodec.codes", "ncodec.formats", "ncodec.models",
         "ncodec.threads", "ncodec.weights",
     ),
-    "ncodec.encoding": (
-        "ncodec.errors", "ncodec.audio", "ncodec.models", "ncodec.threads", "ncodec.weights",
+    "ncodec.effort": (
+        "ncodec.errors", "ncodec.entropy", "ncodec.entropy_models", "ncodec.models", "ncodec.nn",
     ),
-    "ncodec.codec": (
-        "ncodec.errors", "ncodec.audio", "ncodec.codes", "ncodec.decoding", "ncodec.encoding",
-        "ncodec.entropy_models", "ncodec.formats", "ncodec.models", "ncodec.threads",
+    "ncodec.encoding": (
+        "ncodec.errors", "ncodec.audio", "ncodec.models", "ncodec.nn", "ncodec.threads",
         "ncodec.weights",
     ),
+    "ncodec.codec": (
+        "ncodec.errors", "ncodec.audio", "ncodec.codes", "ncodec.decoding", "ncodec.effort",
+        "ncodec.encoding", "ncodec.entropy_models", "ncodec.formats", "ncodec.models",
+        "ncodec.threads", "ncodec.weights",
+    ),
     "ncodec.streaming": (
-        "ncodec.errors", "ncodec.codec", "ncodec.decoding", "ncodec.encoding",
+        "ncodec.errors", "ncodec.codec", "ncodec.decoding", "ncodec.effort", "ncodec.encoding",
         "ncodec.entropy_models", "ncodec.formats", "ncodec.weights",
     ),
     "ncodec.copying": ("ncodec.errors", "ncodec.codes", "ncodec.entropy", "ncodec.formats"),
@@ -64,13 +68,13 @@ ALLOWED = {
     ),
     "ncodec.transcode": (
         "ncodec.errors", "ncodec.audio", "ncodec.codec", "ncodec.codes", "ncodec.ecdc",
-        "ncodec.encoding", "ncodec.entropy_models", "ncodec.formats", "ncodec.models",
-        "ncodec.weights",
+        "ncodec.effort", "ncodec.encoding", "ncodec.entropy_models", "ncodec.formats",
+        "ncodec.models", "ncodec.weights",
     ),
     "ncodec.batch": (
         "ncodec.errors", "ncodec.audio", "ncodec.codec", "ncodec.codes", "ncodec.decoding",
-        "ncodec.encoding", "ncodec.entropy", "ncodec.entropy_models", "ncodec.files",
-        "ncodec.formats", "ncodec.models", "ncodec.threads", "ncodec.weights",
+        "ncodec.effort", "ncodec.encoding", "ncodec.entropy", "ncodec.entropy_models",
+        "ncodec.files", "ncodec.formats", "ncodec.models", "ncodec.threads", "ncodec.weights",
     ),
     "ncodec.threads": (),
     "ncodec.distances": ("ncodec.audio", "ncodec.nn", "ncodec.threads"),

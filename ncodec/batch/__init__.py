@@ -31,7 +31,8 @@ def convert(
     bandwidth_kbps: float | None = None,
     n_q: int | None = None,
     entropy: str | None = None,
-    effort: int | None = None,
+    effort: str | int | None = None,
+    quality: float | None = None,
     container: str = "flac",
     subtype: str | None = None,
     include: Sequence[str] = (),
@@ -49,7 +50,7 @@ def convert(
     """Convert all audio below `src` into .ncx files below `dst`, or with `decode` back.
 
     src, dst     folders, or URLs that fsspec reads
-    model, bandwidth_kbps, n_q, entropy, effort   of encoding, as for `ncodec.encode`
+    model, bandwidth_kbps, n_q, entropy, effort, quality   of encoding, as for `ncodec.encode`
     container, subtype   of decoding, as for `ncodec.audio.AudioSink`
     include, exclude     patterns of paths, names and folders
     copy_other   copy all other files too
@@ -73,8 +74,9 @@ def convert(
         settings = decode_settings(container, subtype)
     else:
         settings = encode_settings(
-            model, bandwidth_kbps=bandwidth_kbps, n_q=n_q, entropy=entropy, effort=effort
-        )
+            model, bandwidth_kbps=bandwidth_kbps, n_q=n_q, entropy=entropy, effort=effort,
+            quality=quality,
+        )  # fmt: skip
     conversion = Conversion(
         source, target, settings,
         Options(tuple(include), tuple(exclude), copy_other, checksum, overwrite),

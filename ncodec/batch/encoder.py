@@ -23,6 +23,7 @@ from ncodec.batch.gather import check_files
 from ncodec.batch.settings import Settings
 from ncodec.codec import PacketWriter, describe
 from ncodec.codes import Codes, coder_for, digest_bytes
+from ncodec.effort import choose_search
 from ncodec.encoding import ALL_PIECES, PIECE_SECONDS, Encoding
 from ncodec.entropy_models import Entropy
 from ncodec.entropy_models import find_exact as find_exact_entropy
@@ -82,6 +83,10 @@ class Encoder:
             entropy_model = find_exact_entropy(settings.entropy_id, fingerprint)
         self._entropy = Entropy(settings.entropy, entropy_model)
         self._codec = load_codec(self._model, device)
+        self._search = choose_search(
+            settings.effort, self._codec, settings.n_q, self._entropy, quality=settings.quality,
+            device=device,
+        )  # fmt: skip
         self._coders: dict[int, EntropyCoder] = {}  # by the number of streams
 
     def prepare(self, name: str, path: Path) -> Clip | None:
@@ -123,7 +128,7 @@ class Encoder:
         wav = torch.from_numpy(np.concatenate([clip.wav for clip in clips]))
         wav = wav.to(self._device).expand(-1, self._codec.config.n_channels, -1)
         with one_thread, torch.inference_mode():
-            chunk = self._codec.encode(wav, self._settings.n_q, effort=self._settings.effort).cpu()
+            chunk = self._codec.encode(wav, self._settings.n_q, effort=self._search).cpu()
         row = 0
         for clip in clips:
             rows = slice(row, row + len(clip.wav))
@@ -208,7 +213,7 @@ class Encoder:
     def _encoding(self, source: AudioSource, rate_hz: int, pieces: range = ALL_PIECES) -> Encoding:
         return Encoding(
             source.name, rate_hz, source.n_channels, self._model, self._settings.n_q,
-            effort=self._settings.effort, pieces=pieces, device=self._device,
+            effort=self._search, pieces=pieces, device=self._device,
         )  # fmt: skip
 
     def _header(self, source: AudioSource, path: Path, n_samples: int | None) -> Header:

@@ -5,7 +5,6 @@ import json
 from dataclasses import asdict, dataclass
 
 from ncodec.batch.names import CODED
-from ncodec.errors import UsageError
 
 _VERSION = 1  # counted up when the same settings come to give other outputs
 
@@ -18,7 +17,8 @@ class Settings:
     model_id: str = ""
     model_fingerprint: str = ""  # hexadecimal
     n_q: int = 0
-    effort: int = 0
+    effort: str | int = 0  # a level of effort that weighs bits, or a beam that does not
+    quality: float | None = None  # of the former, if it is not that of the codebooks
     entropy: str = ""
     entropy_id: str = ""  # of the entropy model, if there is one
     entropy_fingerprint: str = ""
@@ -33,7 +33,8 @@ class Settings:
     @property
     def digest(self) -> str:
         """The same for equal settings, in every process and version."""
-        return hashlib.sha256(json.dumps([_VERSION, asdict(self)]).encode()).hexdigest()[:16]
+        chosen = {name: value for name, value in asdict(self).items() if value is not None}
+        return hashlib.sha256(json.dumps([_VERSION, chosen]).encode()).hexdigest()[:16]
 
 
 COPY = "copy"  # in place of a digest, for files that are copied
@@ -41,25 +42,25 @@ COPY = "copy"  # in place of a digest, for files that are copied
 
 def encode_settings(
     model: str, *, bandwidth_kbps: float | None = None, n_q: int | None = None,
-    entropy: str | None = None, effort: int | None = None,
+    entropy: str | None = None, effort: str | int | None = None, quality: float | None = None,
 ) -> Settings:  # fmt: skip
     """Find the models. Raises UsageError, ModelMissing."""
     from ncodec.codec import choose_n_q
+    from ncodec.effort import check_effort, plain_effort, weighs_bits
     from ncodec.entropy_models import choose_entropy
-    from ncodec.models import MAX_EFFORT
     from ncodec.weights import find, load_codec
 
     found = find(model)
-    n_codebooks = choose_n_q(found, bandwidth_kbps, n_q)
+    n_codebooks = choose_n_q(found, bandwidth_kbps, n_q, quality)
     coder = choose_entropy(found, entropy, n_codebooks)
-    if effort is not None and not 1 <= effort <= MAX_EFFORT:
-        raise UsageError(f"effort {effort}: expected 1 to {MAX_EFFORT}")
+    weighs = weighs_bits(effort, coder)
     return Settings(
         decode=False,
         model_id=found.model_id,
         model_fingerprint=found.fingerprint.hex(),
         n_q=n_codebooks,
-        effort=effort or load_codec(found).default_effort,
+        effort=check_effort(effort) if weighs else plain_effort(effort, load_codec(found)),
+        quality=quality if weighs else None,
         entropy=coder.name,
         entropy_id=coder.model.model_id if coder.model else "",
         entropy_fingerprint=coder.model.fingerprint.hex() if coder.model else "",

@@ -23,8 +23,8 @@ Shapes: P packets of one stream, F frames, Q codebooks, K codes, D latent, W wid
 N frames of all packets, B beams.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -33,8 +33,11 @@ from torch import Tensor
 from ncodec.entropy.network import Network
 from ncodec.nn.rvq import largest
 
-_TRUNK_ROWS = 512  # frames of the trunk in one pass
-_BEAM_ROWS = 256  # beams of all frames that are searched at once: their scores fit a cache
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_TRUNK_ROWS = {"cpu": 512, "cuda": 1 << 14}  # frames of the trunk in one pass
+_BEAM_ROWS = {"cpu": 128, "cuda": 1 << 14}  # beams searched at once: their scores fit a cache
 _LEAST_SHARE = 0.5  # of an error that one codebook may be expected to leave, at least
 _BIAS = 127  # of the exponent of a float32
 _LOWEST, _HIGHEST = 20, 230  # exponents that the sum of 4096 such numbers has room for
@@ -56,18 +59,26 @@ class RateDistortionSearch:
     beam_width: int
     n_passes: int = 1
 
+    @torch.no_grad()
     def __call__(self, latents: Tensor, codebooks: Tensor) -> Tensor:
         """Return the codes [P, Q, F] of key packets [P, F, D]; codebooks [Q, K, D]."""
+        with torch.autocast(latents.device.type, enabled=False):
+            return self._codes(latents, codebooks)
+
+    def _codes(self, latents: Tensor, codebooks: Tensor) -> Tensor:
         n_packets, n_frames, _ = latents.shape
         if not n_frames:
-            return torch.zeros(n_packets, len(codebooks), 0, dtype=torch.int64)
+            return torch.zeros(
+                n_packets, len(codebooks), 0, dtype=torch.int64, device=latents.device
+            )
         if n_packets * n_frames == 1:  # a product of one row may be summed in another order
-            return self(latents.expand(2, -1, -1), codebooks)[:1]
+            return self._codes(latents.expand(2, -1, -1), codebooks)[:1]
         rows = latents.flatten(0, 1)
         codes, errors = nearest(latents, codebooks)
         weights = self._weights(latents, errors).repeat_interleave(n_frames, 0)  # [N, Q]
         stages = [Stage(self.network, q, codebook) for q, codebook in enumerate(codebooks)]
-        n_parts = -(-len(rows) * self.beam_width // _BEAM_ROWS)
+        n_parts = -(-len(rows) * self.beam_width // _BEAM_ROWS[latents.device.type])
+        n_parts = min(n_parts, len(rows) // 2)
         for _ in range(self.n_passes):
             hidden = contexts(self.network, codes).flatten(0, 1)
             parts = (each.tensor_split(n_parts) for each in (rows, hidden, weights))
@@ -87,7 +98,7 @@ class RateDistortionSearch:
         self, stages: "Sequence[Stage]", latents: Tensor, hidden: Tensor, weights: Tensor
     ) -> Tensor:
         """Return the codes [n, Q] of n frames; hidden [n, W] is what the trunk says of them."""
-        beams = Beams(latents, hidden, latents.new_zeros(len(latents)))
+        beams = Beams(F.pad(latents, (0, 2), value=1.0), hidden, latents.new_zeros(len(latents), 1))
         steps: list[tuple[Tensor, Tensor]] = []  # parents and codes [n, B]
         for q, stage in enumerate(stages):
             count = 1 if q == len(stages) - 1 else self.beam_width
@@ -102,11 +113,11 @@ class RateDistortionSearch:
 
 @dataclass(frozen=True, slots=True)
 class Beams:
-    """Beginnings of the codes of n frames, frame by frame, N = n B."""
+    """Beginnings of the codes of n frames, B of each."""
 
-    residual: Tensor  # [N, D]: what they leave of the latents
-    hidden: Tensor  # [N, W]: what the heads take: the trunk's output, and the codes' vectors
-    rate: Tensor  # [N]: bits of the codes so far, less a number that all share
+    residual: Tensor  # [n B, D + 2]: what they leave of the latents; 1; room for a number
+    hidden: Tensor  # [n B, W]: what the heads take: the trunk's output, and the codes' vectors
+    rate: Tensor  # [n, B]: bits of the codes so far
 
 
 class Stage:
@@ -126,27 +137,28 @@ class Stage:
 
         weights  [n]: what a bit is worth of half a square error
         """
-        n, size = len(weights), len(self._codebook)
-        kept = len(beams.rate) // n
+        (n, kept), size, unit = beams.rate.shape, len(self._codebook), 2.0**-self._shift
         logits, log_sums = self._logits(beams.hidden)
-        weight = weights.repeat_interleave(kept)
-        rate = beams.rate + log_sums
-        rest = beams.residual.square().sum(1).mul_(-0.5).addcmul_(weight, rate, value=-1)
-        augmented = torch.cat([beams.residual, torch.ones_like(rest[:, None]), rest[:, None]], 1)
-        scores = augmented @ self._matrix  # half of -|residual - code|**2, and what is known
-        scores.addcmul_(logits, weight[:, None] * 2.0**-self._shift)
+        rate, weight = beams.rate + log_sums.view(n, kept), weights[:, None]
+        residual = beams.residual[:, :-2]
+        known = residual.square().sum(1).view(n, kept).mul_(-0.5).addcmul_(rate, weight, value=-1)
+        beams.residual[:, -1] = known.flatten()
+        scores = beams.residual @ self._matrix  # half of -|residual - code|**2, and what is known
+        scores.view(n, -1).addcmul_(logits.view(n, -1), weight * unit)
         chosen = largest(scores.view(n, kept * size), count)
-        first = torch.arange(0, n * kept, kept, device=chosen.device)[:, None]
         parents, codes = chosen // size, chosen % size
-        row, code = (first + parents).flatten(), codes.flatten()
-        bits = logits.view(-1).index_select(0, row * size + code) * 2.0**-self._shift - _BIAS
-        vectors = self._network.vectors[self._q]
-        extended = Beams(
-            beams.residual.index_select(0, row) - self._codebook.index_select(0, code),
-            beams.hidden.index_select(0, row) + vectors.index_select(0, code),
-            rate.index_select(0, row) - bits,
-        )
-        return extended, parents, codes
+        row, code = (parents + self._first(n, kept)).flatten(), codes.flatten()
+        bits = logits.view(-1).index_select(0, row * size + code).mul_(unit).sub_(_BIAS)
+        residual = beams.residual.index_select(0, row)
+        residual[:, :-2] -= self._codebook.index_select(0, code)
+        vectors = self._network.vectors[self._q].index_select(0, code)
+        hidden = vectors.add_(beams.hidden.index_select(0, row))
+        rate = (rate.view(-1).index_select(0, row) - bits).view(n, count)
+        return Beams(residual, hidden, rate), parents, codes
+
+    def _first(self, n: int, kept: int) -> Tensor:
+        """Return the number of the first beam of each frame, [n, 1]."""
+        return torch.arange(0, n * kept, kept, device=self._codebook.device)[:, None]
 
     def _logits(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Return the logits [N, K], float32 in the head's unit, and log2 of the sum of 2**logit.
@@ -173,7 +185,7 @@ def nearest(latents: Tensor, codebooks: Tensor) -> tuple[Tensor, Tensor]:
     codes, errors = [], []
     for codebook in codebooks:
         half_norms, matrix = codebook.square().sum(1) * -0.5, codebook.T.contiguous()
-        parts = rows.tensor_split(-(-len(rows) // _BEAM_ROWS))
+        parts = rows.tensor_split(-(-len(rows) // _BEAM_ROWS[rows.device.type]))
         scores = (torch.addmm(half_norms, part, matrix) for part in parts)
         code = torch.cat([largest(each, 1) for each in scores])[:, 0]
         rows = rows - codebook.index_select(0, code)
@@ -184,9 +196,9 @@ def nearest(latents: Tensor, codebooks: Tensor) -> tuple[Tensor, Tensor]:
 
 def contexts(network: Network, codes: Tensor) -> Tensor:
     """Return what the trunk says of each frame of key packets of codes [P, Q, F], [P, F, W]."""
-    n_packets, n_q, n_frames = codes.shape
+    _, n_q, n_frames = codes.shape
     found = []
-    for part in codes.split(max(1, _TRUNK_ROWS // n_frames)):
+    for part in codes.split(max(1, _TRUNK_ROWS[codes.device.type] // n_frames)):
         sums = torch.zeros(len(part), n_frames, network.config.width, device=codes.device)
         for q in range(n_q):
             sums[:, 1:] += F.embedding(part[:, q, :-1], network.vectors[q])
