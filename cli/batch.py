@@ -15,10 +15,15 @@ from ncodec.batch.engine import ENGINES
 from ncodec.cli.decode import FORMATS
 from ncodec.cli.errors import EXIT_FAILED, EXIT_OK, complain, warn
 from ncodec.cli.inputs import open_output
-from ncodec.cli.options import CODERS, codebooks_options, force_option, quiet_option
+from ncodec.cli.options import (
+    CODERS,
+    codebooks_options,
+    force_option,
+    quiet_option,
+    search_options,
+)
 from ncodec.cli.progress import say, speed
 from ncodec.errors import UsageError
-from ncodec.models import MAX_EFFORT
 
 if TYPE_CHECKING:
     from ncodec.batch import Conversion, Outcome
@@ -27,7 +32,7 @@ if TYPE_CHECKING:
 
 _OF_ENCODING = {
     "model": "-m", "bandwidth_kbps": "-b", "n_q": "--n-q", "entropy": "--entropy",
-    "effort": "--effort",
+    "effort": "--effort", "quality": "--quality",
 }  # fmt: skip
 _OF_DECODING = {"container": "--format", "subtype": "--subtype"}
 
@@ -49,12 +54,7 @@ _OF_DECODING = {"container": "--format", "subtype": "--subtype"}
     help="Entropy coder; by default transformer for a model that has an entropy model, else "
     "adaptive.",
 )
-@click.option(
-    "--effort",
-    type=click.IntRange(1, MAX_EFFORT),
-    metavar="N",
-    help="How many ways to code a frame are followed at once; the model's own choice by default.",
-)
+@search_options()
 @click.option(
     "--format",
     "container",

@@ -27,11 +27,11 @@ from ncodec.cli.options import (
     inputs_argument,
     output_option,
     quiet_option,
+    search_options,
     to_option,
 )
 from ncodec.cli.progress import clock, progress_bar, say, speed
 from ncodec.errors import UsageError
-from ncodec.models import MAX_EFFORT
 
 if TYPE_CHECKING:
     from ncodec.encoding.encoder import Encoded
@@ -50,13 +50,7 @@ DEFAULT_MODELS = {"ncx": "spectral", "ecdc": "encodec_24khz"}
     ".ecdc encodec_24khz.",
 )
 @codebooks_options()
-@click.option(
-    "--effort",
-    type=click.IntRange(1, MAX_EFFORT),
-    metavar="N",
-    help="How many ways to code a frame are followed at once: more takes longer and comes "
-    "nearer; by default the model's own choice, 4 for spectral and 1 for the others.",
-)
+@search_options()
 @entropy_option()
 @click.option("--denoise", is_flag=True, help="Take noise away, with a model that can.")
 @click.option(
@@ -78,8 +72,8 @@ DEFAULT_MODELS = {"ncx": "spectral", "ecdc": "encodec_24khz"}
 @quiet_option()
 def encode(
     inputs: tuple[str, ...], output: str | None, model: str | None, bandwidth_kbps: float | None,
-    n_q: int | None, effort: int | None, entropy: str | None, denoise: bool, live: bool,
-    latency_ms: float | None, to: str | None, force: bool, quiet: bool,
+    n_q: int | None, effort: str | int | None, quality: float | None, entropy: str | None,
+    denoise: bool, live: bool, latency_ms: float | None, to: str | None, force: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Compress audio files into .ncx files.
 
@@ -97,6 +91,7 @@ def encode(
     Examples:
       ncodec encode song.flac                     # makes song.ncx
       ncodec encode -b 3 -o small/ *.wav
+      ncodec encode --quality 6 --effort best *.wav
       sox song.mp3 -t wav - | ncodec encode - > song.ncx
       arecord -f cd - | ncodec encode --live - | ncodec decode - | aplay
     """  # noqa: D301
@@ -105,6 +100,7 @@ def encode(
         (bandwidth_kbps is not None and n_q is not None, "-b and --n-q exclude each other"),
         (latency_ms is not None and not live, "--latency is for --live"),
         (live and made == "ecdc", "--live: .ecdc files cannot be live"),
+        (quality is not None and made == "ecdc", "--quality is for .ncx files"),
     ):
         if makes_no_sense:
             raise UsageError(why)
@@ -122,7 +118,7 @@ def encode(
             raise UsageError(f"--denoise: model {found.model_id!r} does not take noise away")
         options = EncodeOptions(
             found, bandwidth_kbps=bandwidth_kbps, n_q=n_q, denoise=denoise, effort=effort,
-            entropy="packed" if is_ecdc else entropy,
+            quality=quality, entropy="packed" if is_ecdc else entropy,
         ).resolve(live=live)  # fmt: skip
         write: Callable[..., Encoded] = partial(encode_audio, options=options)
         if is_ecdc:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import click
 
 from ncodec.errors import NcodecError, UsageError
+from ncodec.models import EFFORTS, MAX_EFFORT, MAX_QUALITY
 
 INSPECT_SCHEMA = "ncodec.inspect/1"
 MODELS_SCHEMA = "ncodec.models/1"
@@ -73,6 +74,35 @@ def codebooks_options() -> Decorator[Any]:
         return click.option(
             "-b", "--bandwidth", "bandwidth_kbps", type=float, metavar="KBPS",
             help="Nominal kbit/s of each code stream; the model's own choice by default.",
+        )(command)  # fmt: skip
+
+    return decorate
+
+
+def _effort(ctx: click.Context, param: click.Parameter, value: str | None) -> str | int | None:
+    """Return a level, or the width of a beam. Raises BadParameter for all else."""
+    if value is None or value in EFFORTS:
+        return value
+    if not value.lstrip("-").isdigit():
+        known = ", ".join(EFFORTS)
+        raise click.BadParameter(f"{value!r} is not one of {known}, or a number", ctx, param)
+    return click.IntRange(1, MAX_EFFORT).convert(int(value), param, ctx)
+
+
+def search_options() -> Decorator[Any]:
+    """How codes are searched for."""
+
+    def decorate(command: Any) -> Any:
+        command = click.option(
+            "--quality", type=click.FloatRange(0, MAX_QUALITY), metavar="Q",
+            help="Variable bit rate: what a bit is worth, from 0 to 10, and so how many codebooks "
+            "are in use, unless -b or --n-q says so.",
+        )(command)  # fmt: skip
+        return click.option(
+            "--effort", callback=_effort, metavar="LEVEL",
+            help="How hard to search for codes: fast, default or best. The last two weigh bits, "
+            "where a transformer codes them. Or a number from 1 to 64: how many ways to code a "
+            "frame are followed at once without weighing bits.",
         )(command)  # fmt: skip
 
     return decorate

@@ -68,10 +68,10 @@ def encode(
     """Return `wav` as the bytes of a .ncx file.
 
     wav      [C, T] or [T] float in [-1, 1], array or tensor
-    options  model, bandwidth_kbps, n_q, entropy, denoise, effort: see `EncodeOptions`
+    options  model, bandwidth_kbps, n_q, entropy, denoise, effort, quality: see `EncodeOptions`
 
     Raises AudioError for other shapes and for values that are not finite, UsageError for a
-    bandwidth that the model does not have and for an effort out of range, ModelMissing.
+    bandwidth, effort or quality that there is not, ModelMissing.
     """
     array = as_audio(wav)
     if not isinstance(sample_rate_hz, int) or sample_rate_hz < 1:

@@ -73,6 +73,7 @@ class Encoder:
     def __init__(self, settings: Settings, *, device: str = "cpu") -> None:
         self._options, self._device = resolved_options(settings), device
         self._codec = load_codec(self._options.model, device)
+        self._search = self._options.search(device)
         self._coders: dict[int, EntropyCoder] = {}  # by the number of streams
 
     def prepare(self, name: str, path: Path) -> Clip | None:
@@ -114,7 +115,7 @@ class Encoder:
         wav = torch.from_numpy(np.concatenate([clip.wav for clip in clips]))
         wav = wav.to(self._device).expand(-1, self._codec.config.n_channels, -1)
         with one_thread, torch.inference_mode():
-            chunk = self._codec.encode(wav, self._options.n_q, effort=self._options.effort).cpu()
+            chunk = self._codec.encode(wav, self._options.n_q, effort=self._search).cpu()
         row = 0
         for clip in clips:
             rows = slice(row, row + len(clip.wav))

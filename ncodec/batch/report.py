@@ -63,6 +63,7 @@ def as_json(
             "model_fingerprint": settings.model_fingerprint or None,
             "n_codebooks": settings.n_q or None,
             "effort": settings.effort or None,
+            "quality": settings.quality,
             "entropy": settings.entropy or None,
             "entropy_model": settings.entropy_id or None,
             "entropy_fingerprint": settings.entropy_fingerprint or None,

@@ -22,7 +22,8 @@ class Settings:
     model_id: str = ""
     model_fingerprint: str = ""  # hexadecimal
     n_q: int = 0
-    effort: int = 0
+    effort: str | int = 0  # a level of effort that weighs bits, or a beam that does not
+    quality: float | None = None  # of the former, if it is not that of the codebooks
     entropy: str = ""
     entropy_id: str = ""  # of the entropy model, if there is one
     entropy_fingerprint: str = ""
@@ -37,7 +38,8 @@ class Settings:
     @property
     def digest(self) -> str:
         """The same for equal settings, in every process and version."""
-        return hashlib.sha256(json.dumps([_VERSION, asdict(self)]).encode()).hexdigest()[:16]
+        chosen = {name: value for name, value in asdict(self).items() if value is not None}
+        return hashlib.sha256(json.dumps([_VERSION, chosen]).encode()).hexdigest()[:16]
 
 
 COPY = "copy"  # in place of a digest, for files that are copied
@@ -55,6 +57,7 @@ def encode_settings(options: "EncodeOptions") -> Settings:
         model_fingerprint=model.fingerprint.hex(),
         n_q=resolved.n_q,
         effort=resolved.effort,
+        quality=resolved.quality,
         entropy=entropy.name,
         entropy_id=entropy.model.model_id if entropy.model else "",
         entropy_fingerprint=entropy.model.fingerprint.hex() if entropy.model else "",
@@ -79,6 +82,7 @@ def resolved_options(settings: Settings) -> "ResolvedOptions":
         settings.n_q,
         entropy_models.Entropy(settings.entropy, entropy_model),
         settings.effort,
+        settings.quality,
     )
 
 

@@ -100,7 +100,7 @@ class Encoding:
     @cached_property
     def _state(self) -> Any:
         return self.codec.start_encoder(
-            self.n_streams, denoise=self._options.denoise, effort=self._options.effort
+            self.n_streams, denoise=self._options.denoise, effort=self._options.search(self._device)
         )
 
     def header(self, n_samples: int | None, tags: Iterable[tuple[str, str]]) -> Header:

@@ -3,23 +3,44 @@
 from dataclasses import dataclass
 from typing import TypedDict
 
+from ncodec.encoding.effort import (
+    check_effort,
+    choose_search,
+    n_q_of_quality,
+    plain_effort,
+    weighs_bits,
+)
 from ncodec.errors import UsageError
 from ncodec.hub.codecs import DEFAULT_MODEL, ModelFile, choose_n_q, find, load_codec
 from ncodec.hub.entropy_models import Entropy, choose_entropy
-from ncodec.models import MAX_EFFORT
+from ncodec.nn.rvq import Search
 
 LIVE_ENTROPY = "adaptive"  # by default: frame by frame, a transformer takes much of a slow core
 
 
 @dataclass(frozen=True, slots=True)
 class ResolvedOptions:
-    """EncodeOptions with nothing left open: the very weights, and all that the model chose."""
+    """EncodeOptions with nothing left open: the very weights, and all that the model chose.
+
+    effort   its name where the search weighs bits, else the width of its beam
+    quality  of a search that weighs bits; None for what suits `n_q`
+    """
 
     model: ModelFile
     n_q: int
     entropy: Entropy
-    effort: int
+    effort: str | int
+    quality: float | None = None
     denoise: bool = False
+
+    def search(self, device: str = "cpu") -> int | Search:
+        """Return how codes are searched for, as `Codec.start_encoder` takes it."""
+        if isinstance(self.effort, int):
+            return self.effort
+        return choose_search(
+            self.effort, load_codec(self.model, device), self.n_q, self.entropy,
+            quality=self.quality, device=device,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +52,11 @@ class EncodeOptions:
     n_q             number of codebooks, instead of a bandwidth
     entropy         "transformer", "adaptive" or "packed"; see `choose_entropy` for None
     denoise         take noise away, for a model that can
-    effort          how many ways to code a frame are followed at once, 1 to MAX_EFFORT: more takes
-                    longer and comes nearer, in as many codes
+    effort          of the search for codes: "fast", "default" or "best", of which the last two
+                    weigh the bits that a transformer charges; or 1 to MAX_EFFORT, the width of a
+                    beam that does not weigh bits
+    quality         0 to MAX_QUALITY, for a variable bit rate: what a bit is worth to the search,
+                    and so how many codebooks are in use where neither a bandwidth nor `n_q` says so
     """
 
     model: str | ModelFile = DEFAULT_MODEL
@@ -40,7 +64,8 @@ class EncodeOptions:
     n_q: int | None = None
     entropy: str | None = None
     denoise: bool = False
-    effort: int | None = None
+    effort: str | int | None = None
+    quality: float | None = None
 
     def resolve(self, *, live: bool = False) -> ResolvedOptions:
         """Find the models, and choose what is left open.
@@ -50,16 +75,19 @@ class EncodeOptions:
         Raises UsageError for what the model cannot do, ModelMissing.
         """
         model = find(self.model) if isinstance(self.model, str) else self.model
-        n_q = choose_n_q(model, self.bandwidth_kbps, self.n_q)
+        codec, n_q = load_codec(model), self.n_q
+        if self.quality is not None:
+            wanted = n_q_of_quality(self.quality, codec.config.n_codebooks)
+            n_q = wanted if n_q is None and self.bandwidth_kbps is None else n_q
+        n_q = choose_n_q(model, self.bandwidth_kbps, n_q)
         entropy = choose_entropy(model, self.entropy or (LIVE_ENTROPY if live else None), n_q)
-        if self.effort is not None and not 1 <= self.effort <= MAX_EFFORT:
-            raise UsageError(f"effort {self.effort}: expected 1 to {MAX_EFFORT}")
-        codec = load_codec(model)
         if self.denoise and not codec.can_denoise:
             raise UsageError(f"model {model.model_id!r} does not take noise away")
-        return ResolvedOptions(
-            model, n_q, entropy, self.effort or codec.default_effort, denoise=self.denoise
-        )
+        if live or not weighs_bits(self.effort, entropy):
+            effort = plain_effort(self.effort, codec)
+            return ResolvedOptions(model, n_q, entropy, effort, denoise=self.denoise)
+        effort = check_effort(self.effort)
+        return ResolvedOptions(model, n_q, entropy, effort, self.quality, denoise=self.denoise)
 
 
 class EncodeKeywords(TypedDict, total=False):
@@ -70,4 +98,5 @@ class EncodeKeywords(TypedDict, total=False):
     n_q: int | None
     entropy: str | None
     denoise: bool
-    effort: int | None
+    effort: str | int | None
+    quality: float | None

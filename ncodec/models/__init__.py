@@ -1,3 +1,6 @@
 """Codec architectures, one file each."""
 
-MAX_EFFORT = 64  # of an encoder's search; the commands find it here without torch
+# Of an encoder's search; the commands find them here without torch.
+EFFORTS = ("fast", "default", "best")
+MAX_EFFORT = 64
+MAX_QUALITY = 10

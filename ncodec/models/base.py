@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ncodec.errors import ModelInvalid, UsageError
-from ncodec.nn.rvq import ResidualVectorQuantiser
+from ncodec.nn.rvq import ResidualVectorQuantiser, Search
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,11 +161,14 @@ class Codec(nn.Module, ABC):
         return False
 
     @abstractmethod
-    def start_encoder(self, batch: int, *, denoise: bool = False, effort: int | None = None) -> Any:
+    def start_encoder(
+        self, batch: int, *, denoise: bool = False, effort: int | Search | None = None
+    ) -> Any:
         """Return the state of an encoder before its first sample.
 
         denoise  take noise away; for a codec that `can_denoise` only
-        effort   what the quantiser's search spends, see its `encode`; None: `default_effort`
+        effort   what the quantiser's search spends, or another search, see its `encode`; None:
+                 `default_effort`
         """
 
     @abstractmethod
@@ -217,7 +220,7 @@ class Codec(nn.Module, ABC):
         """
 
     @torch.inference_mode()
-    def encode(self, wav: Tensor, n_q: int, *, effort: int | None = None) -> CodedChunk:
+    def encode(self, wav: Tensor, n_q: int, *, effort: int | Search | None = None) -> CodedChunk:
         """Code a whole waveform [B, C, T] as one chunk of n_frames(T) frames; see start_encoder."""
         state = self.start_encoder(wav.shape[0], effort=effort)
         return self.encode_chunk(wav, state, n_q, last=True)

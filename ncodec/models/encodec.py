@@ -250,21 +250,20 @@ class Encodec(WaveformCodec):
         if not last:
             segments = segments[: max(0, (n_samples - whole) // stride + 1)]
         state.pending = samples[:, :, len(segments) * stride :]
-        codes, scales = [], []
+        latents, scales = [], []
         for n_equal, length in _runs([end - start for start, end in segments]):
             first = segments[len(scales)][0]
             alike = samples[:, :, first:].unfold(2, length, stride)[:, :, :n_equal]
             alike = alike.transpose(1, 2)  # [B, n, C, t]
             level = alike.mean(2).square().mean(2).sqrt() + QUIETEST
             wav = (alike / level[:, :, None, None]).flatten(0, 1)
-            latents = self.encoder(wav.transpose(1, 2), {}, True)  # nothing of what was before
-            coded = self.quantiser.encode(latents, n_q, state.effort)
-            coded = coded.unflatten(0, (-1, n_equal))
-            codes.append(coded.transpose(1, 2).flatten(2))  # [B, n, Q, F] -> [B, Q, n F]
+            found = self.encoder(wav.transpose(1, 2), {}, True)  # nothing of what was before
+            latents.append(found.unflatten(0, (-1, n_equal)).flatten(1, 2))  # [B, n F, D]
             scales += level.unbind(1)
-        if not codes:
+        if not latents:
             return self.no_codes(samples, n_q)
-        return CodedChunk(torch.cat(codes, 2), torch.stack(scales, 1))
+        codes = self.quantiser.encode(torch.cat(latents, 1), n_q, state.effort)
+        return CodedChunk(codes, torch.stack(scales, 1))
 
     def decode_chunk(self, chunk: CodedChunk, state: DecoderState, *, last: bool = False) -> Tensor:
         """See Codec.decode_chunk."""

@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from ncodec.models.base import Codec, CodecConfig, CodedChunk
 from ncodec.nn.convnext import ConvNeXtStack
 from ncodec.nn.mdct import Mdct
-from ncodec.nn.rvq import ResidualVectorQuantiser
+from ncodec.nn.rvq import ResidualVectorQuantiser, Search
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ class EncoderState:
 
     pending: Tensor  # [B, t] samples: the last whole hop, then what is not yet a hop
     past: list[Tensor]
-    effort: int  # of the quantiser's search
+    effort: int | Search  # of the quantiser's search
     n_samples: int = 0
     power: Tensor | None = None  # [B, 1] mean of what was heard before, weighed by its age
     weight: float = 0.0  # of that mean, in samples
@@ -255,7 +255,7 @@ class SpectralCodec(Codec):
         return 4
 
     def start_encoder(
-        self, batch: int, *, denoise: bool = False, effort: int | None = None
+        self, batch: int, *, denoise: bool = False, effort: int | Search | None = None
     ) -> EncoderState:
         """Return the state before the first sample: a hop of silence."""
         before = self.mdct.cosine.new_zeros(batch, self.config.samples_per_frame)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ncodec.models.base import Codec, CodedChunk, no_scales
 from ncodec.nn.conv import Memory
+from ncodec.nn.rvq import Search
 
 
 @dataclass(slots=True)
@@ -24,7 +25,7 @@ class EncoderState:
     """
 
     pending: Tensor  # [B, C, t] samples that are not coded yet
-    effort: int  # of the quantiser's search
+    effort: int | Search  # of the quantiser's search
     denoise: bool | Tensor = False
     memory: Memory = field(default_factory=dict)
 
@@ -52,7 +53,7 @@ class WaveformCodec(Codec):
         return self.config.samples_per_frame
 
     def start_encoder(
-        self, batch: int, *, denoise: bool = False, effort: int | None = None
+        self, batch: int, *, denoise: bool = False, effort: int | Search | None = None
     ) -> EncoderState:
         """Return the state before the first sample."""
         assert self.can_denoise or not denoise

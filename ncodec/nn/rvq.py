@@ -7,6 +7,7 @@ Zeghidour et al., "SoundStream: an end-to-end neural audio codec", TASLP 2022, s
 
 import math
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -24,10 +25,18 @@ def largest(rows: Tensor, count: int) -> Tensor:
     height = math.gcd(32, length)
     table, count = rows.view(n, height, length // height), min(count, length)
     columns = table.amax(1).topk(min(count, table.shape[2]), dim=1).indices  # [n, c]
-    among = table.gather(2, columns[:, None].expand(-1, height, -1)).flatten(1)
-    place = among.topk(count, dim=1).indices  # [n, count], in height x c
-    row, column = place // columns.shape[1], place % columns.shape[1]
-    return row * table.shape[2] + columns.gather(1, column)
+    stride = table.shape[2]
+    places = columns[:, :, None] + torch.arange(0, length, stride, device=rows.device)  # [n, c, 32]
+    among = rows.gather(1, places.flatten(1))
+    return places.flatten(1).gather(1, among.topk(count, dim=1).indices)
+
+
+class Search(Protocol):
+    """Another way to choose codes than to come near to the latents."""
+
+    def __call__(self, latents: Tensor, codebooks: Tensor) -> Tensor:
+        """Return the codes [B, n_q, F] of [B, F, D] latents; codebooks [n_q, K, D]."""
+        ...
 
 
 class ResidualVectorQuantiser(nn.Module):
@@ -45,12 +54,15 @@ class ResidualVectorQuantiser(nn.Module):
         flat = residual.reshape(-1, residual.shape[-1])
         return torch.addmm(half_norms, flat, codebook.T).argmax(1).view(residual.shape[:-1])
 
-    def encode(self, latents: Tensor, n_q: int, effort: int = 1) -> Tensor:
+    def encode(self, latents: Tensor, n_q: int, effort: int | Search = 1) -> Tensor:
         """Return the codes [B, n_q, F] of [B, F, D] latents.
 
         effort  how many beginnings of a frame's codes are kept until the last codebook shows which
-                of them comes nearest; 1 takes the nearest code of each codebook in turn
+                of them comes nearest; 1 takes the nearest code of each codebook in turn. Or a
+                search that takes all of this into its own hands
         """
+        if not isinstance(effort, int):
+            return effort(latents, self.codebooks[:n_q])
         if effort > 1:
             rows = latents.reshape(-1, latents.shape[-1])
             found = self._search(rows, n_q, effort)

@@ -225,8 +225,8 @@ class Run:
     @torch.no_grad()
     def _move_average(self) -> None:
         keep = min(self.config.optimiser.average, (self.step + 1) / (self.step + 10))
-        slow, fast = list(self.average.parameters()), list(self.model.parameters())
-        torch._foreach_lerp_(slow, fast, 1 - keep)
+        for slow, fast in zip(self.average.parameters(), self.model.parameters(), strict=True):
+            slow.lerp_(fast, 1 - keep)
         self.average.quantiser.codebooks.copy_(self.model.quantiser.codebooks)
 
     def train(self, crops: Crops, time_limit_s: float) -> bool:

@@ -211,6 +211,23 @@ def test_what_has_changed_is_done_again(change: Callable[[], object], redone: bo
     assert made == encoded(Path("lib", outcome.source))
 
 
+@pytest.mark.parametrize("option", [{"effort": "fast"}, {"effort": "best"}, {"quality": 8}])
+def test_other_searches_make_other_files(option: dict[str, Any]) -> None:
+    make_audio("lib/a.wav")
+    usual = {"model": "modelled"}
+    go("lib", "small", **usual)
+    assert statuses(go("lib", "small", **usual, effort="default")) == {"skipped": 1}
+    assert statuses(go("lib", "small", **usual, **option)) == {"done": 1}
+    assert statuses(go("lib", "small", **usual, **option)) == {"skipped": 1}
+
+
+def test_a_search_that_weighs_no_bits_has_no_quality() -> None:
+    make_audio("lib/a.wav")
+    go("lib", "small", n_q=4)
+    for option in ({"effort": "default"}, {"effort": 4}, {"quality": 0, "effort": "fast"}):
+        assert statuses(go("lib", "small", n_q=4, **option)) == {"skipped": 1}
+
+
 @pytest.mark.parametrize("option", [{"n_q": 2}, {"effort": 1}, {"entropy": "packed"},
                                     {"model": "modelled"}])  # fmt: skip
 def test_other_settings_make_other_files(option: dict[str, Any]) -> None:

@@ -51,6 +51,14 @@ def test_every_architecture(encoder: Callable[[str], Encoder], model: str) -> No
     assert n_parts == ([1, 1, 1] if "encodec" in model else [3, 3, 3])
 
 
+@pytest.mark.parametrize("effort", ["default", "best"])
+def test_bits_are_weighed_in_each_packet_alone(effort: str) -> None:
+    encoder = Encoder(encode_settings("modelled", effort=effort))
+    source = make_audio("a.flac", round(8000 * 41.3), 2, 8000)
+    _, parts = in_stretches(encoder, source, 3)
+    assert all(part.packets for part in parts)
+
+
 @pytest.mark.parametrize("seconds", [0, 0.5, 9.99, 10, 10.01, 11.2, 11.3, 19.9, 20.0, 21.3, 31])
 @pytest.mark.parametrize("count", [2, 5])
 def test_every_length(encoder: Callable[[str], Encoder], seconds: float, count: int) -> None:

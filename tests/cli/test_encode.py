@@ -239,6 +239,17 @@ def test_two_inputs_never_have_one_output(encode: Run) -> None:
             "invalid value for '--effort': 65 is not in the range 1<=x<=64; see 'ncodec encode "
             "--help'",
         ),
+        (
+            ["--effort", "much"],
+            "invalid value for '--effort': 'much' is not one of fast, default, best, or a number; "
+            "see 'ncodec encode --help'",
+        ),
+        (
+            ["--quality", "11"],
+            "invalid value for '--quality': 11.0 is not in the range 0<=x<=10; see 'ncodec encode "
+            "--help'",
+        ),
+        (["--quality", "5", "--to", "ecdc"], "--quality is for .ncx files"),
         (["-o", "there/song.ncx"], "there: no such folder"),
         (["-o", "-", "song.wav"], "standard output takes one input, several are given"),
         (
@@ -319,6 +330,29 @@ def test_effort_is_what_the_search_spends(run: Run, encode: Run) -> None:
     wav, rate = soundfile.read("song.wav", dtype="float32")
     assert ncodec.encode(wav.T, rate, model="tiny", effort=1) == Path("1.ncx").read_bytes()
     assert run("decode", "1.ncx", "4.ncx").code == 0
+
+
+def test_levels_of_effort_and_qualities(run: Run) -> None:
+    soundfile.write("song.wav", tone(30_000), 8000, "FLOAT")
+    wav, rate = soundfile.read("song.wav", dtype="float32")
+    blobs = []
+    for name, options, same in (
+        ("usual.ncx", (), {}),
+        ("fast.ncx", ("--effort", "fast"), {"effort": "fast"}),
+        ("default.ncx", ("--effort", "default"), {"effort": None}),
+        ("best.ncx", ("--effort", "best"), {"effort": "best"}),
+        ("low.ncx", ("--quality", "5"), {"quality": 5}),
+        ("four.ncx", ("--quality", "2.5", "--n-q", "4"), {"quality": 2.5, "n_q": 4}),
+    ):
+        ran = run("encode", "-m", "modelled", "-o", name, *options, "song.wav")
+        assert (ran.code, ran.out) == (0, ""), ran.err
+        assert run("decode", name).code == 0
+        blobs.append(Path(name).read_bytes())
+        assert blobs[-1] == ncodec.encode(wav.T, rate, model="modelled", **same)  # type: ignore[arg-type]
+    assert blobs[0] == blobs[2]
+    assert len(set(blobs)) == 5
+    assert header_of("low.ncx").n_codebooks == 1
+    assert header_of("four.ncx").n_codebooks == 4
 
 
 def test_a_missing_model_is_named_with_those_there_are(run: Run) -> None:

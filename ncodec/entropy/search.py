@@ -1,0 +1,206 @@
+"""Rate-distortion search: RVQ codes by distortion plus lambda times the bits they are charged.
+
+An encoder is free in its choice of codes: decoders neither know nor care. For every frame this
+search minimises, by a beam search over the codebooks,
+
+    g(q) |residual after codebook q|**2  +  lambda * energy * bits of the codes up to q
+
+where the bits are those that the integer transformer will charge, `energy` is the mean of the
+packet's latents, and g(q) = (final error of the packet) / (its error after codebook q) foretells
+what the later codebooks will leave of a residual.
+
+What the transformer knows of the frames before is taken from codes found before: of the nearest
+codes in the first pass, of the pass before in a second. So all frames are searched side by side,
+and what is lost by that is a tenth of what is gained. Packets do not see each other: the codes of
+one do not depend on what is searched beside it.
+
+Sullivan and Wiegand, "Rate-distortion optimization for video compression", IEEE Signal Processing
+Magazine, 1998, for the Lagrangian; LeBlanc, Bhattacharya, Mahmoud and Cuperman, "Efficient search
+and design procedures for robust multi-stage VQ of LPC parameters for 4 kb/s speech coding", IEEE
+Transactions on Speech and Audio Processing, 1993, for the beam search: their M-L search.
+
+Shapes: P packets of one stream, F frames, Q codebooks, K codes, D latent, W width of the network,
+N frames of all packets, B beams.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ncodec.entropy.network import Network
+from ncodec.nn.rvq import largest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_TRUNK_ROWS = {"cpu": 512, "cuda": 1 << 14}  # frames of the trunk in one pass
+_BEAM_ROWS = {"cpu": 128, "cuda": 1 << 14}  # beams searched at once: their scores fit a cache
+_LEAST_SHARE = 0.5  # of an error that one codebook may be expected to leave, at least
+_BIAS = 127  # of the exponent of a float32
+_LOWEST, _HIGHEST = 20, 230  # exponents that the sum of 4096 such numbers has room for
+
+
+@dataclass(frozen=True, slots=True)
+class RateDistortionSearch:
+    """A search for the codes of whole packets; see `ncodec.nn.rvq.Search`.
+
+    Attributes:
+        network: that will code them.
+        multiplier: lambda, the share of the latents' mean energy that a bit is worth.
+        beam_width: beginnings of a frame's codes that are kept from codebook to codebook.
+        n_passes: 1, or more for a context nearer to what will be coded.
+    """
+
+    network: Network
+    multiplier: float
+    beam_width: int
+    n_passes: int = 1
+
+    @torch.no_grad()
+    def __call__(self, latents: Tensor, codebooks: Tensor) -> Tensor:
+        """Return the codes [P, Q, F] of key packets [P, F, D]; codebooks [Q, K, D]."""
+        with torch.autocast(latents.device.type, enabled=False):
+            return self._codes(latents, codebooks)
+
+    def _codes(self, latents: Tensor, codebooks: Tensor) -> Tensor:
+        n_packets, n_frames, _ = latents.shape
+        if not n_frames:
+            return torch.zeros(
+                n_packets, len(codebooks), 0, dtype=torch.int64, device=latents.device
+            )
+        if n_packets * n_frames == 1:  # a product of one row may be summed in another order
+            return self._codes(latents.expand(2, -1, -1), codebooks)[:1]
+        rows = latents.flatten(0, 1)
+        codes, errors = nearest(latents, codebooks)
+        weights = self._weights(latents, errors).repeat_interleave(n_frames, 0)  # [N, Q]
+        stages = [Stage(self.network, q, codebook) for q, codebook in enumerate(codebooks)]
+        n_parts = -(-len(rows) * self.beam_width // _BEAM_ROWS[latents.device.type])
+        n_parts = min(n_parts, len(rows) // 2)
+        for _ in range(self.n_passes):
+            hidden = contexts(self.network, codes).flatten(0, 1)
+            parts = (each.tensor_split(n_parts) for each in (rows, hidden, weights))
+            found = torch.cat([self._search(stages, *part) for part in zip(*parts, strict=True)])
+            codes = found.view(n_packets, n_frames, -1).transpose(1, 2)
+        return codes
+
+    def _weights(self, latents: Tensor, errors: Tensor) -> Tensor:
+        """Return lambda energy / (2 g(q)), [P, Q]: what a bit is worth of half a square error."""
+        left = torch.arange(errors.shape[1] - 1, -1, -1, device=errors.device)
+        share = errors[:, -1:] / errors.clamp_min(torch.finfo(errors.dtype).tiny)
+        share = share.clamp_max(1.0).maximum(_LEAST_SHARE**left)
+        energy = latents.square().sum(2).mean(1, keepdim=True)
+        return self.multiplier * energy / (2 * share)
+
+    def _search(
+        self, stages: "Sequence[Stage]", latents: Tensor, hidden: Tensor, weights: Tensor
+    ) -> Tensor:
+        """Return the codes [n, Q] of n frames; hidden [n, W] is what the trunk says of them."""
+        beams = Beams(F.pad(latents, (0, 2), value=1.0), hidden, latents.new_zeros(len(latents), 1))
+        steps: list[tuple[Tensor, Tensor]] = []  # parents and codes [n, B]
+        for q, stage in enumerate(stages):
+            count = 1 if q == len(stages) - 1 else self.beam_width
+            beams, parents, codes = stage.extend(beams, weights[:, q], count)
+            steps.append((parents, codes))
+        place, found = torch.zeros_like(steps[-1][0]), []
+        for parents, codes in reversed(steps):
+            found.append(codes.gather(1, place))
+            place = parents.gather(1, place)
+        return torch.cat(found[::-1], 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Beams:
+    """Beginnings of the codes of n frames, B of each."""
+
+    residual: Tensor  # [n B, D + 2]: what they leave of the latents; 1; room for a number
+    hidden: Tensor  # [n B, W]: what the heads take: the trunk's output, and the codes' vectors
+    rate: Tensor  # [n, B]: bits of the codes so far
+
+
+class Stage:
+    """A codebook, and the head of the network that prices its codes."""
+
+    def __init__(self, network: Network, q: int, codebook: Tensor) -> None:
+        head = network.heads[q]
+        self._network, self._q, self._codebook = network, q, codebook
+        self._shift, self._out = head.shift, head.out
+        self._bias = head.bias + (_BIAS << head.shift)  # logits begin at an exponent's 0
+        ones = torch.ones_like(codebook[:, :1])
+        half_norms = codebook.square().sum(1, keepdim=True) * -0.5
+        self._matrix = torch.cat([codebook, half_norms, ones], 1).T.contiguous()  # [D + 2, K]
+
+    def extend(self, beams: Beams, weights: Tensor, count: int) -> tuple[Beams, Tensor, Tensor]:
+        """Return the `count` best ways to go on, and their parents and codes [n, count].
+
+        weights  [n]: what a bit is worth of half a square error
+        """
+        (n, kept), size, unit = beams.rate.shape, len(self._codebook), 2.0**-self._shift
+        logits, log_sums = self._logits(beams.hidden)
+        rate, weight = beams.rate + log_sums.view(n, kept), weights[:, None]
+        residual = beams.residual[:, :-2]
+        known = residual.square().sum(1).view(n, kept).mul_(-0.5).addcmul_(rate, weight, value=-1)
+        beams.residual[:, -1] = known.flatten()
+        scores = beams.residual @ self._matrix  # half of -|residual - code|**2, and what is known
+        scores.view(n, -1).addcmul_(logits.view(n, -1), weight * unit)
+        chosen = largest(scores.view(n, kept * size), count)
+        parents, codes = chosen // size, chosen % size
+        row, code = (parents + self._first(n, kept)).flatten(), codes.flatten()
+        bits = logits.view(-1).index_select(0, row * size + code).mul_(unit).sub_(_BIAS)
+        residual = beams.residual.index_select(0, row)
+        residual[:, :-2] -= self._codebook.index_select(0, code)
+        vectors = self._network.vectors[self._q].index_select(0, code)
+        hidden = vectors.add_(beams.hidden.index_select(0, row))
+        rate = (rate.view(-1).index_select(0, row) - bits).view(n, count)
+        return Beams(residual, hidden, rate), parents, codes
+
+    def _first(self, n: int, kept: int) -> Tensor:
+        """Return the number of the first beam of each frame, [n, 1]."""
+        return torch.arange(0, n * kept, kept, device=self._codebook.device)[:, None]
+
+    def _logits(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logits [N, K], float32 in the head's unit, and log2 of the sum of 2**logit.
+
+        The logits are less than they seem by 127 octaves. Powers are straight between whole ones,
+        as in the coder; see `arithmetic.falling`.
+        """
+        network, shift = self._network, self._shift
+        total = network.arithmetic.product(network.inner(hidden, self._q), self._out)
+        total += self._bias
+        logits = total.to(torch.float32)
+        powers = total.to(torch.int32).clamp_(_LOWEST << shift, _HIGHEST << shift)
+        powers = powers.bitwise_left_shift_(23 - shift).view(torch.float32)
+        return logits, powers.sum(1).log2_()
+
+
+def nearest(latents: Tensor, codebooks: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the nearest codes [P, Q, F] of each codebook in turn, and the errors [P, Q] left.
+
+    An error is the mean of |residual|**2 over the frames of a packet; latents are [P, F, D].
+    """
+    n_packets, n_frames, _ = latents.shape
+    rows = latents.flatten(0, 1)
+    codes, errors = [], []
+    for codebook in codebooks:
+        half_norms, matrix = codebook.square().sum(1) * -0.5, codebook.T.contiguous()
+        parts = rows.tensor_split(-(-len(rows) // _BEAM_ROWS[rows.device.type]))
+        scores = (torch.addmm(half_norms, part, matrix) for part in parts)
+        code = torch.cat([largest(each, 1) for each in scores])[:, 0]
+        rows = rows - codebook.index_select(0, code)
+        codes.append(code.view(n_packets, n_frames))
+        errors.append(rows.square().sum(1).view(n_packets, n_frames).mean(1))
+    return torch.stack(codes, 1), torch.stack(errors, 1)
+
+
+def contexts(network: Network, codes: Tensor) -> Tensor:
+    """Return what the trunk says of each frame of key packets of codes [P, Q, F], [P, F, W]."""
+    _, n_q, n_frames = codes.shape
+    found = []
+    for part in codes.split(max(1, _TRUNK_ROWS[codes.device.type] // n_frames)):
+        sums = torch.zeros(len(part), n_frames, network.config.width, device=codes.device)
+        for q in range(n_q):
+            sums[:, 1:] += F.embedding(part[:, q, :-1], network.vectors[q])
+        found.append(network.advance(network.inputs(sums, n_q), network.begin(len(part))))
+    return torch.cat(found)
