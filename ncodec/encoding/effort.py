@@ -33,7 +33,7 @@ class Level:
     plain: int | None  # None: the model's own choice
 
 
-LEVELS = {"default": Level(5, 1, None), "best": Level(16, 2, 16)}
+LEVELS = {"default": Level(4, 1, None), "best": Level(16, 2, 16)}
 
 
 def check_effort(effort: str | int | None) -> str | int:

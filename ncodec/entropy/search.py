@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _TRUNK_ROWS = {"cpu": 512, "cuda": 1 << 14}  # frames of the trunk in one pass
-_BEAM_ROWS = {"cpu": 128, "cuda": 1 << 14}  # beams searched at once: their scores fit a cache
+_BEAM_ROWS = {"cpu": 256, "cuda": 1 << 14}  # beams searched at once: their scores fit a cache
 _LEAST_SHARE = 0.5  # of an error that one codebook may be expected to leave, at least
 _BIAS = 127  # of the exponent of a float32
 _LOWEST, _HIGHEST = 20, 230  # exponents that the sum of 4096 such numbers has room for
@@ -147,7 +147,8 @@ class Stage:
         scores.view(n, -1).addcmul_(logits.view(n, -1), weight * unit)
         chosen = largest(scores.view(n, kept * size), count)
         parents, codes = chosen // size, chosen % size
-        row, code = (parents + self._first(n, kept)).flatten(), codes.flatten()
+        first = torch.arange(0, n * kept, kept, device=codes.device)[:, None]
+        row, code = (parents + first).flatten(), codes.flatten()
         bits = logits.view(-1).index_select(0, row * size + code).mul_(unit).sub_(_BIAS)
         residual = beams.residual.index_select(0, row)
         residual[:, :-2] -= self._codebook.index_select(0, code)
@@ -155,10 +156,6 @@ class Stage:
         hidden = vectors.add_(beams.hidden.index_select(0, row))
         rate = (rate.view(-1).index_select(0, row) - bits).view(n, count)
         return Beams(residual, hidden, rate), parents, codes
-
-    def _first(self, n: int, kept: int) -> Tensor:
-        """Return the number of the first beam of each frame, [n, 1]."""
-        return torch.arange(0, n * kept, kept, device=self._codebook.device)[:, None]
 
     def _logits(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Return the logits [N, K], float32 in the head's unit, and log2 of the sum of 2**logit.
