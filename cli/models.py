@@ -55,13 +55,14 @@ for _command in (import_model, pull, export, remove):
 
 
 def _list(*, as_json: bool) -> None:
-    from ncodec.hub import entropy_models, language_models
-    from ncodec.hub.codecs import installed
+    from ncodec.hub.codecs import CODECS
+    from ncodec.hub.entropy_models import ENTROPY_MODELS
+    from ncodec.hub.language_models import LANGUAGE_MODELS
 
     broken: list[ModelInvalid] = []
-    found = installed(broken.append)
-    entropy_models.installed(broken.append)
-    language_models.installed(broken.append)
+    found = CODECS.installed(broken.append)
+    for companions in (ENTROPY_MODELS, LANGUAGE_MODELS):
+        companions.installed(broken.append)
     if as_json:
         listing = {"schema": MODELS_SCHEMA, "models": [_as_json(model) for model in found]}
         click.echo(json.dumps(listing, indent=2))

@@ -1,5 +1,6 @@
-"""Model files: `codecs`, `entropy_models`, `language_models`, and in `model_files` what they share.
+"""Model files of three kinds: `codecs`, `entropy_models`, `language_models`.
 
-`public` lists what others publish, `download` fetches it, `importers` makes model files of it, and
-`cache` keeps them.
+Each is a `ModelKind` of `model_files`: found, described, loaded and saved alike. `public` lists
+what others publish, `download` fetches it, `importers` makes model files of it, and `cache` keeps
+them.
 """

@@ -2,25 +2,21 @@
 
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ncodec.atomic_files import atomic_output
 from ncodec.errors import ModelError, ModelMissing, UsageError
-from ncodec.hub import codecs, entropy_models, language_models
-from ncodec.hub.model_files import StoredModel, cache_folder, in_package
+from ncodec.hub.codecs import CODECS
+from ncodec.hub.entropy_models import ENTROPY_MODELS
+from ncodec.hub.language_models import LANGUAGE_MODELS
+from ncodec.hub.model_files import ModelKind, StoredModel, cache_folder, in_package
 from ncodec.hub.public import Kind
 
-_FOLDERS: Mapping[Kind, str] = {
-    "codec": ".",
-    "entropy": entropy_models.FOLDER,
-    "ecdc-lm": language_models.FOLDER,
-}
-_LISTS: Mapping[Kind, Callable[[], Sequence[StoredModel]]] = {
-    "codec": codecs.installed,
-    "entropy": entropy_models.installed,
-    "ecdc-lm": language_models.installed,
+KINDS: Mapping[Kind, ModelKind[Any, Any]] = {
+    kind.name: kind for kind in (CODECS, ENTROPY_MODELS, LANGUAGE_MODELS)
 }
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")  # an id of .ncx, but no hidden file
 
@@ -44,12 +40,12 @@ def check_name(name: str) -> None:
 def place(kind: Kind, name: str) -> Path:
     """Return where the cache keeps the model of that name. Raises UsageError."""
     check_name(name)
-    return cache_folder() / "models" / _FOLDERS[kind] / f"{name}.safetensors"
+    return cache_folder() / "models" / KINDS[kind].folder / f"{name}.safetensors"
 
 
 def named(kind: Kind, name: str) -> list[StoredModel]:
     """Return the models of an id, those of the package before those of the cache."""
-    return [model for model in _LISTS[kind]() if model.model_id == name]
+    return [model for model in KINDS[kind].installed() if model.model_id == name]
 
 
 def find(name: str, kind: Kind | None = None) -> tuple[Kind, StoredModel]:
@@ -59,11 +55,14 @@ def find(name: str, kind: Kind | None = None) -> tuple[Kind, StoredModel]:
 
     Raises ModelMissing.
     """
-    kinds: Sequence[Kind] = (kind,) if kind else tuple(_LISTS)
-    for candidate in kinds:
-        if models := named(candidate, name):
-            return candidate, models[0]
-    ids = dict.fromkeys(model.model_id for candidate in kinds for model in _LISTS[candidate]())
+    seen: list[StoredModel] = []
+    for candidate in [KINDS[kind]] if kind else KINDS.values():
+        models = candidate.installed()
+        for model in models:
+            if model.model_id == name:
+                return candidate.name, model
+        seen += models
+    ids = dict.fromkeys(model.model_id for model in seen)
     raise ModelMissing(
         f"{kind or 'model'} {name!r}: not installed; installed: {', '.join(ids) or 'none'}"
     )
@@ -101,11 +100,11 @@ def remove(name: str, kind: Kind | None = None, *, companions: bool = False) -> 
 def _companions(removed: Sequence[StoredModel]) -> list[StoredModel]:
     """Return the models of the cache that were made for these codecs, and for none that stays."""
     paths = {codec.path for codec in removed}
-    staying = [codec for codec in codecs.installed() if codec.path not in paths]
+    staying = [codec for codec in CODECS.installed() if codec.path not in paths]
     fingerprints = {m.fingerprint for m in removed} - {m.fingerprint for m in staying}
     ids = {m.model_id for m in removed} - {m.model_id for m in staying}
     made_for = [
-        *(m for m in entropy_models.installed() if m.codec_fingerprint in fingerprints),
-        *(m for m in language_models.installed() if m.model_id in ids),
+        *(m for m in ENTROPY_MODELS.installed() if m.codec_fingerprint in fingerprints),
+        *(m for m in LANGUAGE_MODELS.installed() if m.model_id in ids),
     ]
     return [model for model in made_for if not in_package(model)]

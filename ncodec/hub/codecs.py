@@ -1,33 +1,22 @@
 """Files of codecs: found by name or by digest, loaded, saved."""
 
-import functools
-import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ncodec.errors import ModelInvalid, ModelMissing, UsageError
-from ncodec.hub.model_files import (
-    StoredModel,
-    described,
-    find_among,
-    ignore,
-    in_package,
-    read_about,
-    read_unchanged,
-    write_model,
-)
+from ncodec.hub.model_files import ModelKind, StoredModel, in_package
 from ncodec.hub.public import hint
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
     from ncodec.models.base import Codec, CodecConfig
 
 DEFAULT_MODEL = "spectral"
-_ABOUT = {"model_id": str, "architecture": str, "config": dict, "facts": dict}
 _SIZES = ("sample_rate_hz", "n_channels", "samples_per_frame", "n_codebooks", "codebook_size")
 
 
@@ -36,31 +25,39 @@ class ModelFile(StoredModel):
     """What the file of a codec says of itself."""
 
     architecture: str
-    config: Mapping[str, Any]
 
 
-def describe(path: Path) -> ModelFile:
-    """Read what the file of a codec says of itself. Raises ModelInvalid."""
-    about, stored = read_about(path, "ncodec", _ABOUT)
-    try:
+class _Codecs(ModelKind[ModelFile, "Codec"]):
+    name, noun, folder, key = "codec", "model", ".", "ncodec"
+    entries: ClassVar[Mapping[str, type]] = {"architecture": str}
+
+    def _described(self, stored: Mapping[str, Any], about: Mapping[str, Any]) -> ModelFile:
         sizes = (about["config"][name] for name in _SIZES)
         if not all(isinstance(size, int) and size > 0 for size in sizes):
             raise ValueError(f"config needs positive {', '.join(_SIZES)}")
         if not isinstance(about["config"]["bandwidths_kbps"], list):
             raise TypeError("config needs a list of bandwidths_kbps")
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelInvalid(f"{path}: not a model file of ncodec: {error}") from None
-    return ModelFile(**stored, architecture=about["architecture"], config=about["config"])
+        return ModelFile(**stored, architecture=about["architecture"])
+
+    def _build(self, file: ModelFile, tensors: "dict[str, Tensor]", device: str) -> "Codec":
+        """Return the codec, ready to run in float32."""
+        from ncodec.models.registry import architecture
+
+        kind = architecture(file.architecture)
+        try:
+            codec = kind(kind.config_class.from_dict(dict(file.config)))
+        except (ModelInvalid, TypeError, ValueError, RuntimeError) as error:
+            raise ModelInvalid(str(error).splitlines()[0]) from None
+        try:
+            codec.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+        except RuntimeError as error:
+            raise ModelInvalid(f"weights do not fit the architecture: {str(error)[:200]}") from None
+        return codec.eval().requires_grad_(False).to(device)
 
 
-def installed(on_invalid: Callable[[ModelInvalid], None] = ignore) -> list[ModelFile]:
-    """Return all models that are there: those of the package, then those of the cache.
-
-    An id may come more than once, with other weights: files keep to those they were made with.
-
-    on_invalid  called for each file that is not a model: one bad file must not hide the others
-    """
-    return described(".", describe, on_invalid)
+CODECS = _Codecs()
+describe, installed, find_exact = CODECS.describe, CODECS.installed, CODECS.find_exact
+load_codec = CODECS.load
 
 
 def find(name: str) -> ModelFile:
@@ -84,42 +81,6 @@ def find(name: str) -> ModelFile:
     known = ", ".join(dict.fromkeys(model.model_id for model in models)) or "none"
     faults = "".join(f"; {error}" for error in invalid)
     raise ModelMissing(f"model {name!r}: not installed; installed: {known}{hint(name)}{faults}")
-
-
-def find_exact(model_id: str, fingerprint: bytes) -> ModelFile:
-    """Return the very codec that a file was made with. Raises ModelMissing, ModelMismatch."""
-    return find_among(installed(), "model", model_id, fingerprint)
-
-
-def load_codec(model: ModelFile, device: str = "cpu") -> "Codec":
-    """Return the codec of a model file, ready to run in float32. Raises ModelInvalid.
-
-    device  that its networks run on, as torch names it
-    """
-    return _load(model.path, model.sha256, device)
-
-
-@functools.lru_cache(maxsize=2)
-def _load(path: Path, sha256: str, device: str) -> "Codec":
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
-    from ncodec.models.registry import architecture
-
-    blob = read_unchanged(path, sha256)
-    about = describe(path)
-    kind = architecture(about.architecture)
-    try:
-        codec = kind(kind.config_class.from_dict(dict(about.config)))
-    except (ModelInvalid, TypeError, ValueError, RuntimeError) as error:
-        raise ModelInvalid(f"{path}: {str(error).splitlines()[0]}") from None
-    try:
-        codec.load_state_dict({name: tensor.float() for name, tensor in load(blob).items()})
-    except (RuntimeError, SafetensorError) as error:
-        raise ModelInvalid(
-            f"{path}: weights do not fit the architecture: {str(error)[:200]}"
-        ) from None
-    return codec.eval().requires_grad_(False).to(device)
 
 
 def choose_n_q(model: ModelFile, bandwidth_kbps: float | None, n_q: int | None) -> int:
@@ -147,7 +108,6 @@ def save_codec(
     dtype  of the numbers in the file; half precision by default
     """
     import torch
-    from safetensors.torch import save
 
     about = {
         "model_id": model_id,
@@ -156,15 +116,15 @@ def save_codec(
         "facts": dict(facts),
     }
     tensors = {
-        name: tensor.detach().cpu().to(dtype or torch.float16).contiguous()
+        name: tensor.detach().cpu().to(dtype or torch.float16)
         for name, tensor in codec.state_dict().items()
     }
-    write_model(path, save(tensors, {"ncodec": json.dumps(about, sort_keys=True)}))
+    CODECS.write(path, about, tensors)
 
 
 def save_tensors(
     path: Path, model_id: str, architecture_name: str, config: "CodecConfig",
-    tensors: "Mapping[str, torch.Tensor]", facts: Mapping[str, Any],
+    tensors: "Mapping[str, Tensor]", facts: Mapping[str, Any],
 ) -> None:  # fmt: skip
     """Write a codec of these weights, in single precision.
 

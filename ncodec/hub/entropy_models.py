@@ -3,26 +3,15 @@
 They lie in the folder `entropy` beside the codecs' files, of the package and of the cache.
 """
 
-import functools
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from ncodec.errors import ModelInvalid, ModelMissing, UsageError
+from ncodec.errors import ModelMissing, UsageError
 from ncodec.formats.ncx import ENTROPY_CODERS
 from ncodec.hub.codecs import ModelFile
-from ncodec.hub.model_files import (
-    STANDS_FOR,
-    StoredModel,
-    described,
-    find_among,
-    ignore,
-    read_about,
-    read_unchanged,
-    write_model,
-)
+from ncodec.hub.model_files import STANDS_FOR, ModelKind, StoredModel, read_unchanged
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,10 +19,7 @@ if TYPE_CHECKING:
     from ncodec.entropy.layout import EntropyConfig
     from ncodec.entropy.network import Network
 
-FOLDER = "entropy"
 NUMBERS = {name: number for number, name in ENTROPY_CODERS.items()}
-_KEY = "ncodec-entropy"
-_ABOUT = {"model_id": str, "codec_id": str, "codec_fingerprint": str, "config": dict, "facts": dict}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +28,6 @@ class EntropyModelFile(StoredModel):
 
     codec_id: str
     codec_fingerprint: bytes  # of the codec whose codes it was trained on
-    config: Mapping[str, Any]
 
     @property
     def n_codebooks(self) -> int:
@@ -50,23 +35,37 @@ class EntropyModelFile(StoredModel):
         return self.config["n_codebooks"]
 
 
-def describe(path: Path) -> EntropyModelFile:
-    """Read what the file of an entropy model says of itself. Raises ModelInvalid."""
-    about, stored = read_about(path, _KEY, _ABOUT)
-    try:
-        fingerprint = bytes.fromhex(about["codec_fingerprint"])
+class _EntropyModels(ModelKind[EntropyModelFile, "Network"]):
+    name, noun, folder, key = "entropy", "entropy model", "entropy", "ncodec-entropy"
+    entries: ClassVar[Mapping[str, type]] = {"codec_id": str, "codec_fingerprint": str}
+
+    def _described(self, stored: Mapping[str, Any], about: Mapping[str, Any]) -> EntropyModelFile:
         if not isinstance(about["config"]["n_codebooks"], int):
             raise ValueError(f"n_codebooks is {about['config']['n_codebooks']!r}")
-    except (KeyError, ValueError) as error:
-        raise ModelInvalid(f"{path}: not a model file of ncodec: {error}") from None
-    return EntropyModelFile(
-        **stored, codec_id=about["codec_id"], codec_fingerprint=fingerprint, config=about["config"]
-    )
+        fingerprint = bytes.fromhex(about["codec_fingerprint"])
+        return EntropyModelFile(**stored, codec_id=about["codec_id"], codec_fingerprint=fingerprint)
+
+    def _build(
+        self, file: EntropyModelFile, tensors: "dict[str, Tensor]", device: str
+    ) -> "Network":
+        """Return the network, every bound on its sums checked.
+
+        On every device it finds the same frequencies.
+        """
+        from ncodec.entropy.arithmetic import small_products
+        from ncodec.entropy.layout import EntropyConfig, check, is_matrix
+        from ncodec.entropy.network import build
+
+        config = EntropyConfig(**file.config)
+        check(config, tensors)
+        shapes = frozenset(tuple(t.shape[-2:]) for name, t in tensors.items() if is_matrix(name))
+        real = {name: tensor.float().to(device) for name, tensor in tensors.items()}
+        return build(config, real, small=device == "cpu" and small_products(shapes))
 
 
-def installed(on_invalid: Callable[[ModelInvalid], None] = ignore) -> list[EntropyModelFile]:
-    """Return all entropy models that are there; see `ncodec.hub.codecs.installed`."""
-    return described(FOLDER, describe, on_invalid)
+ENTROPY_MODELS = _EntropyModels()
+describe, installed = ENTROPY_MODELS.describe, ENTROPY_MODELS.installed
+find_exact, load_network = ENTROPY_MODELS.find_exact, ENTROPY_MODELS.load
 
 
 def find_for(codec: ModelFile, n_q: int = 1) -> EntropyModelFile | None:
@@ -81,47 +80,11 @@ def find_for(codec: ModelFile, n_q: int = 1) -> EntropyModelFile | None:
     return None
 
 
-def find_exact(model_id: str, fingerprint: bytes) -> EntropyModelFile:
-    """Return the very entropy model of a file. Raises ModelMissing, ModelMismatch."""
-    return find_among(installed(), "entropy model", model_id, fingerprint)
-
-
-def load_network(model: EntropyModelFile, device: str = "cpu") -> "Network":
-    """Return the network of a file, every bound on its sums checked, on a device of torch.
-
-    On every device it finds the same frequencies. Raises ModelInvalid.
-    """
-    return _load(model.path, model.sha256, device)
-
-
-@functools.lru_cache(maxsize=2)
-def _load(path: Path, sha256: str, device: str) -> "Network":
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
-    from ncodec.entropy.arithmetic import small_products
-    from ncodec.entropy.layout import EntropyConfig, check, is_matrix
-    from ncodec.entropy.network import build
-
-    blob = read_unchanged(path, sha256)
-    try:
-        config = EntropyConfig(**describe(path).config)
-        tensors = load(blob)
-        check(config, tensors)
-    except (ModelInvalid, TypeError, SafetensorError) as error:
-        raise ModelInvalid(f"{path}: {error}") from None
-    shapes = frozenset(tuple(t.shape[-2:]) for name, t in tensors.items() if is_matrix(name))
-    real = {name: tensor.float().to(device) for name, tensor in tensors.items()}
-    return build(config, real, small=device == "cpu" and small_products(shapes))
-
-
 def save_network(
     path: Path, model_id: str, codec: ModelFile, config: "EntropyConfig",
     tensors: "Mapping[str, Tensor]", facts: Mapping[str, Any],
 ) -> None:  # fmt: skip
     """Write an entropy model. Raises ModelInvalid where a sum could leave what float32 holds."""
-    from safetensors.torch import save
-
     from ncodec.entropy.layout import check
 
     check(config, tensors)
@@ -132,10 +95,7 @@ def save_network(
         "config": asdict(config),
         "facts": dict(facts),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    blob = save({name: tensor.contiguous() for name, tensor in tensors.items()},
-                {_KEY: json.dumps(about, sort_keys=True)})  # fmt: skip
-    write_model(path, blob)
+    ENTROPY_MODELS.write(path, about, tensors)
 
 
 def rebind(model: EntropyModelFile, codec: ModelFile, path: Path) -> None:

@@ -4,77 +4,43 @@ They lie in the folder `ecdc-lm` beside the codecs' files, of the package and of
 file does not say which weights it was written with: there is one language model for each model.
 """
 
-import functools
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ncodec.errors import ModelInvalid
-from ncodec.hub.model_files import (
-    StoredModel,
-    described,
-    ignore,
-    read_about,
-    read_unchanged,
-    write_model,
-)
+from ncodec.hub.model_files import ModelKind, StoredModel
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ncodec.models.encodec_lm import EncodecLm, LmConfig
 
-FOLDER = "ecdc-lm"
-_KEY = "ncodec-ecdc-lm"
-_ABOUT = {"model_id": str, "config": dict, "facts": dict}
+
+class _LanguageModels(ModelKind[StoredModel, "EncodecLm"]):
+    name, noun, folder, key = "ecdc-lm", "language model", "ecdc-lm", "ncodec-ecdc-lm"
+
+    def _described(self, stored: Mapping[str, Any], about: Mapping[str, Any]) -> StoredModel:
+        return StoredModel(**stored)
+
+    def _build(self, file: StoredModel, tensors: "dict[str, Tensor]", device: str) -> "EncodecLm":
+        from ncodec.models.encodec_lm import EncodecLm, LmConfig
+
+        return EncodecLm.from_tensors(LmConfig.from_dict(file.config), tensors).to(device)
 
 
-@dataclass(frozen=True, slots=True)
-class EcdcLmFile(StoredModel):
-    """What the file of a language model says of itself; `model_id` is that of the codec."""
+LANGUAGE_MODELS = _LanguageModels()
+"""Of each of them, `model_id` is that of the codec."""
 
-    config: Mapping[str, Any]
-
-
-def describe(path: Path) -> EcdcLmFile:
-    """Read what the file of a language model says of itself. Raises ModelInvalid."""
-    about, stored = read_about(path, _KEY, _ABOUT)
-    return EcdcLmFile(**stored, config=about["config"])
+describe, installed = LANGUAGE_MODELS.describe, LANGUAGE_MODELS.installed
+load = LANGUAGE_MODELS.load
 
 
-def installed(on_invalid: Callable[[ModelInvalid], None] = ignore) -> list[EcdcLmFile]:
-    """Return all language models that are there; see `ncodec.hub.codecs.installed`."""
-    return described(FOLDER, describe, on_invalid)
-
-
-def find_for(model_id: str) -> EcdcLmFile | None:
+def find_for(model_id: str) -> StoredModel | None:
     """Return the language model of a codec's model, None if there is none.
 
     Of several, one of the cache comes before one of the package, the last by name before others.
     """
     return next((file for file in reversed(installed()) if file.model_id == model_id), None)
-
-
-def load(file: EcdcLmFile) -> "EncodecLm":
-    """Return the model of a file, ready to run. Raises ModelInvalid."""
-    return _load(file.path, file.sha256)
-
-
-@functools.lru_cache(maxsize=2)
-def _load(path: Path, sha256: str) -> "EncodecLm":
-    from safetensors import SafetensorError
-    from safetensors.torch import load as load_tensors
-
-    from ncodec.models.encodec_lm import EncodecLm, LmConfig
-
-    blob = read_unchanged(path, sha256)
-    try:
-        config = LmConfig.from_dict(describe(path).config)
-        return EncodecLm.from_tensors(config, load_tensors(blob))
-    except (ModelInvalid, SafetensorError) as error:
-        raise ModelInvalid(f"{path}: {error}") from None
 
 
 def save(
@@ -87,13 +53,8 @@ def save(
 
     Raises ModelInvalid unless the tensors are those of the config.
     """
-    from safetensors.torch import save as save_tensors
-
     from ncodec.models.encodec_lm import check
 
     check(config, tensors)
     about = {"model_id": model_id, "config": config.to_dict(), "facts": dict(facts)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    blob = save_tensors({name: tensor.float().contiguous() for name, tensor in tensors.items()},
-                        {_KEY: json.dumps(about, sort_keys=True)})  # fmt: skip
-    write_model(path, blob)
+    LANGUAGE_MODELS.write(path, about, {name: tensor.float() for name, tensor in tensors.items()})

@@ -8,18 +8,23 @@ import hashlib
 import json
 import os
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from ncodec.errors import ModelInvalid, ModelMismatch, ModelMissing
-from ncodec.hub.public import hint
+from ncodec.hub.public import Kind, hint
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SHIPPED = Path(__file__).parents[1] / "weights"
 HEADER_LIMIT = 1 << 20
 FINGERPRINT_BYTES = 4
 STANDS_FOR = "stands_for"  # among the facts of a model
+_ENTRIES: dict[str, type] = {"model_id": str, "config": dict, "facts": dict}  # of every kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,7 @@ class StoredModel:
 
     path: Path
     model_id: str
+    config: Mapping[str, Any]
     facts: Mapping[str, Any]  # licence, steps, hours and the like
     n_parameters: int
     stamp: tuple[int, int]  # size and time of change when it was described
@@ -85,10 +91,10 @@ def metadata_of(path: Path) -> Mapping[str, Any]:
     return metadata if isinstance(metadata, dict) else {}
 
 
-def read_about(
+def _read_about(
     path: Path, key: str, kinds: Mapping[str, type]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what the metadata of a model file hold under `key`, and the facts of `StoredModel`.
+    """Return what the metadata of a model file hold under `key`, and the fields of `StoredModel`.
 
     kinds  of the entries that must be there
 
@@ -107,6 +113,7 @@ def read_about(
         stored = {
             "path": path,
             "model_id": about["model_id"],
+            "config": about["config"],
             "facts": about["facts"],
             "n_parameters": sum(counts),
             "stamp": (stat.st_size, stat.st_mtime_ns),
@@ -138,9 +145,6 @@ def _has_home() -> bool:
     return True
 
 
-Stored = TypeVar("Stored", bound=StoredModel)
-
-
 def ignore(error: ModelInvalid) -> None:
     """Leave a file that is not a model out of account."""
 
@@ -150,50 +154,116 @@ def in_package(model: StoredModel) -> bool:
     return model.path.is_relative_to(SHIPPED)
 
 
-def described(
-    inside: str, describe: Callable[[Path], Stored], on_invalid: Callable[[ModelInvalid], None]
-) -> list[Stored]:
-    """Return what `describe` says of all model files in a folder of the package and of the cache.
+File = TypeVar("File", bound=StoredModel)
+Loaded = TypeVar("Loaded")
 
-    inside  the folder's path within those of the models
+
+class ModelKind(ABC, Generic[File, Loaded]):
+    """One kind of model files: how they are found, described, loaded and saved.
+
+    Attributes:
+        name: what the commands call the kind.
+        noun: what messages call a model of it.
+        folder: of its files, within those of the package's and of the cache's models.
+        key: of the metadata, under which a file says what it is.
+        entries: that must be there, besides those of every kind.
     """
-    found: list[Stored] = []
-    for folder in (SHIPPED / inside, cache_folder() / "models" / inside):
+
+    name: ClassVar[Kind]
+    noun: ClassVar[str]
+    folder: ClassVar[str]
+    key: ClassVar[str]
+    entries: ClassVar[Mapping[str, type]] = {}
+
+    def __init__(self) -> None:
+        self._load = functools.lru_cache(maxsize=2)(self._load_file)
+
+    @abstractmethod
+    def _described(self, stored: Mapping[str, Any], about: Mapping[str, Any]) -> File:
+        """Return the fields of `StoredModel` and what else metadata say of a file.
+
+        Raises KeyError, TypeError or ValueError for metadata that are not as they should be.
+        """
+
+    @abstractmethod
+    def _build(self, file: File, tensors: "dict[str, Tensor]", device: str) -> Loaded:
+        """Return what a file and its tensors make. Raises ModelInvalid, TypeError."""
+
+    def describe(self, path: Path) -> File:
+        """Read what a file of this kind says of itself. Raises ModelInvalid."""
+        about, stored = _read_about(path, self.key, _ENTRIES | dict(self.entries))
         try:
-            paths = sorted(folder.glob("[!.]*.safetensors"))  # a hidden one is in the making
-        except OSError as error:
-            on_invalid(ModelInvalid(f"{folder}: cannot be read: {error.strerror}"))
-            continue
-        for path in paths:
+            return self._described(stored, about)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelInvalid(f"{path}: not a model file of ncodec: {error}") from None
+
+    def installed(self, on_invalid: Callable[[ModelInvalid], None] = ignore) -> list[File]:
+        """Return all models that are there: those of the package, then those of the cache.
+
+        An id may come more than once, with other weights: files keep to those they were made with.
+
+        on_invalid  called for each file that is not a model: one bad file must not hide the others
+        """
+        found: list[File] = []
+        for folder in (SHIPPED / self.folder, cache_folder() / "models" / self.folder):
             try:
-                found.append(describe(path))
-            except ModelInvalid as error:
-                on_invalid(error)
+                paths = sorted(folder.glob("[!.]*.safetensors"))  # a hidden one is in the making
             except OSError as error:
-                on_invalid(ModelInvalid(f"{path}: cannot be read: {error.strerror}"))
-    return found
+                on_invalid(ModelInvalid(f"{folder}: cannot be read: {error.strerror}"))
+                continue
+            for path in paths:
+                try:
+                    found.append(self.describe(path))
+                except ModelInvalid as error:
+                    on_invalid(error)
+                except OSError as error:
+                    on_invalid(ModelInvalid(f"{path}: cannot be read: {error.strerror}"))
+        return found
 
+    def find_exact(self, model_id: str, fingerprint: bytes) -> File:
+        """Return the very model that a file was made with, or one that stands for it.
 
-def find_among(models: Sequence[Stored], kind: str, model_id: str, fingerprint: bytes) -> Stored:
-    """Return the very model that a file was made with, or one that stands for it.
+        Raises ModelMissing, ModelMismatch.
+        """
+        models = self.installed()
+        of_id = [model for model in models if model.model_id == model_id]
+        for model in of_id:
+            if model.fingerprint == fingerprint:
+                return model
+        for model in of_id:
+            if fingerprint in model.stands_for:
+                return model
+        wanted = f"weights {fingerprint.hex()} of {self.noun} {model_id!r}"
+        if not of_id:
+            known = ", ".join(dict.fromkeys(model.model_id for model in models)) or "none"
+            raise ModelMissing(f"{wanted}: not installed; installed: {known}{hint(model_id)}")
+        there = ", ".join(f"{model.fingerprint.hex()} ({model.path.name})" for model in of_id)
+        raise ModelMismatch(f"{wanted}: not installed; installed: {there}")
 
-    Raises ModelMissing, ModelMismatch.
+    def load(self, file: File, device: str = "cpu") -> Loaded:
+        """Return what a file holds, ready to run on a device of torch; the last two are kept.
 
-    kind  what the models are, for the message
-    """
-    of_id = [model for model in models if model.model_id == model_id]
-    for model in of_id:
-        if model.fingerprint == fingerprint:
-            return model
-    for model in of_id:
-        if fingerprint in model.stands_for:
-            return model
-    wanted = f"weights {fingerprint.hex()} of {kind} {model_id!r}"
-    if not of_id:
-        known = ", ".join(dict.fromkeys(model.model_id for model in models)) or "none"
-        raise ModelMissing(f"{wanted}: not installed; installed: {known}{hint(model_id)}")
-    there = ", ".join(f"{model.fingerprint.hex()} ({model.path.name})" for model in of_id)
-    raise ModelMismatch(f"{wanted}: not installed; installed: {there}")
+        Raises ModelInvalid.
+        """
+        return self._load(file.path, file.sha256, device)
+
+    def _load_file(self, path: Path, sha256: str, device: str) -> Loaded:
+        from safetensors import SafetensorError
+        from safetensors.torch import load
+
+        blob, file = read_unchanged(path, sha256), self.describe(path)
+        try:
+            return self._build(file, load(blob), device)
+        except (ModelInvalid, TypeError, SafetensorError) as error:
+            raise ModelInvalid(f"{path}: {error}") from None
+
+    def write(self, path: Path, about: Mapping[str, Any], tensors: "Mapping[str, Tensor]") -> None:
+        """Write a file of this kind: what it says of itself, and its tensors."""
+        from safetensors.torch import save
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
+        _replace(path, save(whole, {self.key: json.dumps(dict(about), sort_keys=True)}))
 
 
 def read_unchanged(path: Path, sha256: str) -> bytes:
@@ -204,8 +274,8 @@ def read_unchanged(path: Path, sha256: str) -> bytes:
     return blob
 
 
-def write_model(path: Path, blob: bytes) -> None:
-    """Write a model file beside, then rename."""
+def _replace(path: Path, blob: bytes) -> None:
+    """Write a file beside, then rename."""
     beside = path.with_name(f".{path.name}.tmp")
     try:
         beside.write_bytes(blob)

@@ -446,6 +446,7 @@ def test_closing_ends_a_run() -> None:
         ({"n_q": 9}, UsageError),
         ({"n_q": 2, "bandwidth_kbps": 1.6}, UsageError),
         ({"effort": 0}, UsageError),
+        ({"denoise": True}, UsageError),
         ({"entropy": "nosuch"}, UsageError),
         ({"engine": "nosuch"}, UsageError),
         ({"decode": True, "container": "nosuch"}, UsageError),

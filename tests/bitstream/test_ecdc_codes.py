@@ -242,7 +242,7 @@ def test_codes_that_do_not_fit_are_refused(
 
 def install(name: str, lm: EncodecLm) -> None:
     """Put a language model where it is looked for."""
-    folder = cache_folder() / "models" / language_models.FOLDER
+    folder = cache_folder() / "models" / language_models.LANGUAGE_MODELS.folder
     path = folder / f"{name}.safetensors"
     language_models.save(path, name, lm.config, lm.state_dict(), {})
 
@@ -263,7 +263,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
 
     install_small(0)
     yield install_small
-    language_models._load.cache_clear()
+    language_models.LANGUAGE_MODELS._load.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -286,7 +286,7 @@ def test_modelled_files_are_those_of_the_reference(
     found, codes = read(content)
     assert found == header
     assert_same(codes, parts)
-    language_models._load.cache_clear()
+    language_models.LANGUAGE_MODELS._load.cache_clear()
 
 
 @pytest.mark.usefixtures("small")

@@ -9,7 +9,7 @@ from reference_encodec import reference, reference_lm
 
 from ncodec.errors import ModelInvalid
 from ncodec.hub.importers.encodec_lm import convert
-from ncodec.hub.language_models import FOLDER, describe, find_for, installed, load, save
+from ncodec.hub.language_models import LANGUAGE_MODELS, describe, find_for, installed, load, save
 from ncodec.models.encodec_lm import PRESETS, EncodecLm, LmConfig, LmContext, check, tables
 
 TINY = LmConfig(n_codebooks=3, past_frames=5, codebook_size=16, width=8, hidden=12, n_layers=2,
@@ -174,7 +174,7 @@ def test_a_file_gives_the_model_back(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("NCODEC_CACHE", str(tmp_path))
     assert find_for("encodec_24khz") is None
     lm = tiny()
-    path = tmp_path / "models" / FOLDER / "some.safetensors"
+    path = tmp_path / "models" / LANGUAGE_MODELS.folder / "some.safetensors"
     save(path, "encodec_24khz", TINY, lm.state_dict(), {"licence": "MIT"})
     file = describe(path)
     assert [file] == installed()

@@ -7,15 +7,14 @@ tensor and what was expected, if it is one that was altered.
 """
 
 import shutil
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
 from ncodec.atomic_files import atomic_output
 from ncodec.errors import ModelInvalid, UsageError
-from ncodec.hub import codecs, entropy_models, language_models
-from ncodec.hub.cache import check_name, named, place
+from ncodec.hub import codecs, language_models
+from ncodec.hub.cache import KINDS, check_name, named, place
 from ncodec.hub.importers.base import Converted
 from ncodec.hub.importers.reading import Checkpoint, is_safetensors, read, weights_of
 from ncodec.hub.model_files import StoredModel, in_package, metadata_of
@@ -23,13 +22,6 @@ from ncodec.hub.public import Kind
 
 CONVERTERS = ("ncodec.hub.importers.encodec", "ncodec.hub.importers.hilcodec")
 KNOWN = "EnCodec, its language models, HILCodec, model files of ncodec"
-
-_OWN: Mapping[str, tuple[Kind, Callable[[Path], StoredModel]]] = {
-    "ncodec": ("codec", codecs.describe),
-    "ncodec-entropy": ("entropy", entropy_models.describe),
-    "ncodec-ecdc-lm": ("ecdc-lm", language_models.describe),
-}
-"""Key of the metadata of ncodec's own files -> what they hold, and what reads it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,15 +108,14 @@ def _own_model(path: Path) -> OwnModel | None:
     from safetensors import SafetensorError, safe_open
 
     metadata = metadata_of(path)
-    own = next((row for key, row in _OWN.items() if key in metadata), None)
-    if own is None:
+    kind = next((kind for kind in KINDS.values() if kind.key in metadata), None)
+    if kind is None:
         return None
-    kind, describe = own
-    model = describe(path)
+    model = kind.describe(path)
     try:
         with safe_open(path, "pt"):  # compares the tensors' places with the length of the file
             pass
         check_name(model.model_id)
     except (SafetensorError, UsageError) as error:
         raise ModelInvalid(f"{path}: damaged model file: {error}") from None
-    return OwnModel(kind, model)
+    return OwnModel(kind.name, model)
