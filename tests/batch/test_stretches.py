@@ -53,7 +53,7 @@ def test_every_architecture(encoder: Callable[[str], Encoder], model: str) -> No
 
 @pytest.mark.parametrize("effort", ["default", "best"])
 def test_bits_are_weighed_in_each_packet_alone(effort: str) -> None:
-    encoder = Encoder(encode_settings("modelled", effort=effort))
+    encoder = Encoder(encode_settings(EncodeOptions("modelled", effort=effort)))
     source = make_audio("a.flac", round(8000 * 41.3), 2, 8000)
     _, parts = in_stretches(encoder, source, 3)
     assert all(part.packets for part in parts)
