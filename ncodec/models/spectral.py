@@ -22,7 +22,7 @@ overlap, so that a change of scale leaves no seam.
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from types import MappingProxyType
 
@@ -53,44 +53,35 @@ class SpectralConfig(CodecConfig):
     rate_conditioned: bool = False  # the decoder is told how many codebooks there are
 
 
+_SPECTRAL = SpectralConfig(
+    sample_rate_hz=24000,
+    n_channels=1,
+    samples_per_frame=320,
+    n_codebooks=16,
+    codebook_size=1024,
+    bandwidths_kbps=(1.5, 3.0, 6.0, 12.0),
+    default_bandwidth_kbps=6.0,
+    latent=128,
+    n_bands=32,
+    width=256,
+    encoder_blocks=6,
+    decoder_blocks=8,
+    kernel=7,
+    expansion=3,
+    lookahead_frames=2,
+)
+
 PRESETS: Mapping[str, SpectralConfig] = MappingProxyType(
     {
-        "spectral": SpectralConfig(
-            sample_rate_hz=24000,
-            n_channels=1,
-            samples_per_frame=320,
-            n_codebooks=16,
-            codebook_size=1024,
-            bandwidths_kbps=(1.5, 3.0, 6.0, 12.0),
-            default_bandwidth_kbps=6.0,
-            latent=128,
-            n_bands=32,
-            width=256,
-            encoder_blocks=6,
-            decoder_blocks=8,
-            kernel=7,
-            expansion=3,
-            lookahead_frames=2,
-        ),
-        "spectral-wide": SpectralConfig(
-            sample_rate_hz=24000,
-            n_channels=1,
-            samples_per_frame=320,
-            n_codebooks=16,
-            codebook_size=1024,
-            bandwidths_kbps=(1.5, 3.0, 6.0, 12.0),
-            default_bandwidth_kbps=6.0,
-            latent=128,
-            n_bands=32,
+        "spectral": _SPECTRAL,
+        "spectral-wide": replace(
+            _SPECTRAL,
             width=384,
             encoder_blocks=4,
-            decoder_blocks=8,
-            kernel=7,
             expansion=2,
-            lookahead_frames=2,
             activation="relu2",
             rate_conditioned=True,
-        ),
+        ),  # fmt: skip
         "spectral-tiny": SpectralConfig(
             sample_rate_hz=8000,
             n_channels=1,
