@@ -81,7 +81,7 @@ PRESETS: Mapping[str, SpectralConfig] = MappingProxyType(
             expansion=2,
             activation="relu2",
             rate_conditioned=True,
-        ),  # fmt: skip
+        ),
         "spectral-tiny": SpectralConfig(
             sample_rate_hz=8000,
             n_channels=1,
@@ -289,8 +289,7 @@ class SpectralCodec(Codec):
     def rate_condition(self, n_q: Tensor) -> Tensor | None:
         """Return what the decoder's blocks are conditioned on, for [B] numbers of codebooks.
 
-        A scale and a shift of each channel, [B, blocks, 2, W], as Siuzdak, "Vocos", ICLR 2024, has
-        them for each bandwidth: with few codebooks noise has to stand for more of the signal.
+        A scale and a shift of each channel, [B, blocks, 2, W], as in Siuzdak, "Vocos", ICLR 2024.
         """
         return None if self.decoder_rates is None else self.decoder_rates[n_q - 1]
 
@@ -350,8 +349,7 @@ class SpectralCodec(Codec):
             fresh = F.pad(fresh, (0, 0, 0, self.config.lookahead_frames))
         if not fresh.shape[1]:
             return fresh.new_zeros(len(fresh), 1, 0)
-        n_q = torch.full((len(fresh),), chunk.codes.shape[1], device=fresh.device)
-        condition = self.rate_condition(n_q)
+        condition = self.rate_condition(torch.tensor([chunk.codes.shape[1]], device=fresh.device))
         hidden, state.past = self.decoder(self.decoder_in(fresh), state.past, condition)
         dropped = min(state.skip_frames, hidden.shape[1])
         state.skip_frames -= dropped
