@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 
 import ncodec
-from ncodec.bitstream.codes import decode_packets
 from ncodec.audio.distances import mel_distance, si_sdr
+from ncodec.bitstream.codes import decode_packets
 from ncodec.encoding.effort import choose_search
 from ncodec.entropy import open_coder
 from ncodec.entropy.search import nearest
