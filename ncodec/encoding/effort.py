@@ -12,13 +12,15 @@ either of the two follows from the other.
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from ncodec.entropy.search import RateDistortionSearch
 from ncodec.errors import UsageError
 from ncodec.hub.entropy_models import Entropy, load_network
 from ncodec.models import EFFORTS, MAX_EFFORT, MAX_QUALITY
-from ncodec.models.base import Codec
-from ncodec.nn.rvq import Search
+
+if TYPE_CHECKING:
+    from ncodec.models.base import Codec
+    from ncodec.nn.rvq import Search
 
 SLOPE = 0.008  # lambda times the codebooks: as good as the plain search of 4 beams, in fewer bits
 HALVING = 2.5  # steps of quality for half as many codebooks, whose bits are worth twice as much
@@ -49,7 +51,7 @@ def check_effort(effort: str | int | None) -> str | int:
     return effort
 
 
-def plain_effort(effort: str | int | None, codec: Codec) -> int:
+def plain_effort(effort: str | int | None, codec: "Codec") -> int:
     """Return how wide a beam is that does not weigh bits. Raises UsageError."""
     effort = check_effort(effort)
     if isinstance(effort, int):
@@ -64,9 +66,9 @@ def weighs_bits(effort: str | int | None, entropy: Entropy) -> bool:
 
 
 def choose_search(
-    effort: str | int | None, codec: Codec, n_q: int, entropy: Entropy | None = None, *,
+    effort: str | int | None, codec: "Codec", n_q: int, entropy: Entropy | None = None, *,
     quality: float | None = None, device: str = "cpu",
-) -> int | Search:  # fmt: skip
+) -> "int | Search":  # fmt: skip
     """Return how codes are searched for, as `Codec.start_encoder` takes it.
 
     entropy  what codes key packets, if each is searched as a whole: not those of live streams
@@ -75,6 +77,8 @@ def choose_search(
 
     Raises UsageError.
     """
+    from ncodec.entropy.search import RateDistortionSearch
+
     if entropy is None or entropy.model is None or not weighs_bits(effort, entropy):
         return plain_effort(effort, codec)
     level = LEVELS[str(check_effort(effort))]

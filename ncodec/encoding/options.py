@@ -1,7 +1,7 @@
 """What an encoding is: the options as a user gives them, and as they are resolved."""
 
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from ncodec.encoding.effort import (
     check_effort,
@@ -13,7 +13,9 @@ from ncodec.encoding.effort import (
 from ncodec.errors import UsageError
 from ncodec.hub.codecs import DEFAULT_MODEL, ModelFile, choose_n_q, find, load_codec
 from ncodec.hub.entropy_models import Entropy, choose_entropy
-from ncodec.nn.rvq import Search
+
+if TYPE_CHECKING:
+    from ncodec.nn.rvq import Search
 
 LIVE_ENTROPY = "adaptive"  # by default: frame by frame, a transformer takes much of a slow core
 
@@ -33,7 +35,7 @@ class ResolvedOptions:
     quality: float | None = None
     denoise: bool = False
 
-    def search(self, device: str = "cpu") -> int | Search:
+    def search(self, device: str = "cpu") -> "int | Search":
         """Return how codes are searched for, as `Codec.start_encoder` takes it."""
         if isinstance(self.effort, int):
             return self.effort
