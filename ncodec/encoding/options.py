@@ -37,8 +37,6 @@ class ResolvedOptions:
 
     def search(self, device: str = "cpu") -> "int | Search":
         """Return how codes are searched for, as `Codec.start_encoder` takes it."""
-        if isinstance(self.effort, int):
-            return self.effort
         return choose_search(
             self.effort, load_codec(self.model, device), self.n_q, self.entropy,
             quality=self.quality, device=device,

@@ -1,9 +1,15 @@
 """What is particular to the `spectral` architecture."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from torch import Tensor, nn
 
-from ncodec.models.spectral import PRESETS, SpectralCodec, noise_table
+from ncodec.errors import ModelInvalid
+from ncodec.models.base import CodedChunk
+from ncodec.models.spectral import LEVEL, PRESETS, SpectralCodec, SpectralConfig, noise_table
+from ncodec.nn.convnext import ConvNeXtBlock
 from ncodec.nn.mdct import Mdct
 
 
@@ -90,3 +96,68 @@ def test_rejects_nothing_to_decode_gracefully(tiny: SpectralCodec) -> None:
     chunk = tiny.encode(torch.zeros(1, 1, 0), 2)
     assert chunk.codes.shape == (1, 2, 0)
     assert tiny.decode(chunk, 0).shape == (1, 1, 0)
+
+
+@pytest.fixture
+def conditioned() -> SpectralCodec:
+    """A codec whose blocks, and what they are told of the rate, all have an effect."""
+    torch.manual_seed(3)
+    config = replace(PRESETS["spectral-tiny"], rate_conditioned=True, activation="relu2")
+    codec = SpectralCodec(config).eval()
+    assert codec.decoder_rates is not None
+    nn.init.normal_(codec.decoder_rates, std=0.5)
+    nn.init.normal_(codec.decoder_out.weight, std=0.2)
+    codec.noise.zero_()
+    return codec
+
+
+@torch.no_grad()
+def test_a_decoder_is_told_the_rate_in_training_as_in_files(conditioned: SpectralCodec) -> None:
+    wav, n_q, coded = 0.1 * torch.randn(2, 1, 4000), torch.tensor([1, 3]), []
+
+    def quantise(latents: Tensor) -> Tensor:
+        for row, count in zip(latents, n_q.tolist(), strict=True):
+            coded.append(conditioned.quantiser.encode(row[None], count))
+        return torch.cat([conditioned.quantiser.decode(codes) for codes in coded])
+
+    made, _ = conditioned.reconstruct(wav, quantise, n_q=n_q)
+    for row, codes in zip(made, coded, strict=True):
+        decoded = conditioned.decode(CodedChunk(codes, torch.full((1, 1), LEVEL)), 4000)
+        torch.testing.assert_close(decoded[0], row, atol=1e-5, rtol=1e-4)
+    told_alike, _ = conditioned.reconstruct(
+        wav, lambda latents: torch.cat([conditioned.quantiser.decode(codes) for codes in coded])
+    )
+    assert (told_alike - made).abs().amax((1, 2)).min() > 1e-3
+
+
+@torch.no_grad()
+def test_a_conditioned_decoder_runs_chunk_by_chunk(conditioned: SpectralCodec) -> None:
+    chunk = conditioned.encode(0.1 * torch.randn(1, 1, 4000), 2)
+    whole = conditioned.decode(chunk, 4000)
+    state, parts = conditioned.start_decoder(1), []
+    for first in range(0, chunk.codes.shape[2], 7):
+        part = CodedChunk(chunk.codes[:, :, first : first + 7], chunk.scales)
+        last = first + 7 >= chunk.codes.shape[2]
+        parts.append(conditioned.decode_chunk(part, state, last=last))
+    torch.testing.assert_close(torch.cat(parts, 2)[..., :4000], whole, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("activation", ["gelu", "relu2"])
+def test_a_block_is_the_same_in_training(activation: str) -> None:
+    torch.manual_seed(3)
+    block = ConvNeXtBlock(16, 7, 2, 0.5, activation)
+    x, past, condition = torch.randn(2, 20, 16), torch.randn(2, 6, 16), torch.randn(2, 2, 16)
+    learning, after = block.train()(x, past, condition)
+    at_rest, after_rest = block.eval()(x, past, condition)
+    torch.testing.assert_close(learning, at_rest, atol=1e-5, rtol=1e-4)
+    assert torch.equal(after, after_rest)
+
+
+def test_a_configuration_of_before_means_what_it_did() -> None:
+    values = PRESETS["spectral"].to_dict()
+    for added in ("activation", "rate_conditioned"):
+        del values[added]
+    assert SpectralConfig.from_dict(values) == PRESETS["spectral"]
+    del values["width"]
+    with pytest.raises(ModelInvalid, match="unknown or missing fields: width"):
+        SpectralConfig.from_dict(values)

@@ -229,6 +229,19 @@ def test_the_log_tells_how_much_audio_went_through(config: TrainConfig, tmp_path
     assert all(float(row["audio_s_per_s"]) > 0 for row in rows(tmp_path / "run"))
 
 
+@pytest.mark.slow
+def test_a_compiled_codec_learns_the_same(config: TrainConfig, tmp_path: Path) -> None:
+    short = dataclasses.replace(config.optimiser, steps=5)
+    losses = []
+    for compiled in (False, True):
+        settings = dataclasses.replace(
+            config, compile=compiled, bfloat16=False, optimiser=short, log_every=5
+        )
+        train(settings, tmp_path / str(compiled), resume=False, time_limit_s=600, device="cpu")
+        losses.append(float(rows(tmp_path / str(compiled))[-1]["mel"]))
+    assert losses[1] == pytest.approx(losses[0], rel=1e-2)
+
+
 def test_rate_warms_up_and_falls_to_a_tenth() -> None:
     assert rate_factor(0, 10, 100) == pytest.approx(0.1)
     assert rate_factor(9, 10, 100) == 1.0
