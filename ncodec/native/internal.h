@@ -1,0 +1,107 @@
+/* What the parts of the kernel share. */
+#ifndef NCODEC_INTERNAL_H
+#define NCODEC_INTERNAL_H
+
+#include <float.h>
+
+#include "kernel.h"
+
+#if defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD != 0
+#error "single precision must be computed in single precision"
+#endif
+
+enum {
+    LANES = 16,  /* outputs of a matrix that lie side by side */
+    QUAD = 4,    /* inputs that one instruction adds up */
+    LIMIT = 127,
+    STREAM_LIMIT = 32767,
+    ROOT_LIMIT = 2040,
+    ROOM = 1 << 21,
+    WHOLE = 1 << 24,
+};
+
+/* Weights in blocks of LANES outputs: [block][input / QUAD][output of block][QUAD]. */
+typedef struct {
+    int n_out, n_in, n_blocks, n_quads;
+    int8_t *weights;
+    int32_t *offset; /* 128 times the sum of each row: what unsigned inputs add */
+    float *scale;    /* a power of two for each output */
+} matrix;
+
+typedef struct {
+    matrix attend, gather, up, down;
+    int32_t *distance; /* [H, W] */
+} layer;
+
+typedef struct {
+    matrix up, out;
+    int32_t *bias;
+    int shift; /* logits have a unit of 2**-shift octaves */
+} head;
+
+typedef struct paths paths;
+
+struct ncodec_model {
+    ncodec_sizes sizes;
+    const paths *run;
+    int32_t *vectors; /* [Q, K, D] */
+    int32_t *start;   /* [Q, D] */
+    layer *layers;
+    matrix frame;
+    head *heads;
+    float mantissas[256]; /* of the norm, by the leading 9 bits of a sum */
+    float exponents[32];  /* of the norm, by the place of the leading bit */
+};
+
+/* Weights of the model and of the code of the stream before, of one channel. */
+typedef struct {
+    int64_t model, other;
+} expert;
+
+/* What coding a symbol needs of its row. */
+typedef struct {
+    int32_t before, own, sum;
+} interval;
+
+struct ncodec_context {
+    const ncodec_model *model;
+    int n_packets, n_streams, n_q, ahead, n_rings;
+    int n_slots, key_width, value_width; /* of a ring; of a head, in whole QUADs, in whole LANES */
+    int64_t n_frames;        /* since the key packet's start */
+    int32_t *before;         /* [ring, D]: the sum of the vectors of the last frame */
+    expert *experts;         /* [ring, n_q] */
+    int8_t *keys;            /* [layer, ring, H] blocks as a matrix has: outputs are slots */
+    int32_t *key_offsets;    /* [layer, ring, H, slot] */
+    int8_t *values;          /* [layer, ring, H, slot, value_width] */
+    int32_t *reach;          /* [layer, H, 2 slots]: distances, by slots from the present one */
+    /* room for one pass over rows */
+    int32_t *stream, *hidden, *total; /* [row, D], [row, D], [row, outputs] */
+    int8_t *inputs;                   /* [row, inputs] */
+    interval *intervals;              /* [2, row, n_q]: as they are; coarser, see PAYLOADS.md */
+    int n_total, n_inputs;
+};
+
+/* The same functions, compiled for one set of instructions each. */
+struct paths {
+    const char *name;
+    void (*decode)(
+        ncodec_context *, int, const uint8_t *const *, const size_t *, const int *,
+        int32_t *const *, int64_t *);
+    size_t (*encode)(ncodec_context *, const int32_t *, int, uint8_t *);
+    void (*hidden)(ncodec_context *, const int32_t *, int, float *);
+    void (*logits)(ncodec_context *, int, const float *, int, float *);
+};
+
+extern const paths ncodec_plain;
+#if (defined(__x86_64__) || defined(_M_X64)) && (defined(__GNUC__) || defined(__clang__))
+#define NCODEC_X86
+extern const paths ncodec_avx2, ncodec_avx512;
+#endif
+#if defined(__aarch64__) && (defined(__GNUC__) || defined(__clang__))
+#define NCODEC_ARM
+extern const paths ncodec_dot;
+#endif
+
+static inline int round_up(int number, int unit) { return (number + unit - 1) / unit * unit; }
+
+#endif

@@ -1,0 +1,2 @@
+/* Any processor. */
+#include "body.h"
