@@ -134,8 +134,8 @@ def batch(
       ncodec batch s3://music/flac s3://music/ncx -j 4
     """  # noqa: D301
     from ncodec.batch import Conversion
-    from ncodec.batch.engine import Crew
-    from ncodec.batch.places import open_place
+    from ncodec.batch.engine import WorkerPool
+    from ncodec.batch.open_storage import open_storage
     from ncodec.batch.plan import Options
 
     if address is not None and engine != "ray":
@@ -143,9 +143,9 @@ def batch(
     if decode and gpu:
         raise UsageError("--gpu is for encoding")
     conversion = Conversion(
-        open_place(src), open_place(dst), _settings(decode, options),
+        open_storage(src), open_storage(dst), _settings(decode, options),
         Options(include, exclude, copy_other, checksum, force),
-        crew=Crew(n_workers, address, gpu), engine=engine, verify=verify,
+        pool=WorkerPool(n_workers, address, gpu), engine=engine, verify=verify,
     )  # fmt: skip
     for suffix, count in sorted(conversion.plan.unreadable.items()):
         warn(f"{count} {suffix} file{'' if count == 1 else 's'}: audio that libsndfile cannot read")

@@ -4,7 +4,7 @@
 >>> for outcome in ncodec.batch.convert("music", "small", bandwidth_kbps=6):
 ...     print(outcome.source, outcome.status, outcome.error)
 
-A run plans (`plan`, from `storage`, `names` and `state`), makes `orders` of it, hands them to the
+A run plans (`plan`, from `storage`, `names` and `state`), makes `units` of it, hands them to the
 workers (`team`) of an engine (`local`, `ray`), and notes in a log what came back. What a worker
 does is in `work`. Importing this does not load torch.
 """
@@ -14,9 +14,9 @@ from collections.abc import Callable, Generator, Sequence
 from typing import Unpack
 
 from ncodec.batch.conversion import Conversion
-from ncodec.batch.engine import Crew
+from ncodec.batch.engine import WorkerPool
+from ncodec.batch.open_storage import open_storage
 from ncodec.batch.outcome import Outcome
-from ncodec.batch.places import open_place
 from ncodec.batch.plan import Options
 from ncodec.batch.settings import decode_settings, encode_settings
 from ncodec.encoding.options import EncodeKeywords, EncodeOptions
@@ -66,12 +66,12 @@ def convert(
     Raises UsageError for arguments that make no sense, ModelMissing; while it runs, NcodecError
     where no workers are to be had.
     """
-    source, target = open_place(src), open_place(dst)
+    source, target = open_storage(src), open_storage(dst)
     encoding = EncodeOptions(**options)
     settings = decode_settings(container, subtype) if decode else encode_settings(encoding)
     conversion = Conversion(
         source, target, settings,
         Options(tuple(include), tuple(exclude), copy_other, checksum, overwrite),
-        crew=Crew(n_workers, address, gpu), engine=engine, verify=verify,
+        pool=WorkerPool(n_workers, address, gpu), engine=engine, verify=verify,
     )  # fmt: skip
     return conversion.outcomes(on_progress)

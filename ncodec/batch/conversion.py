@@ -6,15 +6,15 @@ from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from datetime import UTC, datetime
 
-from ncodec.batch import team
-from ncodec.batch.engine import Crew, Events, find_engine
-from ncodec.batch.orders import make_orders
+from ncodec.batch import scheduler
+from ncodec.batch.engine import Events, WorkerPool, find_engine
 from ncodec.batch.outcome import Item, Outcome
 from ncodec.batch.plan import Options, make_plan
 from ncodec.batch.settings import COPY, Settings
 from ncodec.batch.state import Journal
-from ncodec.batch.storage import Place
-from ncodec.batch.work import Task
+from ncodec.batch.storage import Storage
+from ncodec.batch.work_units import make_work_units
+from ncodec.batch.worker import Task
 
 
 class Conversion:
@@ -29,12 +29,13 @@ class Conversion:
     """
 
     def __init__(
-        self, source: Place, target: Place, settings: Settings, options: Options | None = None, *,
-        crew: Crew | None = None, engine: str = "local", verify: bool = False,
+        self, source: Storage, target: Storage, settings: Settings,
+        options: Options | None = None, *, pool: WorkerPool | None = None, engine: str = "local",
+        verify: bool = False,
     ) -> None:  # fmt: skip
         self.source, self.target, self.settings = source, target, settings
         self._verify = verify
-        self._crew = crew or Crew()
+        self._pool = pool or WorkerPool()
         self._engine = find_engine(engine)
         self.n_workers: int | None = None
         self.plan = make_plan(source, target, settings, options or Options())
@@ -63,20 +64,20 @@ class Conversion:
 
     def _run(self, progress: "_Progress") -> Generator[Outcome, None, None]:
         is_shared = self.source.is_shared and self.target.is_shared
-        with self._engine.crewed(self._crew) as n_workers:
+        with self._engine.open_pool(self._pool) as n_workers:
             self.n_workers = n_workers if is_shared else 0
             yield from self._worked(self.n_workers, progress)
 
     def _worked(self, n_workers: int, progress: "_Progress") -> Generator[Outcome, None, None]:
         items = {item.source: item for item in self.plan.items}
-        orders = make_orders(self.plan.items, n_workers, decode=self.settings.decode)
+        units = make_work_units(self.plan.items, n_workers, decode=self.settings.decode)
         started = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
         run = f"{started}-{secrets.token_hex(4)}"
         with self.target.workspace(run) as work, Journal(self.target.open_log(run)) as journal:
             task = Task(
                 self.source, self.target, self.settings, work, self._verify,
-                n_threads=max(1, n_workers // len(orders)) if self._engine.IS_ONE_MACHINE else 1,
-                device="cuda" if self._crew.gpu > 0 else "cpu",
+                n_threads=max(1, n_workers // len(units)) if self._engine.IS_ONE_MACHINE else 1,
+                device="cuda" if self._pool.gpu > 0 else "cpu",
             )  # fmt: skip
 
             def begin(some: Sequence[Item]) -> None:
@@ -85,7 +86,7 @@ class Conversion:
 
             events = Events(begin, progress.add)
             with contextlib.closing(
-                team.run(self._engine, orders, task, self._crew, n_workers, events)
+                scheduler.run(self._engine, units, task, self._pool, n_workers, events)
             ) as outcomes:
                 for outcome in outcomes:
                     item = items[outcome.source]

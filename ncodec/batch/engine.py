@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol
 
-from ncodec.batch.orders import Order
 from ncodec.batch.outcome import Item
-from ncodec.batch.work import Task
+from ncodec.batch.work_units import WorkUnit
+from ncodec.batch.worker import Task
 from ncodec.errors import UsageError
 
 ENGINES = ("local", "ray")  # modules of ncodec.batch
@@ -23,7 +23,7 @@ ONE_THREAD = dict.fromkeys(
 
 
 @dataclass(frozen=True, slots=True)
-class Crew:
+class WorkerPool:
     """Who is to work."""
 
     n_workers: int | None = None  # None: one for every core or GPU share; 0: this process itself
@@ -39,18 +39,18 @@ class Events:
     on_progress: Callable[[str, int], None]  # a source, and how many of its bytes were just done
 
 
-class Hand(Protocol):
+class WorkerHandle(Protocol):
     """A worker. What it has to say comes as messages.
 
-    READY     it can be given an order
+    READY     it can be given a unit
     BROKEN    it cannot work, and why: nobody else here could
-    RESULT    an Outcome or a Part
+    RESULT    an Outcome or a SegmentResult
     PROGRESS  arguments of Events.on_progress
-    END       the order is done, it can be given the next
+    END       the unit is done, it can be given the next
     GONE      it is no more, and why; the last message
     """
 
-    def give(self, order: Order) -> None:
+    def give(self, unit: WorkUnit) -> None:
         """Let it work; a worker that is gone will be known to be."""
         ...
 
@@ -59,25 +59,25 @@ class Hand(Protocol):
         ...
 
 
-Messages = queue.SimpleQueue[tuple[Hand, str, Any]]
+Messages = queue.SimpleQueue[tuple[WorkerHandle, str, Any]]
 
 
 class Engine(Protocol):
     """A module of ENGINES.
 
     Attributes:
-        MOST_DEATHS: of workers with one and the same file in hand, before that has failed.
+        MAX_LOSSES: of workers with one and the same file in hand, before that has failed.
         IS_ONE_MACHINE: so that few workers may use the cores of those that are not hired.
     """
 
-    MOST_DEATHS: int
+    MAX_LOSSES: int
     IS_ONE_MACHINE: bool
 
-    def crewed(self, crew: Crew) -> AbstractContextManager[int]:
+    def open_pool(self, pool: WorkerPool) -> AbstractContextManager[int]:
         """Be there for workers; gives how many there may be. Raises UsageError."""
         ...
 
-    def hire(self, task: Task, crew: Crew, number: int, messages: Messages) -> Hand:
+    def spawn(self, task: Task, pool: WorkerPool, number: int, messages: Messages) -> WorkerHandle:
         """Start a worker; no two that live have the same number."""
         ...
 

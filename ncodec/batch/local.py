@@ -11,38 +11,38 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from ncodec.batch.engine import GONE, ONE_THREAD, Crew, Messages
-from ncodec.batch.work import Task
+from ncodec.batch.engine import GONE, ONE_THREAD, Messages, WorkerPool
+from ncodec.batch.worker import Task
 from ncodec.errors import UsageError
 
-MOST_DEATHS = 2
+MAX_LOSSES = 2
 IS_ONE_MACHINE = True
 
 
 @contextlib.contextmanager
-def crewed(crew: Crew) -> Iterator[int]:
+def open_pool(pool: WorkerPool) -> Iterator[int]:
     """See Engine."""
-    n_workers = available_cores() if crew.n_workers is None else crew.n_workers
-    if crew.gpu > 0:
-        sharing, each = _share(crew.gpu)
+    n_workers = available_cores() if pool.n_workers is None else pool.n_workers
+    if pool.gpu > 0:
+        sharing, each = _share(pool.gpu)
         most = sharing * (len(_gpus()) // each)
         if most < 1:
-            raise UsageError(f"{crew.gpu:g} of a GPU for each worker: there are {len(_gpus())}")
-        n_workers = most if crew.n_workers is None else min(n_workers, most)
+            raise UsageError(f"{pool.gpu:g} of a GPU for each worker: there are {len(_gpus())}")
+        n_workers = most if pool.n_workers is None else min(n_workers, most)
     yield n_workers
 
 
-def hire(task: Task, crew: Crew, number: int, messages: Messages) -> "_Hand":
+def spawn(task: Task, pool: WorkerPool, number: int, messages: Messages) -> "_ProcessHandle":
     """See Engine."""
     environment = _environment()
-    if crew.gpu > 0:
-        sharing, each = _share(crew.gpu)
+    if pool.gpu > 0:
+        sharing, each = _share(pool.gpu)
         environment["CUDA_VISIBLE_DEVICES"] = _gpus()[number // sharing * each]
-    return _Hand(task, environment, messages)
+    return _ProcessHandle(task, environment, messages)
 
 
-class _Hand:
-    """See Hand: a worker's process."""
+class _ProcessHandle:
+    """See WorkerHandle: a worker's process."""
 
     def __init__(self, task: Task, environment: dict[str, str], messages: Messages) -> None:
         self._process = subprocess.Popen(
@@ -54,11 +54,11 @@ class _Hand:
         self.give(task)
         threading.Thread(target=self._listen, args=(messages,), daemon=True).start()
 
-    def give(self, order: object) -> None:
-        """See Hand."""
+    def give(self, unit: object) -> None:
+        """See WorkerHandle."""
         assert self._process.stdin is not None  # noqa: S101 # a pipe
         with contextlib.suppress(OSError):
-            pickle.dump(order, self._process.stdin)
+            pickle.dump(unit, self._process.stdin)
             self._process.stdin.flush()
 
     def _listen(self, messages: Messages) -> None:
@@ -79,7 +79,7 @@ class _Hand:
         return f"signal {-code}"
 
     def kill(self) -> None:
-        """See Hand."""
+        """See WorkerHandle."""
         self._process.kill()
         self._process.wait()
         if self._process.stdin is not None:

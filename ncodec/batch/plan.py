@@ -9,7 +9,7 @@ from ncodec.batch.names import UNREADABLE, is_source, is_wanted, suffix_of, targ
 from ncodec.batch.outcome import Item
 from ncodec.batch.settings import COPY, Settings
 from ncodec.batch.state import History, Record
-from ncodec.batch.storage import Entry, Place, check_apart, is_plain
+from ncodec.batch.storage import Entry, Storage, check_apart, is_plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Plan:
         return sum(item.size for item in self.items)
 
 
-def make_plan(source: Place, target: Place, settings: Settings, options: Options) -> Plan:
+def make_plan(source: Storage, target: Storage, settings: Settings, options: Options) -> Plan:
     """Look at both trees. Raises UsageError where they cannot be source and target."""
     check_apart(source, target)
     listing = source.walk(target)

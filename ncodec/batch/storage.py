@@ -12,7 +12,7 @@ from typing import Protocol
 from ncodec.atomic_files import PARTIAL_PREFIX
 from ncodec.errors import UsageError
 
-STATE = ".ncodec-batch"  # folder at the top of a target: journals, and drafts in the making
+STATE = ".ncodec-batch"  # folder at the top of a target: journals and staged files
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Listing:
     problems: list[tuple[str, str]]  # folders that could not be listed, and why
 
 
-class Draft(Protocol):
+class StagedFile(Protocol):
     """A file in the making; leaving the `with` block without `publish` discards it."""
 
     path: Path  # of this machine: to be written
@@ -42,7 +42,7 @@ class Draft(Protocol):
         """Let the file appear, whole, in the place of an older one; return its bytes."""
         ...
 
-    def __enter__(self) -> "Draft": ...
+    def __enter__(self) -> "StagedFile": ...
 
     def __exit__(self, *exc_info: object) -> None: ...
 
@@ -59,7 +59,7 @@ class Log(Protocol):
         ...
 
 
-class Place(Protocol):
+class Storage(Protocol):
     """A tree of files. Can be pickled: another process sees the same, if `is_shared`."""
 
     name: str  # what messages call it
@@ -70,7 +70,7 @@ class Place(Protocol):
         """Of which system, and where in it."""
         ...
 
-    def walk(self, without: "Place") -> Listing:
+    def walk(self, without: "Storage") -> Listing:
         """List all files, but those of `without` and of STATE folders. Raises UsageError."""
         ...
 
@@ -86,12 +86,12 @@ class Place(Protocol):
         """Give a file as one of this machine; a copy is in the folder `work`, for a while."""
         ...
 
-    def draft(self, path: str, work: Path) -> Draft:
+    def stage(self, path: str, work: Path) -> StagedFile:
         """Begin a file; what is not published yet is in the folder `work`."""
         ...
 
     def workspace(self, run: str) -> AbstractContextManager[Path]:
-        """Give a folder of this machine for drafts; it is gone afterwards."""
+        """Give a folder of this machine for staged files; it is gone afterwards."""
         ...
 
     def enter(self, work: Path) -> None:
@@ -107,7 +107,7 @@ class Place(Protocol):
         ...
 
 
-def check_apart(source: Place, target: Place) -> None:
+def check_apart(source: Storage, target: Storage) -> None:
     """Raise UsageError where outputs would stand among the sources."""
     (kind, path), (other_kind, other) = source.identity, target.identity
     if kind == other_kind and path == other:

@@ -17,8 +17,8 @@ from trees import ODD, contents, make_audio, make_mixed, state_files
 import ncodec
 from ncodec.audio import AudioSource
 from ncodec.batch import Outcome, convert, encoder, tags
-from ncodec.batch.orders import Order
 from ncodec.batch.storage import STATE
+from ncodec.batch.work_units import WorkUnit
 from ncodec.codec import encode_audio
 from ncodec.encoding.options import EncodeOptions
 from ncodec.errors import AudioError, ModelMissing, UsageError
@@ -119,7 +119,7 @@ def test_alike_clips_are_coded_together(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(encoder.Encoder, "_code", count)
     monkeypatch.setattr(
-        "ncodec.batch.conversion.make_orders", lambda items, *_, **__: [Order(tuple(items))]
+        "ncodec.batch.conversion.make_work_units", lambda items, *_, **__: [WorkUnit(tuple(items))]
     )
     go("lib", "small")
     assert sum(batches) == 1 + 39

@@ -11,27 +11,27 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class Result:
     """What a file that was made came to."""
 
     seconds: float  # of audio
     remarks: tuple[str, ...] = ()
 
 
-class Splitter(Protocol):
-    """A long file in stretches: each is done by itself, perhaps elsewhere, then they are joined."""
+class SegmentConverter(Protocol):
+    """A long file in segments: each is done by itself, perhaps elsewhere, then they are joined."""
 
-    def stretch(
+    def segment(
         self, name: str, source: Path, number: int, count: int, on_progress: Progress
     ) -> Any:
-        """Return what becomes of one stretch of so many; all of a file may be in the first.
+        """Return what becomes of one segment of so many; all of a file may be in the first.
 
         Raises NcodecError.
         """
         ...
 
-    def join(self, name: str, source: Path, contents: Sequence[Any], path: Path) -> Made:
-        """Write what `convert` would, of what became of all stretches. Raises NcodecError."""
+    def join(self, name: str, source: Path, contents: Sequence[Any], path: Path) -> Result:
+        """Write what `convert` would, of what became of all segments. Raises NcodecError."""
         ...
 
 
@@ -46,11 +46,11 @@ class Converter(Protocol[T]):
         """Do what is done together; return those with which it worked."""
         ...
 
-    def write(self, one: T, path: Path) -> Made:
+    def write(self, one: T, path: Path) -> Result:
         """Write one that was computed. Raises NcodecError."""
         ...
 
-    def convert(self, name: str, source: Path, path: Path, on_progress: Progress) -> Made:
+    def convert(self, name: str, source: Path, path: Path, on_progress: Progress) -> Result:
         """Do a file of any length by itself. Raises NcodecError."""
         ...
 
