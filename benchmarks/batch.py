@@ -34,9 +34,8 @@ import torch
 from ncodec.audio import AudioSink, AudioSource
 from ncodec.batch import scheduler
 from ncodec.batch.conversion import Conversion
-from ncodec.batch.engine import WorkerPool
-from ncodec.batch.open_storage import open_storage
-from ncodec.batch.settings import decode_settings, encode_settings
+from ncodec.batch.protocols import WorkerPool
+from ncodec.batch.settings import AudioFormat
 from ncodec.codec import encode_audio
 from ncodec.decoding import Decoding
 from ncodec.encoding.options import EncodeOptions
@@ -121,11 +120,10 @@ def batch_seconds(
     decode: bool,
 ) -> tuple[float, float]:  # fmt: skip
     """Return the time that a run takes, and that without the start of the workers."""
-    settings = decode_settings("flac") if decode else encode_settings(EncodeOptions(args.model))
+    coding = AudioFormat() if decode else EncodeOptions(args.model)
     conversion = Conversion(
-        open_storage(source), open_storage(target), settings,
-        pool=WorkerPool(n_workers, args.address), engine=engine,
-    )  # fmt: skip
+        source, target, coding, pool=WorkerPool(n_workers, engine, args.address)
+    )
     assign, given = scheduler.Scheduler._assign, []
 
     def note(*args: Any) -> None:

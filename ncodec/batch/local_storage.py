@@ -5,16 +5,24 @@ import os
 import secrets
 import shutil
 import stat
+import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from ncodec.atomic_files import atomic_output
-from ncodec.batch.locks import Lock, unused_locks
 from ncodec.batch.storage import STATE, Entry, Listing, Storage, is_hidden
 from ncodec.errors import NcodecError, UsageError
 
 _LOG, _LOCK, _WORK = ".jsonl", ".lock", ".work"
+
+if sys.platform == "win32":
+    _flock: Callable[[int, bool], None] | None = None
+else:
+    import fcntl
+
+    def _flock(handle: int, wait: bool) -> None:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
 
 
 class LocalStorage:
@@ -75,7 +83,7 @@ class LocalStorage:
         state = self._root / STATE
         try:
             state.mkdir(parents=True, exist_ok=True)
-            lock = Lock(state / f"{run}{_LOCK}")
+            lock = _Lock(state / f"{run}{_LOCK}")
         except OSError as error:
             raise UsageError(f"{self.name}: cannot be written: {error.strerror}") from error
         with lock:
@@ -240,8 +248,56 @@ def _sync(path: Path) -> None:
 
 def _clear(state: Path) -> None:
     """Remove the staged files of runs that are no more."""
-    for _ in unused_locks(state, _LOCK):
+    for _ in _unused_locks(state, _LOCK):
         pass
     for work in list(state.glob(f"*{_WORK}")):
         if not work.with_suffix(_LOCK).exists():  # which is made before and removed after it
             shutil.rmtree(work, ignore_errors=True)
+
+
+class _Lock:
+    """A lock file of a run that is alive: the system releases it when the process ends."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        while True:
+            self._handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            with contextlib.suppress(OSError):  # a file system without locks: then nobody clears up
+                if _flock is not None:
+                    _flock(self._handle, True)
+            if _is_still(path, self._handle):
+                return
+            os.close(self._handle)  # cleared up by another between the two calls
+
+    def __enter__(self) -> "_Lock":
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        with contextlib.suppress(OSError):
+            self._path.unlink()
+        os.close(self._handle)
+
+
+def _unused_locks(folder: Path, suffix: str) -> Iterator[Path]:
+    """Yield lock files that no process holds; each is removed when the next one is asked for."""
+    for path in sorted(folder.glob(f"*{suffix}")) if _flock is not None else ():
+        try:
+            handle = os.open(path, os.O_RDWR)
+        except OSError:
+            continue
+        try:
+            _flock(handle, False)
+            if _is_still(path, handle):
+                yield path
+                path.unlink()
+        except OSError:  # held, or it cannot be told
+            continue
+        finally:
+            os.close(handle)
+
+
+def _is_still(path: Path, handle: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(handle))
+    except OSError:
+        return False

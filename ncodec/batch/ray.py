@@ -18,7 +18,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from ncodec.batch.engine import (
+from ncodec.batch.protocols import (
     BROKEN,
     END,
     GONE,
@@ -26,10 +26,11 @@ from ncodec.batch.engine import (
     READY,
     RESULT,
     Messages,
+    Task,
     WorkerPool,
 )
 from ncodec.batch.work_units import WorkUnit
-from ncodec.batch.worker import Task, Worker
+from ncodec.batch.worker import Worker
 from ncodec.errors import UsageError
 
 MAX_LOSSES = 4  # nodes may be taken away for reasons of their own

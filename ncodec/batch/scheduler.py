@@ -1,7 +1,15 @@
-"""Handing out units to the workers of any engine, and bearing their loss.
+"""Giving work to the workers of any engine, and recovering from their loss.
 
-A worker has one unit in handle, and gets the next when that is done. If it dies, what it had in
-handle is given to others, file by file; a file with which several workers died has failed.
+           assign            READY, END: idle again
+    units --------> worker ------------------------> idle
+      ^               |
+      |               +-- Outcome ----------------> yielded
+      |               +-- SegmentResult ---+
+      +-- join unit <----- the last of a file
+      +-- what was left <-- GONE
+
+A worker has one unit at a time, and gets the next when that is done. If it is lost, what is left of
+its unit goes to others, file by file; a file with which several workers were lost has failed.
 """
 
 import queue
@@ -9,7 +17,7 @@ from collections import Counter, deque
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from ncodec.batch.engine import (
+from ncodec.batch.protocols import (
     BROKEN,
     END,
     GONE,
@@ -19,29 +27,25 @@ from ncodec.batch.engine import (
     Engine,
     Events,
     Messages,
+    Task,
     WorkerHandle,
     WorkerPool,
 )
-from ncodec.batch.outcome import Item, Outcome
-from ncodec.batch.work_units import SegmentResult, WorkUnit
-from ncodec.batch.worker import Task, Worker
+from ncodec.batch.work_units import Item, Outcome, SegmentResult, WorkUnit
+from ncodec.batch.worker import Worker
 from ncodec.errors import NcodecError
 
-_MAX_FAILED_STARTS = 2  # for each worker: so many may die, one after the other, before any is ready
+_MAX_FAILED_STARTS = 2  # in a row, times the number of workers, before any is ready
 
 
 def run(
-    engine: Engine,
-    units: Sequence[WorkUnit],
-    task: Task,
-    pool: WorkerPool,
-    n_workers: int,
+    engine: Engine, units: Sequence[WorkUnit], task: Task, pool: WorkerPool, n_workers: int,
     events: Events,
-) -> Generator[Outcome, None, None]:
-    """Do all files, and yield what came of each, as it is known.
+) -> Generator[Outcome, None, None]:  # fmt: skip
+    """Do all units, and yield the outcome of each file as soon as it is known.
 
-    A worker that dies costs no more than the file that kills it. Closing the iterator, or an
-    exception in it, ends all workers, and what they have in handle is discarded. Raises NcodecError
+    A worker that is lost costs no more than the file that caused it. Closing the iterator, or an
+    exception in it, ends all workers, and what they were doing is discarded. Raises NcodecError
     where workers cannot start.
     """
     if n_workers == 0:
@@ -63,39 +67,35 @@ def run(
 class Assignment:
     """What a worker is doing."""
 
-    number: int
+    number: int  # of the worker
     unit: WorkUnit | None = None
     left: dict[str, Item] = field(default_factory=dict)  # of the unit, by source
-    is_ready: bool = False
+    is_ready: bool = False  # it has started
 
 
 class Scheduler:
     """Workers, and what is left to do."""
 
     def __init__(
-        self,
-        engine: Engine,
-        units: Sequence[WorkUnit],
-        task: Task,
-        pool: WorkerPool,
+        self, engine: Engine, units: Sequence[WorkUnit], task: Task, pool: WorkerPool,
         events: Events,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self._engine, self._task, self._pool, self._events = engine, task, pool, events
         self._left = deque(units)
         self._assignments: dict[WorkerHandle, Assignment] = {}
         self._idle: list[WorkerHandle] = []
         self._messages: Messages = queue.SimpleQueue()
-        self._losses: Counter[tuple[str, int]] = Counter()  # by source and segment
+        self._losses: Counter[tuple[str, int]] = Counter()  # of workers, by source and segment
         self._failed_starts = 0
-        self._segments: dict[
-            str, dict[int, SegmentResult]
-        ] = {}  # of the files that were begun in segments
-        self._failed: set[str] = set()  # of these
+        # Files of which a segment was begun. An entry goes when the file has its outcome.
+        self._segments: dict[str, dict[int, SegmentResult]] = {}
+        self._failed: set[str] = set()  # files of which a segment failed: the others are dropped
 
     def run(self, n_workers: int) -> Iterator[Outcome]:
         """Do all that is left."""
         self._spawn(n_workers)
-        while self._left or any(assignment.unit for assignment in self._assignments.values()):
+        # Not done while a worker is busy: its last segment may add a unit, and so may its loss.
+        while self._left or any(one.unit for one in self._assignments.values()):
             handle, kind, content = self._messages.get()
             assignment = self._assignments[handle]
             if kind == RESULT:
@@ -114,15 +114,16 @@ class Scheduler:
                 self._assign(self._idle.pop(), self._left.popleft())
 
     def close(self) -> None:
-        """End all workers; what they have in handle is discarded."""
+        """End all workers; what they were doing is discarded."""
         for handle in self._assignments:
             handle.kill()
 
     def _spawn(self, n_workers: int) -> None:
-        """Start as many workers as there is something to do for."""
-        n_busy = sum(1 for assignment in self._assignments.values() if assignment.unit)
+        """Start as many workers as there is work for; lost ones are replaced."""
+        n_busy = sum(1 for one in self._assignments.values() if one.unit)
         while len(self._assignments) < min(n_workers, len(self._left) + n_busy):
-            taken = {assignment.number for assignment in self._assignments.values()}
+            # Workers that share a GPU find it by their number, so the lowest free one is used.
+            taken = {one.number for one in self._assignments.values()}
             number = next(number for number in range(n_workers) if number not in taken)
             handle = self._engine.spawn(self._task, self._pool, number, self._messages)
             self._assignments[handle] = Assignment(number)
@@ -132,6 +133,7 @@ class Scheduler:
         if source in self._failed and unit.segment:
             self._idle.append(handle)
             return
+        # The log and the progress count a file as begun once, not with every segment.
         if source not in self._segments:
             self._events.on_begin(unit.items)
         if unit.segment:
@@ -141,12 +143,13 @@ class Scheduler:
         handle.give(unit)
 
     def _take(self, assignment: Assignment, result: Outcome | SegmentResult) -> Iterator[Outcome]:
-        """Take a result; the last segment of a file lets them be joined."""
+        """Take the outcome of a file, or the result of a segment; after the last, join them."""
         unit = assignment.unit
         if unit is None:
             return
         source = result.source if isinstance(result, Outcome) else unit.item.source
         assignment.left.pop(source, None)
+        # Another segment failed while this one was at work: the file has its outcome already.
         if source in self._failed:
             return
         if isinstance(result, Outcome):
@@ -158,23 +161,27 @@ class Scheduler:
             done = self._segments[source]
             done[result.number] = result
             if len(done) == unit.segment[1]:
+                # Segments come in any order, and are joined in that of the file: next of all, as
+                # their results take memory until then.
                 joined = WorkUnit(unit.items, results=tuple(done[k] for k in sorted(done)))
                 self._left.appendleft(joined)
 
     def _on_worker_lost(self, handle: WorkerHandle, why: str, n_workers: int) -> Iterator[Outcome]:
-        """Let others do what a worker had in handle when it died, each file by itself."""
-        assignment = self._assignments.pop(handle)
+        """Queue again what a lost worker had left, each file by itself."""
+        lost = self._assignments.pop(handle)
         if handle in self._idle:
             self._idle.remove(handle)
-        if not assignment.is_ready:
+        if not lost.is_ready:
             self._failed_starts += 1
             if self._failed_starts >= _MAX_FAILED_STARTS * n_workers:
                 raise NcodecError(f"a worker could not start: {why}")
-        if assignment.unit is None:
+        if lost.unit is None:
             return
-        is_one = len(assignment.left) == 1
-        for item in reversed(list(assignment.left.values())):
-            again = assignment.unit if is_one else WorkUnit((item,))
+        # Of several files, it is not known which one killed the worker. Each becomes a unit of its
+        # own, so the next loss tells: a file fails only if it was the last one left.
+        is_one = len(lost.left) == 1
+        for item in reversed(list(lost.left.values())):
+            again = lost.unit if is_one else WorkUnit((item,))
             key = (item.source, again.segment[0] if again.segment else -1)
             self._losses[key] += 1
             if is_one and self._losses[key] >= self._engine.MAX_LOSSES:
@@ -183,6 +190,6 @@ class Scheduler:
                 failed = Outcome(
                     item.source, item.target, "failed", error=why, n_bytes_in=item.size
                 )
-                yield from self._take(assignment, failed)
+                yield from self._take(lost, failed)
             else:
                 self._left.appendleft(again)

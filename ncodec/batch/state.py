@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from ncodec.batch.outcome import Item, Outcome
 from ncodec.batch.storage import Log
+from ncodec.batch.work_units import Item, Outcome
 
 _TYPES: Mapping[str, type | tuple[type, ...]] = {
     "source": str, "target": str, "size": int, "mtime_ns": (int, type(None)), "sha256": str,

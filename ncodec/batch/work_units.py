@@ -1,11 +1,15 @@
-"""What workers are given: short files, many at a time; long ones first, in segments."""
+"""Files to convert, their outcomes, and the units of work that workers are given.
+
+many short files      one unit: up to MAX_FILES neighbours in the tree
+a long file           one unit, the longest first
+a very long WAV, ...  a unit for each segment; when all are done, one more that joins them
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from ncodec.batch.names import suffix_of
-from ncodec.batch.outcome import Item
 
 MAX_FILES = 64
 LARGE_BYTES = {False: 4 << 20, True: 64 << 10}  # of audio, of codes: about ten seconds of work
@@ -14,6 +18,38 @@ SEGMENT_BYTES = {False: 32 << 20, True: 4 << 20}  # of audio, lossy if True; at 
 """That is minutes, beside which the ten seconds that a segment takes on top do not count."""
 
 PER_WORKER = 4  # units, at least: so that none is left with much when the others are done
+
+Status = Literal["done", "skipped", "copied", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A file to be converted or copied."""
+
+    source: str  # below the source's folder
+    target: str  # below the target's folder
+    size: int
+    mtime_ns: int | None
+    is_copy: bool = False
+    known_sha256: str = ""  # of what the target was made of; with the same there is nothing to do,
+    known_seconds: float = 0.0  # and these are its audio
+    known_target_size: int = 0  # and its bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a file."""
+
+    source: str
+    target: str
+    status: Status
+    error: str = ""  # why it failed, without its name
+    seconds: float = 0.0  # of audio
+    n_bytes_in: int = 0
+    n_bytes_out: int = 0
+    elapsed_s: float = 0.0  # of a worker's time; of files that were done together, its share
+    sha256: str = ""  # of the source, if it was read
+    remarks: tuple[str, ...] = ()  # what the user may want to know of a file that was made
 
 
 @dataclass(frozen=True, slots=True)

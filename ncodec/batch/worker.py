@@ -1,4 +1,4 @@
-"""What a worker does with the files that it is handed. Every engine runs this."""
+"""What a worker does with the files that it is given. Every engine runs this."""
 
 import hashlib
 import re
@@ -10,28 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from ncodec.batch.outcome import Item, Outcome, Status
-from ncodec.batch.protocols import Converter, Result, SegmentConverter
-from ncodec.batch.settings import Settings
-from ncodec.batch.storage import StagedFile, Storage
-from ncodec.batch.work_units import SegmentResult, WorkUnit
+from ncodec.batch.protocols import Converter, Result, SegmentConverter, Task
+from ncodec.batch.storage import StagedFile
+from ncodec.batch.work_units import Item, Outcome, SegmentResult, Status, WorkUnit
 from ncodec.errors import NcodecError
 
 AT_ONCE = 64  # short files that are computed together
-_REPORT_S = 0.25  # at most so often is told how far a file is
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """What all workers of a run are told. Can be pickled."""
-
-    source: Storage
-    target: Storage
-    settings: Settings
-    work: Path  # folder for staged files
-    verify: bool
-    n_threads: int = 1  # for what decodes a long file
-    device: str = "cpu"  # of the networks that encode
+_REPORT_S = 0.25  # between two reports of how far a file is
 
 
 @dataclass(slots=True)
@@ -65,7 +50,7 @@ class Worker:
     def run(
         self, unit: WorkUnit, on_progress: Callable[[str, int], None]
     ) -> Iterator[Outcome | SegmentResult]:
-        """Do what is ordered, and yield what came of each file, in any unit, or of the segment.
+        """Do a unit, and yield the outcome of each file, in any order, or the result of a segment.
 
         on_progress  called now and then with a source, and how many of its bytes were just done
         """
@@ -253,7 +238,8 @@ class Worker:
         return Outcome(
             item.source, item.target, status, error=error,
             seconds=result.seconds if result else 0.0, n_bytes_in=item.size,
-            n_bytes_out=n_bytes_out, elapsed_s=job.elapsed_s, sha256=job.sha256, remarks=result.remarks if result else (),
+            n_bytes_out=n_bytes_out, elapsed_s=job.elapsed_s, sha256=job.sha256,
+            remarks=result.remarks if result else (),
         )  # fmt: skip
 
 

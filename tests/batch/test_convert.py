@@ -12,11 +12,11 @@ import fsspec
 import numpy as np
 import pytest
 import soundfile
-from trees import ODD, contents, make_audio, make_mixed, state_files
+from trees import ODD, contents, convert, make_audio, make_mixed, state_files
 
 import ncodec
 from ncodec.audio import AudioSource
-from ncodec.batch import Outcome, convert, encoder, tags
+from ncodec.batch import Outcome, encoder, tags
 from ncodec.batch.storage import STATE
 from ncodec.batch.work_units import WorkUnit
 from ncodec.codec import encode_audio

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trees import contents, make_audio, make_mixed, state_files
+from trees import contents, convert, make_audio, make_mixed, state_files
 
-from ncodec.batch import Outcome, convert, work_units
-from ncodec.batch.engine import WorkerPool
+from ncodec.batch import Outcome, work_units
+from ncodec.batch.protocols import WorkerPool
 from ncodec.errors import NcodecError, UsageError
 
 pytest.importorskip("ray", reason="needs the extra ncodec[ray]")

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from trees import contents, make_audio, make_mixed
+from trees import contents, convert, make_audio, make_mixed
 
-from ncodec.batch import convert, work_units
+from ncodec.batch import work_units
 from ncodec.batch.encoder import CodedSegment, Encoder
 from ncodec.batch.settings import encode_settings
 from ncodec.encoding.options import EncodeOptions
@@ -126,8 +126,7 @@ def test_a_file_fails_once() -> None:
 
 
 def test_only_what_is_long_is_split() -> None:
-    from ncodec.batch.outcome import Item
-    from ncodec.batch.work_units import make_work_units
+    from ncodec.batch.work_units import Item, make_work_units
 
     def units_of(
         sizes: list[int], n_workers: int, *, decode: bool = False, **how: object

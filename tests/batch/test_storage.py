@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from trees import ODD, make_audio
 
+from ncodec.batch.conversion import open_storage
 from ncodec.batch.local_storage import LocalStorage
-from ncodec.batch.open_storage import open_storage
 from ncodec.batch.storage import STATE, Storage, check_apart, is_plain
 from ncodec.errors import NcodecError, UsageError
 

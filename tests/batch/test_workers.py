@@ -5,12 +5,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from trees import contents, make_audio, make_mixed, state_files
+from trees import contents, convert, make_audio, make_mixed, state_files
 
-from ncodec.batch import convert, local
-from ncodec.batch.engine import WorkerPool, find_engine
-from ncodec.batch.outcome import Item
-from ncodec.batch.work_units import MAX_FILES, WorkUnit, make_work_units
+from ncodec.batch import local
+from ncodec.batch.conversion import find_engine
+from ncodec.batch.protocols import WorkerPool
+from ncodec.batch.work_units import MAX_FILES, Item, WorkUnit, make_work_units
 from ncodec.errors import NcodecError, UsageError
 
 # Read by every Python that starts with this folder in its path: the workers.
