@@ -59,7 +59,7 @@ class Library:
 
 
 def fill(folder: Path, library: Library, samples: Path) -> None:
-    """Write stretches of the samples of this repository, from other places in each file."""
+    """Write excerpts of the samples of this repository, from other places in each file."""
     wavs = []
     for path in sorted(samples.glob("*.flac")):
         wav, rate = soundfile.read(path, dtype="float32", always_2d=True)

@@ -197,7 +197,7 @@ class _Run:
         self._started = time.perf_counter()
 
     def go(self, report_path: str | None) -> int:
-        """Do all of it and return the exit code; when interrupted, tell what was done so far."""
+        """Do all of it and return the exit code; when interrupted, report what was done so far."""
         try:
             self._convert()
         except BaseException as error:

@@ -61,7 +61,7 @@ class CodedPacket:
 
 @dataclass(frozen=True, slots=True)
 class CodedSegment:
-    """What became of a segment of a long file."""
+    """A coded segment of a long file."""
 
     packets: list[CodedPacket]
     n_samples: int | None  # of the file, if this is its end
@@ -240,7 +240,7 @@ def _guess_samples(path: Path, source: AudioSource) -> int:
 
 
 def _write_known(reader: Reader, n_samples: int, sink: BinaryIO) -> None:
-    """Write a file anew whose header does not know the length, as one whose header does.
+    """Copy a file, with the length in its header.
 
     Only then are its packets decoded many at a time.
     """

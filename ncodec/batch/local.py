@@ -143,7 +143,7 @@ def _environment() -> dict[str, str]:
 def main() -> None:
     """Be a worker's process, until its parent ends it."""
     with contextlib.suppress(ValueError):
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started this decides
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     messages = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print must not get in between
     units = sys.stdin.buffer

@@ -262,7 +262,7 @@ class _Lock:
         self._path = path
         while True:
             self._handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-            with contextlib.suppress(OSError):  # a file system without locks: then nobody clears up
+            with contextlib.suppress(OSError):  # a file system without locks: nothing is cleared up
                 if _flock is not None:
                     _flock(self._handle, True)
             if _is_still(path, self._handle):
@@ -290,7 +290,7 @@ def _unused_locks(folder: Path, suffix: str) -> Iterator[Path]:
             if _is_still(path, handle):
                 yield path
                 path.unlink()
-        except OSError:  # held, or it cannot be told
+        except OSError:  # held, or not known
             continue
         finally:
             os.close(handle)

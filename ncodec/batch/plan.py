@@ -18,7 +18,7 @@ class FileOptions:
 
     include, exclude  patterns of paths, names and folders
     copy_other        copy all other files too
-    checksum          tell by the content of a source, not its time, whether it has changed
+    checksum          compare the content of a source, not its time, to see whether it has changed
     verify            decode the codes of an output before it is published
     overwrite         replace files in the target that no earlier run has made
     """

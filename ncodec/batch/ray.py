@@ -1,8 +1,8 @@
 """The engine of a cluster: a Ray actor for every worker, with one thread each.
 
-An actor is hired for one core and a share of a GPU, and Ray says where. It holds the models, gets
-its units one by one, and what it makes streams back, so that nothing piles up on either side. An
-actor that is lost, with its node or alone, is replaced wherever there is room.
+An actor reserves one core and a share of a GPU; Ray places it. It holds the models, gets one unit
+at a time, and streams its results back, so that no queue grows on either side. An actor that is
+lost, alone or with its node, is replaced wherever there is room.
 """
 
 import contextlib
@@ -35,12 +35,12 @@ from ncodec.errors import UsageError
 
 MAX_LOSSES = 4  # nodes may be taken away for reasons of their own
 IS_ONE_MACHINE = False
-_SETTINGS = {  # of a cluster that is started here: tells nobody, and is no less than other work
+_SETTINGS = {  # of a cluster that is started here: no usage reports, no lower priority
     "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0",
 }  # fmt: skip
 _MOMENT_S = 0.2  # for each object that Ray passes on costs a millisecond or two
 _JOINING_S = 10.0
-_ENDING_S = 10.0  # after which nobody waits any longer for a thread to see that its actor is gone
+_ENDING_S = 10.0  # to wait for a thread to notice that its actor is gone
 
 
 @contextlib.contextmanager
@@ -120,7 +120,9 @@ class _Actor:
 
         def work() -> None:
             try:
-                for result in self._worker.run(unit, lambda *told: messages.put((PROGRESS, told))):
+                for result in self._worker.run(
+                    unit, lambda *progress: messages.put((PROGRESS, progress))
+                ):
                     messages.put((RESULT, result))
             except Exception as error:
                 failed.append(error)
@@ -158,7 +160,7 @@ class _ActorHandle:
 
     def __init__(self, task: Task, pool: WorkerPool, messages: Messages) -> None:
         self._task, self._messages = task, messages
-        self._orders: queue.SimpleQueue[WorkUnit | None] = queue.SimpleQueue()
+        self._units: queue.SimpleQueue[WorkUnit | None] = queue.SimpleQueue()
         self._actor: Any = ray.remote(_Actor).options(
             num_cpus=1, num_gpus=pool.gpu, max_restarts=0, max_concurrency=1,
         ).remote()  # fmt: skip
@@ -167,11 +169,11 @@ class _ActorHandle:
 
     def give(self, unit: WorkUnit) -> None:
         """See WorkerHandle."""
-        self._orders.put(unit)
+        self._units.put(unit)
 
     def kill(self) -> None:
         """See WorkerHandle."""
-        self._orders.put(None)
+        self._units.put(None)
         with contextlib.suppress(Exception):
             ray.kill(self._actor)
         self._thread.join(_ENDING_S)
@@ -187,7 +189,7 @@ class _ActorHandle:
             return
         self._messages.put((self, READY, None))
         try:
-            while (unit := self._orders.get()) is not None:
+            while (unit := self._units.get()) is not None:
                 results = self._actor.work.options(num_returns="streaming").remote(unit)
                 for messages in results:
                     for message in ray.get(messages):

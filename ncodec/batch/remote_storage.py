@@ -15,7 +15,7 @@ from ncodec.errors import NcodecError, UsageError
 
 _FLUSH_S = 5.0  # after which lines that wait are written with the next
 _WORK = "ncodec-batch-"  # what folders of this machine for staged files are called
-_FORGOTTEN_S = 2 * 24 * 3600.0  # after which nobody is at work in one any longer
+_FORGOTTEN_S = 2 * 24 * 3600.0  # after which no run uses one any longer
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
 
 

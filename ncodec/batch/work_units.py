@@ -15,7 +15,7 @@ MAX_FILES = 64
 LARGE_BYTES = {False: 4 << 20, True: 64 << 10}  # of audio, of codes: about ten seconds of work
 LOSSY = frozenset({".mp2", ".mp3", ".oga", ".ogg", ".opus"})
 SEGMENT_BYTES = {False: 32 << 20, True: 4 << 20}  # of audio, lossy if True; at least
-"""That is minutes, beside which the ten seconds that a segment takes on top do not count."""
+"""Minutes of audio: the ten seconds that each segment encodes twice are small next to them."""
 
 PER_WORKER = 4  # units, at least: so that none is left with much when the others are done
 
@@ -38,7 +38,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a file."""
+    """The result of one file."""
 
     source: str
     target: str

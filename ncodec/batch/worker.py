@@ -31,11 +31,11 @@ class _Job:
     started: float = field(default_factory=time.perf_counter)
 
     def stop(self) -> None:
-        """Let the clock stand, until `start`."""
+        """Stop the clock, until `start`."""
         self.elapsed_s += time.perf_counter() - self.started
 
     def start(self) -> None:
-        """Let the clock run."""
+        """Start the clock."""
         self.started = time.perf_counter()
 
 
@@ -80,14 +80,14 @@ class Worker:
 
     @property
     def _segment_converter(self) -> SegmentConverter:
-        """The converter, which can do that where such units are given."""
+        """The converter, which can do segments where there are such units."""
         return cast("SegmentConverter", self._converter)
 
     def _attempt(self, job: _Job, action: Callable[[], None]) -> None:
         """Do something with a file; if that raises, it has failed, and the others go on."""
         try:
             action()
-        except Exception as error:  # of whatever kind: one file must not end a run of thousands
+        except Exception as error:  # any kind: one file must not end a run of thousands
             text = _text(error, job.item, self._task.work)
             job.outcome = self._outcome(job, "failed", error=text)
 
@@ -163,7 +163,7 @@ class Worker:
     def _together(
         self, jobs: Sequence[_Job], on_progress: Callable[[str, int], None]
     ) -> Iterator[Outcome]:
-        """Do prepared files; one with which that does not work is done alone, to say why."""
+        """Do prepared files; one that fails is done again alone, to find out why."""
         if not jobs:
             return
         started = time.perf_counter()
@@ -244,7 +244,7 @@ class Worker:
 
 
 class _Throttle:
-    """Adds up shares of a file, and tells of them now and then."""
+    """Adds up shares of a file, and reports them now and then."""
 
     def __init__(self, item: Item, on_progress: Callable[[str, int], None]) -> None:
         self._item, self._on_progress = item, on_progress
