@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import secrets
 import shutil
 import stat
 import sys
@@ -11,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from ncodec.atomic_files import atomic_output
-from ncodec.batch.storage import STATE, Entry, Listing, Storage, is_hidden
+from ncodec.batch.storage import STATE, Entry, Listing, StagedFile, Storage, is_hidden
 from ncodec.errors import NcodecError, UsageError
 
 _LOG, _LOCK, _WORK = ".jsonl", ".lock", ".work"
@@ -174,13 +173,12 @@ class _Walk:
             self._found.files.append(Entry(path, status.st_size, status.st_mtime_ns))
 
 
-class LocalStagedFile:
+class LocalStagedFile(StagedFile):
     """See StagedFile."""
 
     def __init__(self, final: Path, work: Path) -> None:
+        super().__init__(final.name, work)
         self._final = final
-        suffix = final.suffix if len(final.suffix) <= 16 else ""
-        self.path = work / f"{secrets.token_hex(8)}{suffix}"
 
     def publish(self, mtime_ns: int | None) -> int:
         """See StagedFile. Raises NcodecError.
@@ -206,13 +204,6 @@ class LocalStagedFile:
         except OSError as error:
             raise NcodecError(f"{self._final}: cannot be written: {error.strerror}") from error
         return size
-
-    def __enter__(self) -> "LocalStagedFile":
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        with contextlib.suppress(OSError):
-            self.path.unlink()
 
 
 class LocalLog:

@@ -1,7 +1,6 @@
 """What fsspec reaches as a tree of files."""
 
 import contextlib
-import secrets
 import shutil
 import tempfile
 import time
@@ -10,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ncodec.batch.storage import STATE, Entry, Listing, Storage, is_hidden
+from ncodec.batch.storage import STATE, Entry, Listing, StagedFile, Storage, is_hidden, scratch_path
 from ncodec.errors import NcodecError, UsageError
 
 _FLUSH_S = 5.0  # after which lines that wait are written with the next
@@ -82,8 +81,7 @@ class RemoteStorage:
     @contextlib.contextmanager
     def fetch(self, path: str, work: Path) -> Iterator[Path]:
         """See Storage."""
-        suffix = PurePosixPath(path).suffix
-        copy = work / f"{secrets.token_hex(8)}{suffix if len(suffix) <= 16 else ''}"
+        copy = scratch_path(path, work)
         try:
             with _named("cannot be fetched"):
                 self._fs.get_file(self._full(path), str(copy))
@@ -151,13 +149,12 @@ class RemoteStorage:
         return f"{self._root}/{path}"
 
 
-class RemoteStagedFile:
+class RemoteStagedFile(StagedFile):
     """See StagedFile."""
 
     def __init__(self, fs: Any, final: str, work: Path) -> None:
+        super().__init__(final, work)
         self._fs, self._final = fs, final
-        suffix = PurePosixPath(final).suffix
-        self.path = work / f"{secrets.token_hex(8)}{suffix if len(suffix) <= 16 else ''}"
 
     def publish(self, mtime_ns: int | None) -> int:
         """See StagedFile. Raises NcodecError. Such places keep times of their own."""
@@ -165,13 +162,6 @@ class RemoteStagedFile:
         with _named("cannot be written"):
             self._fs.put_file(str(self.path), self._final)
         return size
-
-    def __enter__(self) -> "RemoteStagedFile":
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        with contextlib.suppress(OSError):
-            self.path.unlink()
 
 
 class RemoteLog:

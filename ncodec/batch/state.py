@@ -97,7 +97,7 @@ class Journal:
         self._write({"made": asdict(record)}, now=False)
 
     def close(self) -> None:
-        """Let all of it last."""
+        """Make all of it durable."""
         self._log.close()
 
     def __enter__(self) -> Self:

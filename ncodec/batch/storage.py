@@ -3,11 +3,14 @@
 Paths within a tree have "/" between their parts, on every system.
 """
 
+import contextlib
+import secrets
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import Protocol, Self
 
 from ncodec.atomic_files import PARTIAL_PREFIX
 from ncodec.errors import UsageError
@@ -33,18 +36,26 @@ class Listing:
     problems: list[tuple[str, str]]  # folders that could not be listed, and why
 
 
-class StagedFile(Protocol):
-    """A file in the making; leaving the `with` block without `publish` discards it."""
+class StagedFile(ABC):
+    """A file that is being made; leaving the `with` block without `publish` discards it.
 
-    path: Path  # of this machine: to be written
+    Attributes:
+        path: a file of this machine, to be written.
+    """
 
+    def __init__(self, final: str, work: Path) -> None:
+        self.path = scratch_path(final, work)
+
+    @abstractmethod
     def publish(self, mtime_ns: int | None) -> int:
-        """Let the file appear, whole, in the place of an older one; return its bytes."""
-        ...
+        """Move the file, whole, to its final name, over an older one; return its bytes."""
 
-    def __enter__(self) -> "StagedFile": ...
+    def __enter__(self) -> Self:
+        return self
 
-    def __exit__(self, *exc_info: object) -> None: ...
+    def __exit__(self, *exc_info: object) -> None:
+        with contextlib.suppress(OSError):
+            self.path.unlink()
 
 
 class Log(Protocol):
@@ -55,7 +66,7 @@ class Log(Protocol):
         ...
 
     def close(self) -> None:
-        """Let all lines last."""
+        """Make all lines durable."""
         ...
 
 
@@ -105,6 +116,12 @@ class Storage(Protocol):
     def open_log(self, run: str) -> Log:
         """Begin the log of a run."""
         ...
+
+
+def scratch_path(name: str, work: Path) -> Path:
+    """Return a new path in `work` with the suffix of a name, if that is no longer than 16."""
+    suffix = PurePosixPath(name).suffix
+    return work / f"{secrets.token_hex(8)}{suffix if len(suffix) <= 16 else ''}"
 
 
 def check_apart(source: Storage, target: Storage) -> None:

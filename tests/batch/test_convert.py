@@ -113,7 +113,7 @@ def test_alike_clips_are_coded_together(monkeypatch: pytest.MonkeyPatch) -> None
     batches: list[int] = []
     code = encoder.Encoder._code
 
-    def count(self: encoder.Encoder, clips: list[encoder.Clip]) -> None:
+    def count(self: encoder.Encoder, clips: list[encoder.ShortClip]) -> None:
         batches.append(sum(len(clip.wav) for clip in clips))
         code(self, clips)
 
@@ -386,7 +386,7 @@ def test_a_file_that_changes_meanwhile_is_not_done(monkeypatch: pytest.MonkeyPat
     make_audio("lib/a.wav")
     write = encoder.Encoder.write
 
-    def change(self: encoder.Encoder, one: encoder.Clip, path: Path) -> object:
+    def change(self: encoder.Encoder, one: encoder.ShortClip, path: Path) -> object:
         os.utime("lib/a.wav")
         return write(self, one, path)
 
