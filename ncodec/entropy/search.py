@@ -161,7 +161,7 @@ class Stage:
         """Return the logits [N, K], float32 in the head's unit, and log2 of the sum of 2**logit.
 
         The logits are less than they seem by 127 octaves. Powers are straight between whole ones,
-        as in the coder; see `arithmetic.falling`.
+        as in the coder; see `torch_ops.falling`.
         """
         network, shift = self._network, self._shift
         total = network.arithmetic.product(network.inner(hidden, self._q), self._out)

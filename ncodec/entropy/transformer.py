@@ -16,12 +16,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ncodec.entropy.arithmetic import block_sums, frequencies, intervals
 from ncodec.entropy.base import EntropyCoder
+from ncodec.entropy.incremental import Steps, begin
+from ncodec.entropy.inter_channel import ROOM_BITS, Twins
 from ncodec.entropy.network import Network, State
 from ncodec.entropy.rangecoder import RangeDecoders, RangeEncoder
-from ncodec.entropy.stepping import Steps, begin
-from ncodec.entropy.twin import ROOM_BITS, Twins
+from ncodec.entropy.torch_ops import block_sums, frequencies, intervals
 from ncodec.errors import LimitExceeded, PayloadError, UsageError
 from ncodec.threads import one_thread
 

@@ -52,9 +52,9 @@ class _EntropyModels(ModelKind[EntropyModelFile, "Network"]):
 
         On every device it finds the same frequencies.
         """
-        from ncodec.entropy.arithmetic import small_products
         from ncodec.entropy.layout import EntropyConfig, check, is_matrix
         from ncodec.entropy.network import build
+        from ncodec.entropy.torch_ops import small_products
 
         config = EntropyConfig(**file.config)
         check(config, tensors)

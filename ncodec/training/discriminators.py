@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from ncodec.errors import UsageError
-from ncodec.training.views import Bands, MdctView, Slower, Stft
+from ncodec.training.front_ends import Bands, MdctView, Slower, Stft
 
 
 class Stack(nn.Module):

@@ -14,7 +14,9 @@ from random_network import TINY, random_network, random_tensors
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from ncodec.entropy.arithmetic import (
+from ncodec.entropy.layout import LARGEST, STREAM_UNIT, EntropyConfig, check
+from ncodec.entropy.network import Network, State, build
+from ncodec.entropy.torch_ops import (
     EXACT,
     LIMIT,
     STREAM_LIMIT,
@@ -27,8 +29,6 @@ from ncodec.entropy.arithmetic import (
     small_products,
     small_products_are_right,
 )
-from ncodec.entropy.layout import LARGEST, STREAM_UNIT, EntropyConfig, check
-from ncodec.entropy.network import Network, State, build
 from ncodec.errors import ModelInvalid
 
 # Large enough that libraries cut the products up, for threads and in blocks.

@@ -14,7 +14,7 @@ from ncodec.training.discriminators import (
     WaveConfig,
     build,
 )
-from ncodec.training.views import Slower, Stft
+from ncodec.training.front_ends import Slower, Stft
 
 # By hand from the papers' layers; none of them prints the numbers.
 PARAMETERS_M = {"wave": 16.9, "stft": 5.6, "msstft": 0.5, "mfbd": 49.3, "mstft": 0.6, "mdct": 0.6}

@@ -24,7 +24,7 @@ from torch import Tensor
 from ncodec.errors import ModelInvalid
 from ncodec.hub.importers.base import Converted, check_tensors, fold_weight_norm
 from ncodec.models.hilcodec import MUSIC, PRESETS, Hilcodec, HilcodecConfig
-from ncodec.nn.hil import LOG_MEANS, fourier
+from ncodec.nn.hilcodec import LOG_MEANS, fourier
 
 _FACTS = {"licence": "MIT", "authors": "S. Ahn, B. J. Woo, M. H. Han, C. Moon, N. S. Kim"}
 _CODEBOOK = re.compile(r"quantizer\.layers\.(\d+)\.embed")

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from ncodec.entropy.arithmetic import frequencies
+from ncodec.entropy.inter_channel import ROOM_BITS
 from ncodec.entropy.network import Network
-from ncodec.entropy.processor import ProcessorSteps
-from ncodec.entropy.twin import ROOM_BITS
+from ncodec.entropy.numpy_decoder import ProcessorSteps
+from ncodec.entropy.torch_ops import frequencies
 
 
 class Steps(Protocol):

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_network import TINY, random_network, random_tensors
 
-from ncodec.entropy.arithmetic import small_products_are_right
+from ncodec.entropy.incremental import DeviceSteps, begin
 from ncodec.entropy.layout import EntropyConfig
 from ncodec.entropy.network import Network, build
-from ncodec.entropy.processor import ProcessorSteps
-from ncodec.entropy.stepping import DeviceSteps, begin
+from ncodec.entropy.numpy_decoder import ProcessorSteps
+from ncodec.entropy.torch_ops import small_products_are_right
 from ncodec.hub.entropy_models import installed, load_network
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]

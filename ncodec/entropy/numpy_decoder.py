@@ -1,6 +1,6 @@
 """The integer transformer frame by frame on a processor, with few and cheap calls.
 
-A frame is a few hundred small operations, which are cheaper in NumPy (see `arrays`). Sums are exact
+A frame is a few hundred small operations, which are cheaper in NumPy (see `numpy_ops`). Sums are exact
 in any order, so the numbers are those of `Network`, which says what is computed.
 
 Shapes: P packets, S streams, B = P S rows, D width, H heads, W window, K codes.
@@ -9,8 +9,9 @@ Shapes: P packets, S streams, B = P S rows, D width, H heads, W window, K codes.
 import numpy as np
 from numpy.typing import NDArray
 
-from ncodec.entropy.arithmetic import Matrix
-from ncodec.entropy.arrays import (
+from ncodec.entropy.layout import MASKED
+from ncodec.entropy.network import Network
+from ncodec.entropy.numpy_ops import (
     EIGHT_BIT,
     ROOT,
     STREAM,
@@ -24,12 +25,11 @@ from ncodec.entropy.arrays import (
     squared,
     weights,
 )
-from ncodec.entropy.layout import MASKED
-from ncodec.entropy.network import Network
+from ncodec.entropy.torch_ops import Matrix
 
 
 class ProcessorSteps:
-    """See `ncodec.entropy.stepping.Steps`."""
+    """See `ncodec.entropy.incremental.Steps`."""
 
     def __init__(self, network: Network, n_packets: int, n_streams: int, n_q: int) -> None:
         c = network.config
@@ -92,7 +92,7 @@ class ProcessorSteps:
         self._hidden = self._first.copy()
 
     def frequencies(self, stream: int, q: int) -> Floats:
-        """See Steps; they are those of `arithmetic.frequencies`."""
+        """See Steps; they are those of `torch_ops.frequencies`."""
         up, out, bias, shift = self._heads[q]
         hidden = self._hidden[:, stream].copy()
         limit(hidden, STREAM)
