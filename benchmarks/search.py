@@ -47,7 +47,7 @@ def latents_of(codec: Codec, wav: np.ndarray) -> Tensor:
         seen.append(latents)
         return nearest(latents, codebooks[:1])[0]
 
-    codec.encode(torch.from_numpy(wav)[None].expand(1, codec.config.n_channels, -1), 1, effort=see)
+    codec.encode(torch.from_numpy(wav)[None].expand(1, codec.config.n_channels, -1), 1, search=see)
     return seen[0]
 
 

@@ -101,8 +101,8 @@ def search_options() -> Decorator[Any]:
         return click.option(
             "--effort", callback=_effort, metavar="LEVEL",
             help="How hard to search for codes: fast, default or best. The last two weigh bits, "
-            "where a transformer codes them. Or a number from 1 to 64: how many ways to code a "
-            "frame are followed at once without weighing bits.",
+            "where a transformer codes them. Or a number from 1 to 64: the width of a beam search "
+            "that does not weigh bits.",
         )(command)  # fmt: skip
 
     return decorate

@@ -68,7 +68,7 @@ class Encoding:
     piece_samples  that are coded at once, at the codec's rate, as soon as they are there; by
                    default those of PIECE_SECONDS
     pieces         numbers of those whose codes are wanted: they are what they are among the codes
-                   of all, for a codec that `forgets` and has no segments
+                   of all, for a codec that `has_finite_context` and has no segments
     device         that the networks run on
 
     Attributes:
@@ -100,7 +100,7 @@ class Encoding:
     @cached_property
     def _state(self) -> Any:
         return self.codec.start_encoder(
-            self.n_streams, denoise=self._options.denoise, effort=self._options.search(self._device)
+            self.n_streams, denoise=self._options.denoise, search=self._options.search(self._device)
         )
 
     def header(self, n_samples: int | None, tags: Iterable[tuple[str, str]]) -> Header:

@@ -130,9 +130,9 @@ def reconstruction(
 ) -> dict[str, Tensor]:
     """Return the losses of a batch.
 
-    `stft` sees the part that is meant to match sample by sample, `heard` and `mel` the whole. The
-    mel distance wants all the noise that the target has, a match of samples wants none; at its
-    weight, `heard` settles how much there is.
+    `stft` is of the part that is meant to match sample by sample; `heard`, the full-signal STFT
+    loss, and `mel` are of the whole. The mel distance wants all the noise that the target has, a
+    match of samples wants none; the weight of `heard` settles how much there is.
 
     A few scales, drawn anew each step, stand for all: the losses cost as much as the network.
 

@@ -84,8 +84,8 @@ def assert_goes_with(codec: Path, before: EntropyModelFile) -> None:
     made, made_for = entropy_models.describe(codec.parent / "entropy" / codec.name), describe(codec)
     assert (made.model_id, made.codec_id) == (made_for.model_id, made_for.model_id)
     assert made.codec_fingerprint == made_for.fingerprint != before.codec_fingerprint
-    succession = {"stands_for": [before.fingerprint.hex()]}
-    assert (made.config, made.facts) == (before.config, {**before.facts, **succession})
+    supersedes = {"stands_for": [before.fingerprint.hex()]}
+    assert (made.config, made.facts) == (before.config, {**before.facts, **supersedes})
     given, kept = tensors(before), tensors(made)
     assert given.keys() == kept.keys()
     for name, tensor in given.items():
@@ -132,15 +132,15 @@ def test_old_files_decode_with_the_new_weights(
     after, _ = ncodec.decode(blob)
     assert after.shape == before.shape
     assert not np.array_equal(after, before)
-    again = describe(models / "modelled.safetensors").succession()
-    assert again[1:] == describe(cache / "models" / "modelled.safetensors").succession()
+    again = describe(models / "modelled.safetensors").compatible()
+    assert again[1:] == describe(cache / "models" / "modelled.safetensors").compatible()
 
 
 def test_weights_that_stand_for_none_do_not(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NCODEC_CACHE", str(cache))
     facts: dict[str, Any] = {"stands_for": ["no hexadecimal number", 3]}
     model = replace(describe(cache / "models" / "tiny.safetensors"), facts=facts)
-    assert model.stands_for == frozenset()
+    assert model.supersedes == frozenset()
 
 
 def test_where_there_is_no_entropy_model_none_is_written(
@@ -172,7 +172,7 @@ def test_rebinding_leaves_what_was_bound_before(cache: Path, tmp_path: Path) -> 
 @pytest.fixture
 def fixed() -> FixedQuantiser:
     torch.manual_seed(0)
-    return FixedQuantiser(ResidualVectorQuantiser(4, 16, 8), effort=4)
+    return FixedQuantiser(ResidualVectorQuantiser(4, 16, 8), beam_width=4)
 
 
 def test_its_latents_are_those_of_the_codes_of_files(fixed: FixedQuantiser) -> None:
