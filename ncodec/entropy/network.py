@@ -216,7 +216,7 @@ def build(
 
     The caller has checked them, or made them for training.
 
-    small  whether matrices are multiplied as int8; see `small_products_pay`
+    small  whether matrices are multiplied as int8; see `torch_ops.small_products`
     """
 
     def matrix(name: str, unit_in: int, unit_out: int, q: int | None = None) -> Matrix:
