@@ -6,7 +6,6 @@ Shapes: B batch, T samples.
 import functools
 import math
 import random
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -31,9 +30,7 @@ def _window(size: int, device: torch.device) -> Tensor:
 def _filters(
     size: int, n_mels: int, sample_rate_hz: int, device: torch.device, f_min_hz: float = 0.0
 ) -> Tensor:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of bands too narrow to hold a bin: they stay at zero
-        return mel_filterbank(size, n_mels, sample_rate_hz, f_min_hz).to(device)
+    return mel_filterbank(size, n_mels, sample_rate_hz, f_min_hz).to(device)
 
 
 class _RealFft(torch.autograd.Function):
