@@ -16,9 +16,10 @@ from ncodec.audio import Resampler, Source
 from ncodec.encoding.options import ResolvedOptions
 from ncodec.encoding.packets import fitting
 from ncodec.errors import AudioError, FormatError
-from ncodec.formats.ncx import CODEC_PARAMETERS, DENOISED, Header
+from ncodec.formats.ncx import CODEC_PARAMETERS, Header
 from ncodec.hub.codecs import ModelFile, load_codec
 from ncodec.models.base import CodedChunk
+from ncodec.models.parameters import pack_parameters
 from ncodec.threads import one_thread
 
 ALL_PIECES = range(2**63 - 1)
@@ -111,6 +112,7 @@ class Encoding:
         Raises AudioError.
         """
         config, options = self.codec.config, self._options
+        parameters = pack_parameters(self.codec.number, denoise=options.denoise)
         try:
             return Header(
                 architecture=self.codec.number,
@@ -127,7 +129,7 @@ class Encoding:
                 source_sample_rate_hz=self._sample_rate_hz,
                 n_samples=n_samples,
                 tags=fitting(tags),
-                extensions=((CODEC_PARAMETERS, DENOISED),) if options.denoise else (),
+                extensions=((CODEC_PARAMETERS, parameters),) if parameters else (),
             )
         except FormatError as error:
             raise AudioError(f"{self._name}: cannot be described by a .ncx file: {error}") from None
