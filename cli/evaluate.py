@@ -9,7 +9,7 @@ import click
 
 from ncodec.cli.errors import EXIT_FAILED, EXIT_OK, report, warn
 from ncodec.cli.inputs import refuse_ncx
-from ncodec.cli.options import force_option, json_option, quiet_option
+from ncodec.cli.options import force_option, held_out_option, json_option, quiet_option
 from ncodec.cli.progress import progress_bar, say
 from ncodec.errors import AudioError, OutputExists, UsageError
 
@@ -30,12 +30,7 @@ PAGE = "index.html"
     type=click.Path(path_type=Path),
     help="A folder of audio; its sub-folders are groups of their own. May be given several times.",
 )
-@click.option(
-    "--held-out",
-    metavar="CONFIG",
-    type=click.Path(path_type=Path),
-    help="Of the folders, only files that this configuration of ncodec train names as validation.",
-)
+@held_out_option("Of the folders, only files")
 @click.option(
     "--models",
     default="spectral",

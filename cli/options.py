@@ -49,6 +49,14 @@ def quiet_option() -> Decorator[Any]:
     )
 
 
+def held_out_option(which: str) -> Decorator[Any]:
+    """The configuration that says what a codec was not trained on, and `which` files that makes."""
+    return click.option(
+        "--held-out", metavar="CONFIG", type=click.Path(path_type=Path),
+        help=f"{which} that this configuration of ncodec train names as validation.",
+    )  # fmt: skip
+
+
 def json_option(schema: str) -> Decorator[Any]:
     """Print for programs."""
     return click.option(

@@ -64,8 +64,8 @@ class _EntropyModels(ModelKind[EntropyModelFile, "Network"]):
 
 
 ENTROPY_MODELS = _EntropyModels()
-describe, installed = ENTROPY_MODELS.describe, ENTROPY_MODELS.installed
-find_exact, load_network = ENTROPY_MODELS.find_exact, ENTROPY_MODELS.load
+installed, find_exact = ENTROPY_MODELS.installed, ENTROPY_MODELS.find_exact
+load_network = ENTROPY_MODELS.load
 
 
 def find_for(codec: ModelFile, n_q: int = 1) -> EntropyModelFile | None:

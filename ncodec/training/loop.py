@@ -22,9 +22,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ncodec.errors import UsageError
-from ncodec.hub.codecs import ModelFile, describe, find, load_codec, save_codec
-from ncodec.hub.entropy_models import describe as describe_entropy_model
-from ncodec.hub.entropy_models import find_for, rebind
+from ncodec.hub.codecs import CODECS, ModelFile, find, load_codec, save_codec
+from ncodec.hub.entropy_models import ENTROPY_MODELS, find_for, rebind
 from ncodec.hub.model_files import SUPERSEDES
 from ncodec.nn.convnext import ConvNeXtBlock
 from ncodec.training.config import TrainConfig
@@ -179,7 +178,7 @@ class Run:
 
     def start_from(self, name: str) -> None:
         """Begin with the weights and codebooks of a model, given by its file or its id."""
-        found = describe(Path(name)) if Path(name).is_file() else find(name)
+        found = CODECS.describe(Path(name)) if Path(name).is_file() else find(name)
         try:
             self.model.load_state_dict(load_codec(found).state_dict())
         except RuntimeError:
@@ -312,8 +311,8 @@ class Run:
         path = self.folder / f"{self.config.model_id}.safetensors"
         save_codec(path, self.config.model_id, self.average, facts)
         if self._first_entropy_model.exists():
-            first = describe_entropy_model(self._first_entropy_model)
-            rebind(first, describe(path), self._entropy_model)
+            first = ENTROPY_MODELS.describe(self._first_entropy_model)
+            rebind(first, CODECS.describe(path), self._entropy_model)
 
     @property
     def _entropy_model(self) -> Path:

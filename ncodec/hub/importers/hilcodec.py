@@ -71,7 +71,7 @@ def convert(state: Mapping[str, Tensor], config: Mapping[str, Any] | None) -> Co
     tensors["quantiser.codebooks"] = torch.stack(
         [folded[f"quantizer.layers.{q}.embed"].float() for q in range(n_books)]
     )
-    return Converted("codec", _model_id(sizes), sizes, tensors, Hilcodec.name, _FACTS)
+    return Converted(_model_id(sizes), Hilcodec.name, sizes, tensors, _FACTS)
 
 
 def _separable(theirs: str, ours: str, numbers: tuple[int, int] = (1, 2)) -> dict[str, _Part]:
