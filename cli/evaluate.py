@@ -144,20 +144,20 @@ def evaluate(
     found = evaluation.find_clips(
         readable, folders, patterns=patterns, speech=speech, per_group=clips
     )
-    part = evaluation.Part(limit or None, rate, mono)
+    excerpt = evaluation.Excerpt(limit or None, rate, mono)
     notes = [*notes, *evaluation.plot_notes(), *refused]
     for note in notes:
         warn(note)
-    total = evaluation.total_seconds(found, part) * len(coders)
+    total = evaluation.total_seconds(found, excerpt) * len(coders)
     with progress_bar("evaluate", total, quiet=quiet) as advance:
         done = evaluation.evaluate(
-            found, coders, chosen, part, on_progress=advance,
+            found, coders, chosen, excerpt, on_progress=advance,
             on_problem=lambda error: failed.append(report(error)),
         )  # fmt: skip
     if done.interrupted:
         notes.append("interrupted: not all codecs were measured, or not on the same clips")
     if done.rows:
-        made = evaluation.Report(done, loaded, part, notes)
+        made = evaluation.Report(done, loaded, excerpt, notes)
         evaluation.write_report(made, folder, overwrite=force)
         _show(made, folder, as_json=as_json, quiet=quiet)
     code = EXIT_FAILED if failed else EXIT_OK
