@@ -4,6 +4,14 @@ A packet is encoded in one parallel pass over its frames, short ones side by sid
 frame by frame, and takes many key packets side by side. Both see the same frequencies, which
 encoding does not lay out where sums of them will do; formats/PAYLOADS.md, section 4.
 
+The codes of 2 streams with 3 codebooks each. A code is predicted from the codes on its left, and in
+later streams from the one above it (v) too. They are coded frame by frame, in a frame row by row:
+
+                 frame 0             frame 1
+    stream 0     q0 > q1 > q2        q0 > q1 > q2
+                 v    v    v         v    v    v
+    stream 1     q0 > q1 > q2        q0 > q1 > q2
+
 Shapes: P packets, S streams, B = P S rows, Q codebooks, F frames, K codes, D width.
 """
 
@@ -87,6 +95,7 @@ class TransformerCoder(EntropyCoder):
                 self._encoding = self._network.begin(self.n_streams), predictor
             if self._encoding is None:
                 raise UsageError("transformer coder: a dependent packet needs a packet before it")
+            # Whole windows: attention goes through blocks of them, and fills up the last.
             window = self._network.config.window
             n_segment = max(1, _SEGMENT_ROWS // self.n_streams // window) * window
             for start in range(0, len(ordered), n_segment):
@@ -146,7 +155,7 @@ class TransformerCoder(EntropyCoder):
         state, predictor = context
         codes = torch.from_numpy(ordered).to(self._device).transpose(0, 1)  # [S, F, Q]
         hidden, vectors = self._hidden(codes, state)
-        if self.n_streams == 1:
+        if self.n_streams == 1:  # no prediction is mixed in, so sums of frequencies will do
             sums = self._intervals(hidden[0], codes[0], [part[0] for part in vectors])
             self._encode_intervals(encoder, ordered[:, 0], sums)
             return
@@ -165,6 +174,7 @@ class TransformerCoder(EntropyCoder):
         sums = vectors[0].clone()
         for part in vectors[1:]:
             sums += part
+        # The trunk sees the frame before: codes move one frame to the right.
         before = torch.cat([state.before[:, None], sums[:, :-1]], 1)
         state.before = sums[:, -1]
         return network.advance(network.inputs(before, self.n_codebooks), state), vectors

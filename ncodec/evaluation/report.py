@@ -75,16 +75,10 @@ def about_lines(report: Report) -> list[str]:
             f"entropy model {entropy.fingerprint.hex()}" if entropy else "adaptive entropy coder"
         )
         lines.append(f"{model.model_id}: weights {model.fingerprint.hex()}, {coder}")
-    excerpt = report.excerpt
-    seconds = (
-        "whole clips"
-        if excerpt.seconds is None
-        else f"the middle {excerpt.seconds:g} s of each clip"
-    )
-    rate = (
-        f"resampled to {excerpt.sample_rate_hz} Hz" if excerpt.sample_rate_hz else "at its own rate"
-    )
-    lines.append(f"{seconds}, {rate}{', mixed to mono' if excerpt.mono else ''}")
+    limit, rate_hz = report.excerpt.seconds, report.excerpt.sample_rate_hz
+    seconds = "whole clips" if limit is None else f"the middle {limit:g} s of each clip"
+    rate = f"resampled to {rate_hz} Hz" if rate_hz else "at its own rate"
+    lines.append(f"{seconds}, {rate}{', mixed to mono' if report.excerpt.mono else ''}")
     return lines
 
 

@@ -94,9 +94,9 @@ def evaluate(
         for place, number, wav, decoded, row in _measured(clips, coders, metrics, excerpt, note):
             rows[place, number] = row
             if row.clip in wanted:
-                original = _first_seconds(wav, row.sample_rate_hz)
+                original = _middle(wav, row.sample_rate_hz)
                 example = Example(row.clip, row.sample_rate_hz, original)
-                kept = _first_seconds(decoded, row.sample_rate_hz)
+                kept = _middle(decoded, row.sample_rate_hz)
                 examples.setdefault(row.clip, example).decoded.append((row, kept))
             on_progress(row.seconds)
     except KeyboardInterrupt:
@@ -181,7 +181,7 @@ def _example_names(clips: Sequence[Clip], n_coders: int) -> set[str]:
     return {name for _, name in sorted(ranked, key=lambda entry: entry[0])[:n]}
 
 
-def _first_seconds(wav: Audio, rate: int) -> Audio:
+def _middle(wav: Audio, rate: int) -> Audio:
     n = min(wav.shape[1], round(EXAMPLE_SECONDS * rate))
     start = (wav.shape[1] - n) // 2
     return wav[:, start : start + n].copy()
