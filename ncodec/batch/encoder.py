@@ -115,7 +115,7 @@ class Encoder:
         wav = torch.from_numpy(np.concatenate([clip.wav for clip in clips]))
         wav = wav.to(self._device).expand(-1, self._codec.config.n_channels, -1)
         with one_thread, torch.inference_mode():
-            chunk = self._codec.encode(wav, self._options.n_q, effort=self._search).cpu()
+            chunk = self._codec.encode(wav, self._options.n_q, search=self._search).cpu()
         row = 0
         for clip in clips:
             rows = slice(row, row + len(clip.wav))
@@ -173,7 +173,7 @@ class Encoder:
 
     def _pieces(self, audio: AudioSource, number: int, count: int) -> range:
         """Return which pieces of a file are in a segment."""
-        can_split = self._codec.forgets and self._codec.segment_frames == 1
+        can_split = self._codec.has_finite_context and self._codec.segment_frames == 1
         if audio.n_samples is None or not can_split:
             return ALL_PIECES if number == 0 else range(0)
         n = int(audio.n_samples / audio.sample_rate_hz / PIECE_SECONDS)  # or one more
