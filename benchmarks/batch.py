@@ -32,11 +32,10 @@ import soundfile
 import torch
 
 from ncodec.audio import AudioSink, AudioSource
-from ncodec.batch import team
+from ncodec.batch import scheduler
 from ncodec.batch.conversion import Conversion
-from ncodec.batch.engine import Crew
-from ncodec.batch.places import open_place
-from ncodec.batch.settings import decode_settings, encode_settings
+from ncodec.batch.protocols import WorkerPool
+from ncodec.batch.settings import AudioFormat
 from ncodec.codec import encode_audio
 from ncodec.decoding import Decoding
 from ncodec.encoding.options import EncodeOptions
@@ -60,7 +59,7 @@ class Library:
 
 
 def fill(folder: Path, library: Library, samples: Path) -> None:
-    """Write stretches of the samples of this repository, from other places in each file."""
+    """Write excerpts of the samples of this repository, from other places in each file."""
     wavs = []
     for path in sorted(samples.glob("*.flac")):
         wav, rate = soundfile.read(path, dtype="float32", always_2d=True)
@@ -121,19 +120,18 @@ def batch_seconds(
     decode: bool,
 ) -> tuple[float, float]:  # fmt: skip
     """Return the time that a run takes, and that without the start of the workers."""
-    settings = decode_settings("flac") if decode else encode_settings(EncodeOptions(args.model))
+    coding = AudioFormat() if decode else EncodeOptions(args.model)
     conversion = Conversion(
-        open_place(source), open_place(target), settings, crew=Crew(n_workers, args.address),
-        engine=engine,
-    )  # fmt: skip
-    hand_out, given = team._Team._hand_out, []
+        source, target, coding, pool=WorkerPool(n_workers, engine, args.address)
+    )
+    assign, given = scheduler.Scheduler._assign, []
 
     def note(*args: Any) -> None:
         given.append(time.perf_counter())
-        hand_out(*args)
+        assign(*args)
 
     started = time.perf_counter()
-    with patch.object(team._Team, "_hand_out", note):
+    with patch.object(scheduler.Scheduler, "_assign", note):
         ends = [(time.perf_counter(), outcome.status) for outcome in conversion.outcomes()]
     ended = time.perf_counter()
     assert {status for _, status in ends} == {"done"}
@@ -143,11 +141,11 @@ def batch_seconds(
 
 def measure(library: Library, work: Path, args: argparse.Namespace, *, decode: bool) -> list[str]:
     """Return the cells of a row of the table."""
-    crews = [(engine, n) for engine in args.engines for n in args.workers]
+    pools = [(engine, n) for engine in args.engines for n in args.workers]
     source, target = work / library.name / ("ncx" if decode else "wav"), work / "target"
     paths = sorted(source.glob("*.*"))
     loops, alone, shell = [], [], ""
-    whole, ready = [[] for _ in crews], [[] for _ in crews]
+    whole, ready = [[] for _ in pools], [[] for _ in pools]
     for _ in range(args.rounds):
         target.mkdir()
         one_by_one = decode_loop if decode else partial(encode_loop, model=args.model)
@@ -156,7 +154,7 @@ def measure(library: Library, work: Path, args: argparse.Namespace, *, decode: b
         run_alone = partial(batch_seconds, source, target, args, "local", 0, decode=decode)
         alone.append(timed(run_alone)[1])
         shutil.rmtree(target)
-        for place, (engine, n_workers) in enumerate(crews):
+        for place, (engine, n_workers) in enumerate(pools):
             all_s, ready_s = batch_seconds(source, target, args, engine, n_workers, decode=decode)
             whole[place].append(all_s)
             ready[place].append(ready_s)
@@ -196,8 +194,8 @@ def main() -> None:
         Library("2 min", 120, args.long),
         Library("10 min", 600, 1),
     ]
-    crews = [f"{engine}, {count} workers" for engine in args.engines for count in args.workers]
-    titles = ["files", "", "shell", "loop", "CPU", *crews]
+    pools = [f"{engine}, {count} workers" for engine in args.engines for count in args.workers]
+    titles = ["files", "", "shell", "loop", "CPU", *pools]
     print(f"| {' | '.join(titles)} |")
     print("|---" * len(titles) + "|")
     with tempfile.TemporaryDirectory() as folder:

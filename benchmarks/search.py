@@ -27,7 +27,7 @@ from ncodec.bitstream.codes import decode_packets
 from ncodec.encoding.effort import choose_search
 from ncodec.entropy import open_coder
 from ncodec.entropy.search import nearest
-from ncodec.evaluation.clips import Clip, Part, find_clips, load_clip
+from ncodec.evaluation.clips import Clip, Excerpt, find_clips, load_clip
 from ncodec.formats.ncx import Reader
 from ncodec.hub.codecs import find, load_codec
 from ncodec.hub.entropy_models import choose_entropy, load_network
@@ -47,7 +47,7 @@ def latents_of(codec: Codec, wav: np.ndarray) -> Tensor:
         seen.append(latents)
         return nearest(latents, codebooks[:1])[0]
 
-    codec.encode(torch.from_numpy(wav)[None].expand(1, codec.config.n_channels, -1), 1, effort=see)
+    codec.encode(torch.from_numpy(wav)[None].expand(1, codec.config.n_channels, -1), 1, search=see)
     return seen[0]
 
 
@@ -181,8 +181,8 @@ def print_qualities(bench: Bench, groups: dict[str, list[np.ndarray]]) -> None:
 
 def load(clips: Sequence[Clip], rate_hz: int) -> list[np.ndarray]:
     """Return the middle of clips [1, T]; none that is shorter than a second."""
-    part = Part(sample_rate_hz=rate_hz, mono=True)
-    wavs = [load_clip(clip, part)[0] for clip in clips]
+    excerpt = Excerpt(sample_rate_hz=rate_hz, mono=True)
+    wavs = [load_clip(clip, excerpt)[0] for clip in clips]
     return [wav for wav in wavs if wav.shape[1] >= rate_hz]
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import ncodec
-from ncodec.batch.engine import ENGINES
+from ncodec.batch.conversion import ENGINES
 from ncodec.cli.decode import FORMATS
 from ncodec.cli.errors import EXIT_FAILED, EXIT_OK, complain, warn
 from ncodec.cli.inputs import open_output
@@ -26,9 +26,8 @@ from ncodec.cli.progress import say, speed
 from ncodec.errors import UsageError
 
 if TYPE_CHECKING:
-    from ncodec.batch import Conversion, Outcome
+    from ncodec.batch import AudioFormat, Conversion, EncodeOptions, Outcome
     from ncodec.batch.report import Totals
-    from ncodec.batch.settings import Settings
 
 _OF_ENCODING = {
     "model": "-m", "bandwidth_kbps": "-b", "n_q": "--n-q", "entropy": "--entropy",
@@ -133,22 +132,19 @@ def batch(
       ncodec batch music/ small/ --exclude '*/demos/*' --copy-other --report report.json
       ncodec batch s3://music/flac s3://music/ncx -j 4
     """  # noqa: D301
-    from ncodec.batch import Conversion
-    from ncodec.batch.engine import Crew
-    from ncodec.batch.places import open_place
-    from ncodec.batch.plan import Options
+    from ncodec.batch import Conversion, FileOptions, WorkerPool
 
     if address is not None and engine != "ray":
         raise UsageError("--address is for --engine ray")
     if decode and gpu:
         raise UsageError("--gpu is for encoding")
     conversion = Conversion(
-        open_place(src), open_place(dst), _settings(decode, options),
-        Options(include, exclude, copy_other, checksum, force),
-        crew=Crew(n_workers, address, gpu), engine=engine, verify=verify,
+        src, dst, _coding(decode, options),
+        FileOptions(include, exclude, copy_other, checksum, verify, force),
+        WorkerPool(n_workers, engine, address, gpu),
     )  # fmt: skip
     for suffix, count in sorted(conversion.plan.unreadable.items()):
-        warn(f"{count} {suffix} file{'' if count == 1 else 's'}: audio that libsndfile cannot read")
+        warn(f"{_files(count, f'{suffix} file')}: audio that libsndfile cannot read")
     if report_path is not None and not Path(report_path).absolute().parent.is_dir():
         raise UsageError(f"--report {report_path}: no such folder")
     if dry_run:
@@ -158,20 +154,19 @@ def batch(
     click.get_current_context().exit(code)
 
 
-def _settings(decode: bool, options: dict[str, Any]) -> "Settings":
+def _coding(decode: bool, options: dict[str, Any]) -> "EncodeOptions | AudioFormat":
     """Return how files are made. Raises UsageError for options that do not go together."""
-    from ncodec.batch.settings import decode_settings, encode_settings
-    from ncodec.encoding.options import EncodeOptions
+    from ncodec.batch import AudioFormat, EncodeOptions
 
     for name, option in (_OF_ENCODING if decode else _OF_DECODING).items():
         if options[name] is not None:
             raise UsageError(f"{option} is for {'encoding' if decode else '--decode'}")
     if decode:
-        return decode_settings(options["container"] or "flac", options["subtype"])
+        return AudioFormat(options["container"] or "flac", options["subtype"])
     if options["bandwidth_kbps"] is not None and options["n_q"] is not None:
         raise UsageError("-b and --n-q exclude each other")
     chosen = {name: options[name] for name in _OF_ENCODING if options[name] is not None}
-    return encode_settings(EncodeOptions(**chosen))
+    return EncodeOptions(**chosen)
 
 
 def _show(conversion: "Conversion", *, quiet: bool) -> int:
@@ -202,7 +197,7 @@ class _Run:
         self._started = time.perf_counter()
 
     def go(self, report_path: str | None) -> int:
-        """Do all of it and return the exit code; when interrupted, tell what was done so far."""
+        """Do all of it and return the exit code; when interrupted, report what was done so far."""
         try:
             self._convert()
         except BaseException as error:
@@ -288,8 +283,8 @@ def _bar(
         yield advance, note
 
 
-def _files(count: int) -> str:
-    return f"{count} file{'' if count == 1 else 's'}"
+def _files(count: int, what: str = "file") -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _size(n_bytes: int) -> str:

@@ -9,7 +9,7 @@ import click
 
 from ncodec.cli.errors import EXIT_FAILED, EXIT_OK, report, warn
 from ncodec.cli.inputs import refuse_ncx
-from ncodec.cli.options import force_option, json_option, quiet_option
+from ncodec.cli.options import force_option, held_out_option, json_option, quiet_option
 from ncodec.cli.progress import progress_bar, say
 from ncodec.errors import AudioError, OutputExists, UsageError
 
@@ -30,12 +30,7 @@ PAGE = "index.html"
     type=click.Path(path_type=Path),
     help="A folder of audio; its sub-folders are groups of their own. May be given several times.",
 )
-@click.option(
-    "--held-out",
-    metavar="CONFIG",
-    type=click.Path(path_type=Path),
-    help="Of the folders, only files that this configuration of ncodec train names as validation.",
-)
+@held_out_option("Of the folders, only files")
 @click.option(
     "--models",
     default="spectral",
@@ -149,20 +144,20 @@ def evaluate(
     found = evaluation.find_clips(
         readable, folders, patterns=patterns, speech=speech, per_group=clips
     )
-    part = evaluation.Part(limit or None, rate, mono)
+    excerpt = evaluation.Excerpt(limit or None, rate, mono)
     notes = [*notes, *evaluation.plot_notes(), *refused]
     for note in notes:
         warn(note)
-    total = evaluation.total_seconds(found, part) * len(coders)
+    total = evaluation.total_seconds(found, excerpt) * len(coders)
     with progress_bar("evaluate", total, quiet=quiet) as advance:
         done = evaluation.evaluate(
-            found, coders, chosen, part, on_progress=advance,
+            found, coders, chosen, excerpt, on_progress=advance,
             on_problem=lambda error: failed.append(report(error)),
         )  # fmt: skip
     if done.interrupted:
         notes.append("interrupted: not all codecs were measured, or not on the same clips")
     if done.rows:
-        made = evaluation.Report(done, loaded, part, notes)
+        made = evaluation.Report(done, loaded, excerpt, notes)
         evaluation.write_report(made, folder, overwrite=force)
         _show(made, folder, as_json=as_json, quiet=quiet)
     code = EXIT_FAILED if failed else EXIT_OK

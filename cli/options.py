@@ -49,6 +49,14 @@ def quiet_option() -> Decorator[Any]:
     )
 
 
+def held_out_option(which: str) -> Decorator[Any]:
+    """The configuration that says what a codec was not trained on, and `which` files that makes."""
+    return click.option(
+        "--held-out", metavar="CONFIG", type=click.Path(path_type=Path),
+        help=f"{which} that this configuration of ncodec train names as validation.",
+    )  # fmt: skip
+
+
 def json_option(schema: str) -> Decorator[Any]:
     """Print for programs."""
     return click.option(
@@ -101,8 +109,8 @@ def search_options() -> Decorator[Any]:
         return click.option(
             "--effort", callback=_effort, metavar="LEVEL",
             help="How hard to search for codes: fast, default or best. The last two weigh bits, "
-            "where a transformer codes them. Or a number from 1 to 64: how many ways to code a "
-            "frame are followed at once without weighing bits.",
+            "where a transformer codes them. Or a number from 1 to 64: the width of a beam search "
+            "that does not weigh bits.",
         )(command)  # fmt: skip
 
     return decorate

@@ -8,6 +8,7 @@ import click
 from ncodec.cli.options import (
     check_run_folder,
     device_option,
+    held_out_option,
     prepare_torch,
     resume_option,
     time_limit_option,
@@ -28,12 +29,7 @@ from ncodec.cli.progress import say
     type=click.Path(path_type=Path),
     help="Folder of the run.",
 )
-@click.option(
-    "--held-out",
-    metavar="CONFIG",
-    type=click.Path(path_type=Path),
-    help="Leave out the files that this configuration of ncodec train names as validation.",
-)
+@held_out_option("Leave out the files")
 @click.option(
     "--validation",
     multiple=True,

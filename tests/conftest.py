@@ -63,7 +63,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from random_network import TINY, random_tensors
 
-    from ncodec.hub.codecs import describe, save_codec
+    from ncodec.hub.codecs import CODECS, save_codec
     from ncodec.hub.entropy_models import save_network
     from ncodec.models.spectral import PRESETS, SpectralCodec
 
@@ -76,7 +76,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
         save_codec(models / f"{name}.safetensors", name, codec, facts)
     save_network(
         models / "entropy" / "modelled.safetensors", "modelled",
-        describe(models / "modelled.safetensors"), TINY, random_tensors(TINY, 3), facts,
+        CODECS.describe(models / "modelled.safetensors"), TINY, random_tensors(TINY, 3), facts,
     )  # fmt: skip
     return models.parent
 

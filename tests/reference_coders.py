@@ -141,7 +141,7 @@ class ReferenceTransformerDecoder:
         self.past = [[[] for _ in range(self.n_layers)] for _ in range(self.n_streams)]
         self.z = [np.zeros(self.width, np.int64) for _ in range(self.n_streams)]
         shape = (self.n_streams, self.n_codebooks)
-        self.model, self.twin = np.full(shape, 31744), np.full(shape, 1024)
+        self.model, self.predictor = np.full(shape, 31744), np.full(shape, 1024)
 
     def product(self, name, y, unit, row=()):
         return shifted(self.t[name][row] @ y, self.t[f"{name}.shift"][row] - unit)
@@ -187,18 +187,20 @@ class ReferenceTransformerDecoder:
             j += 1
         return 1 + (share << (a + j) >> power)
 
-    def decode_with_twin(self, coder, f, stream, q, twin):
-        if self.twin[stream, q] > self.model[stream, q]:
+    def decode_predicted(self, coder, f, stream, q, predicted):
+        if self.predictor[stream, q] > self.model[stream, q]:
             f = 1 + f // 2**7
-        bet = min(1 << 21, int(f.sum()) * int(self.twin[stream, q]) // int(self.model[stream, q]))
-        f[twin] += bet
+        added = min(
+            1 << 21, int(f.sum()) * int(self.predictor[stream, q]) // int(self.model[stream, q])
+        )
+        f[predicted] += added
         code = coder.decode(f.tolist())
-        earned = 1024 * bet // int(f[code]) if code == twin else 0
-        self.twin[stream, q] += earned
+        earned = 1024 * added // int(f[code]) if code == predicted else 0
+        self.predictor[stream, q] += earned
         self.model[stream, q] += 1024 - earned
-        if self.model[stream, q] + self.twin[stream, q] >= 65536:
+        if self.model[stream, q] + self.predictor[stream, q] >= 65536:
             self.model[stream, q] = self.model[stream, q] // 2 + 1
-            self.twin[stream, q] = self.twin[stream, q] // 2 + 1
+            self.predictor[stream, q] = self.predictor[stream, q] // 2 + 1
         return code
 
     def decode(self, payload, n_frames, *, dependent=False):
@@ -216,8 +218,8 @@ class ReferenceTransformerDecoder:
                     if stream == 0:
                         code = coder.decode(f.tolist())
                     else:
-                        twin = codes[stream - 1, q, frame]
-                        code = self.decode_with_twin(coder, f, stream, q, twin)
+                        predicted = codes[stream - 1, q, frame]
+                        code = self.decode_predicted(coder, f, stream, q, predicted)
                     codes[stream, q, frame] = code
                     z = z + (self.t["vectors"][q, code] << (8 - self.t["vectors.shift"][q]))
                 self.z[stream] = z

@@ -11,7 +11,6 @@ from ncodec.formats.ncx.header import Header
 from ncodec.formats.ncx.header_layout import (
     ARCHITECTURES,
     CODEC_PARAMETERS,
-    DENOISED,
     ENTROPY_ADAPTIVE,
     ENTROPY_CODERS,
     ENTROPY_PACKED,
@@ -38,7 +37,6 @@ from ncodec.formats.ncx.writer import Writer
 __all__ = [
     "ARCHITECTURES",
     "CODEC_PARAMETERS",
-    "DENOISED",
     "ENTROPY_ADAPTIVE",
     "ENTROPY_CODERS",
     "ENTROPY_PACKED",

@@ -16,7 +16,6 @@ ENTROPY_CODERS = {
     ENTROPY_TRANSFORMER: "transformer",
 }
 CODEC_PARAMETERS = 0x01
-DENOISED = b"\x01"  # what they are where soundstream's encoder took noise away
 REQUIRED_CODEC_PARAMETERS = 0x81
 PARTS = 0x82
 CRITICAL_BIT = 0x80

@@ -1,77 +1,51 @@
 """Many files: a tree of audio to a tree of .ncx files, and back.
 
->>> import ncodec.batch
->>> for outcome in ncodec.batch.convert("music", "small", bandwidth_kbps=6):
+>>> from ncodec.batch import EncodeOptions, convert
+>>> for outcome in convert("music", "small", EncodeOptions(bandwidth_kbps=6)):
 ...     print(outcome.source, outcome.status, outcome.error)
 
-A run plans (`plan`, from `storage`, `names` and `state`), makes `orders` of it, hands them to the
-workers (`team`) of an engine (`local`, `ray`), and notes in a log what came back. What a worker
-does is in `work`. Importing this does not load torch.
+A run (`conversion`) makes a plan (`plan`, from `storage`, `names` and `state`) and units of work
+from it (`work_units`). The `scheduler` gives them to the workers of an engine (`local`, `ray`), and
+a log notes the outcomes. What a worker does is in `worker`. Importing this does not load torch.
 """
 
 import os
-from collections.abc import Callable, Generator, Sequence
-from typing import Unpack
+from collections.abc import Callable, Generator
 
 from ncodec.batch.conversion import Conversion
-from ncodec.batch.engine import Crew
-from ncodec.batch.outcome import Outcome
-from ncodec.batch.places import open_place
-from ncodec.batch.plan import Options
-from ncodec.batch.settings import decode_settings, encode_settings
-from ncodec.encoding.options import EncodeKeywords, EncodeOptions
+from ncodec.batch.plan import FileOptions
+from ncodec.batch.protocols import WorkerPool
+from ncodec.batch.settings import AudioFormat
+from ncodec.batch.work_units import Outcome
+from ncodec.encoding.options import EncodeOptions
 
-__all__ = ["Conversion", "Outcome", "convert"]
+__all__ = [
+    "AudioFormat", "Conversion", "EncodeOptions", "FileOptions", "Outcome", "WorkerPool", "convert",
+]  # fmt: skip
 
 
 def convert(
     src: str | os.PathLike[str],
     dst: str | os.PathLike[str],
+    coding: EncodeOptions | AudioFormat | None = None,
+    files: FileOptions | None = None,
+    pool: WorkerPool | None = None,
     *,
-    decode: bool = False,
-    container: str = "flac",
-    subtype: str | None = None,
-    include: Sequence[str] = (),
-    exclude: Sequence[str] = (),
-    copy_other: bool = False,
-    checksum: bool = False,
-    verify: bool = False,
-    overwrite: bool = False,
-    n_workers: int | None = None,
-    gpu: float = 0.0,
-    engine: str = "local",
-    address: str | None = None,
     on_progress: Callable[[int], None] = lambda n_bytes: None,
-    **options: Unpack[EncodeKeywords],
 ) -> Generator[Outcome, None, None]:
-    """Convert all audio below `src` into .ncx files below `dst`, or with `decode` back.
+    """Convert all audio below `src` into .ncx files below `dst`, or with AudioFormat back.
 
     src, dst     folders, or URLs that fsspec reads
-    options      of encoding, as for `ncodec.encode`, but for `denoise`
-    container, subtype   of decoding, as for `ncodec.audio.AudioSink`
-    include, exclude     patterns of paths, names and folders
-    copy_other   copy all other files too
-    checksum     tell by the content of a source, not its time, whether it has changed
-    verify       decode the codes of what was written before it is published
-    overwrite    replace files in `dst` that no earlier run has made
-    n_workers    processes; None: one for every core, 0: this process alone
-    gpu          share of a GPU for each of them, on which the networks run that encode
-    engine       "local", or "ray" with the `address` of a cluster
+    coding       how to encode (`denoise` is not possible), or of what format to decode
+    files        which files, and when they count as done
+    pool         which workers do it
     on_progress  called with the number of bytes of the sources that were just done
 
-    Plans at once, then yields what came of each file, as soon as it is known: of those that are
-    done already too. A file that fails does not keep the others from being done. Closing the
-    iterator ends the run, and the same call goes on where it was. docs/BATCH.md has the rest.
+    Plans at once, then yields the outcome of each file as soon as it is known, also of those that
+    earlier runs have done. A file that fails does not stop the others. Closing the iterator ends
+    the run, and the same call goes on where it was. docs/BATCH.md has the rest.
 
     Raises UsageError for arguments that make no sense, ModelMissing; while it runs, NcodecError
-    where no workers are to be had.
+    where workers cannot start.
     """
-    source, target = open_place(src), open_place(dst)
-    encoding = EncodeOptions(**options)
-    settings = decode_settings(container, subtype) if decode else encode_settings(encoding)
-    conversion = Conversion(
-        source, target, settings,
-        Options(tuple(include), tuple(exclude), copy_other, checksum, overwrite),
-        crew=Crew(n_workers, address, gpu), engine=engine, verify=verify,
-    )  # fmt: skip
-    return conversion.outcomes(on_progress)
+    return Conversion(src, dst, coding, files, pool).outcomes(on_progress)

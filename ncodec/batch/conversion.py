@@ -1,53 +1,67 @@
 """A run from its plan to its last outcome."""
 
 import contextlib
+import os
+import re
 import secrets
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from datetime import UTC, datetime
+from importlib import import_module
 
-from ncodec.batch import team
-from ncodec.batch.engine import Crew, Events, find_engine
-from ncodec.batch.orders import make_orders
-from ncodec.batch.outcome import Item, Outcome
-from ncodec.batch.plan import Options, make_plan
-from ncodec.batch.settings import COPY, Settings
+from ncodec.batch import scheduler
+from ncodec.batch.local_storage import LocalStorage
+from ncodec.batch.plan import FileOptions, make_plan
+from ncodec.batch.protocols import Engine, Events, Task, WorkerPool
+from ncodec.batch.settings import COPY, AudioFormat, decode_settings, encode_settings
 from ncodec.batch.state import Journal
-from ncodec.batch.storage import Place
-from ncodec.batch.work import Task
+from ncodec.batch.storage import Storage
+from ncodec.batch.work_units import Item, Outcome, make_work_units
+from ncodec.encoding.options import EncodeOptions
+from ncodec.errors import UsageError
+
+ENGINES = ("local", "ray")  # modules of ncodec.batch
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
 class Conversion:
-    """A tree that is to be converted.
+    """A tree that is to be converted; the parameters are those of `ncodec.batch.convert`.
 
-    Raises UsageError, before anything is written, where that cannot be.
+    Raises UsageError or ModelMissing before anything is written.
 
     Attributes:
-        plan: what is to be done, as it was found when this was made.
+        plan: what is to be done, found when this was made.
         settings: how.
         n_workers: at most; None before the run.
     """
 
     def __init__(
-        self, source: Place, target: Place, settings: Settings, options: Options | None = None, *,
-        crew: Crew | None = None, engine: str = "local", verify: bool = False,
-    ) -> None:  # fmt: skip
-        self.source, self.target, self.settings = source, target, settings
-        self._verify = verify
-        self._crew = crew or Crew()
-        self._engine = find_engine(engine)
+        self,
+        src: str | os.PathLike[str],
+        dst: str | os.PathLike[str],
+        coding: EncodeOptions | AudioFormat | None = None,
+        files: FileOptions | None = None,
+        pool: WorkerPool | None = None,
+    ) -> None:
+        self.source, self.target = open_storage(src), open_storage(dst)
+        self._files, self._pool = files or FileOptions(), pool or WorkerPool()
+        if isinstance(coding, AudioFormat):
+            self.settings = decode_settings(coding)
+        else:
+            self.settings = encode_settings(coding or EncodeOptions())
+        self._engine = find_engine(self._pool.engine)
         self.n_workers: int | None = None
-        self.plan = make_plan(source, target, settings, options or Options())
+        self.plan = make_plan(self.source, self.target, self.settings, self._files)
 
     def outcomes(
         self, on_progress: Callable[[int], None] = lambda n_bytes: None
     ) -> Generator[Outcome, None, None]:
-        """Do all of it, and yield what came of each file, as soon as it is known.
+        """Do all of it, and yield the outcome of each file as soon as it is known.
 
         on_progress  called with the number of bytes of the sources that were just done: in all
                      those of the plan. They are taken back where a file must be done again
 
-        Closing the iterator ends the run: what is in hand is discarded.
+        Closing the iterator ends the run: unfinished files are discarded.
         """
         for problem in self.plan.problems:
             yield Outcome(
@@ -63,20 +77,20 @@ class Conversion:
 
     def _run(self, progress: "_Progress") -> Generator[Outcome, None, None]:
         is_shared = self.source.is_shared and self.target.is_shared
-        with self._engine.crewed(self._crew) as n_workers:
+        with self._engine.open_pool(self._pool) as n_workers:
             self.n_workers = n_workers if is_shared else 0
             yield from self._worked(self.n_workers, progress)
 
     def _worked(self, n_workers: int, progress: "_Progress") -> Generator[Outcome, None, None]:
         items = {item.source: item for item in self.plan.items}
-        orders = make_orders(self.plan.items, n_workers, decode=self.settings.decode)
+        units = make_work_units(self.plan.items, n_workers, decode=self.settings.decode)
         started = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
         run = f"{started}-{secrets.token_hex(4)}"
         with self.target.workspace(run) as work, Journal(self.target.open_log(run)) as journal:
             task = Task(
-                self.source, self.target, self.settings, work, self._verify,
-                n_threads=max(1, n_workers // len(orders)) if self._engine.IS_ONE_MACHINE else 1,
-                device="cuda" if self._crew.gpu > 0 else "cpu",
+                self.source, self.target, self.settings, work, self._files.verify,
+                n_threads=max(1, n_workers // len(units)) if self._engine.IS_ONE_MACHINE else 1,
+                device="cuda" if self._pool.gpu > 0 else "cpu",
             )  # fmt: skip
 
             def begin(some: Sequence[Item]) -> None:
@@ -85,7 +99,7 @@ class Conversion:
 
             events = Events(begin, progress.add)
             with contextlib.closing(
-                team.run(self._engine, orders, task, self._crew, n_workers, events)
+                scheduler.run(self._engine, units, task, self._pool, n_workers, events)
             ) as outcomes:
                 for outcome in outcomes:
                     item = items[outcome.source]
@@ -118,3 +132,29 @@ class _Progress:
         """All of a file is done."""
         self.add(item.source, item.size - self._done[item.source])
         del self._done[item.source]
+
+
+def open_storage(url: str | os.PathLike[str]) -> Storage:
+    """Return the tree at a path or URL. Raises UsageError for a URL that cannot be read."""
+    text = os.fspath(url)
+    if not text:
+        raise UsageError("a folder without a name")
+    if text.startswith("file://"):
+        text = text.removeprefix("file://")
+    elif _URL.match(text):
+        from ncodec.batch.remote_storage import RemoteStorage
+
+        return RemoteStorage(text)
+    return LocalStorage(text)
+
+
+def find_engine(name: str) -> Engine:
+    """Return the engine of that name. Raises UsageError."""
+    if name not in ENGINES:
+        raise UsageError(f"engine {name!r}: expected one of {', '.join(ENGINES)}")
+    try:
+        return import_module(f"ncodec.batch.{name}")  # pyright: ignore[reportReturnType]
+    except ImportError as error:
+        raise UsageError(
+            f"engine {name!r}: needs {error.name}: pip install 'ncodec[{name}]'"
+        ) from None

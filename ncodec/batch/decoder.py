@@ -10,8 +10,8 @@ from pathlib import Path
 
 from ncodec.audio import AudioSink
 from ncodec.batch import tags as tag_files
-from ncodec.batch.converting import Made, Progress
-from ncodec.batch.gather import Coded, decode_together, read_short
+from ncodec.batch.batch_decode import ShortFile, decode_together, read_short
+from ncodec.batch.protocols import Progress, Result
 from ncodec.batch.settings import Settings
 from ncodec.decoding import Decoding
 from ncodec.entropy import CODER_NUMBERS, open_coder
@@ -25,20 +25,20 @@ class Decoder:
     def __init__(self, settings: Settings, *, n_threads: int = 1) -> None:
         self._settings, self._n_threads = settings, n_threads
 
-    def prepare(self, name: str, path: Path) -> Coded | None:
+    def prepare(self, name: str, path: Path) -> ShortFile | None:
         """See Converter."""
         return read_short(name, path)
 
-    def compute(self, prepared: Sequence[Coded]) -> list[Coded]:
+    def compute(self, prepared: Sequence[ShortFile]) -> list[ShortFile]:
         """See Converter."""
         return decode_together(prepared)
 
-    def write(self, one: Coded, path: Path) -> Made:
+    def write(self, one: ShortFile, path: Path) -> Result:
         """See Converter."""
         packed = BytesIO(_packed(one))
         return self._decode(Reader(packed, one.reader.name), path, lambda share: None)
 
-    def convert(self, name: str, source: Path, path: Path, on_progress: Progress) -> Made:
+    def convert(self, name: str, source: Path, path: Path, on_progress: Progress) -> Result:
         """See Converter."""
         with source.open("rb") as stream:
             return self._decode(Reader(stream, name), path, on_progress)
@@ -47,7 +47,7 @@ class Decoder:
         """See Converter. Decoding checks the codes, and the sink that all samples are there."""
         return [""] * len(paths)
 
-    def _decode(self, reader: Reader, path: Path, on_progress: Progress) -> Made:
+    def _decode(self, reader: Reader, path: Path, on_progress: Progress) -> Result:
         decoding = Decoding(reader, n_threads=self._n_threads)
         container = self._settings.container
         tags = tuple((key.upper(), text) for key, text in decoding.header.tags)
@@ -65,10 +65,10 @@ class Decoder:
             remarks.append(f"{sink.n_clipped} of {n_values} samples clipped")
         if not tag_files.write_tags(path, container, tags) and sink.unwritten_tags:
             remarks.append(f"without room for the tags {', '.join(sink.unwritten_tags)}")
-        return Made(sink.n_written / decoding.sample_rate_hz, tuple(remarks))
+        return Result(sink.n_written / decoding.sample_rate_hz, tuple(remarks))
 
 
-def _packed(file: Coded) -> bytes:
+def _packed(file: ShortFile) -> bytes:
     """Return a file with plainly packed codes, which are read in no time."""
     header = replace(
         file.reader.header, entropy=CODER_NUMBERS["packed"], entropy_model_id="",
@@ -80,9 +80,9 @@ def _packed(file: Coded) -> bytes:
     )  # fmt: skip
     if file.codes is None or file.reader.trailer is None:
         raise FormatError(f"{file.reader.name}: its codes are not known")
-    made = BytesIO()
-    writer = Writer(made, header)
+    packed = BytesIO()
+    writer = Writer(packed, header)
     for packet, codes in zip(file.packets, file.codes, strict=True):
         writer.write_packet(packet.n_frames, coder.encode(codes), scales=packet.scales)
     writer.finish(file.reader.trailer.codes_digest)
-    return made.getvalue()
+    return packed.getvalue()

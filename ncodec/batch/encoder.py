@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from ncodec.audio import AudioSource, Resampler
 from ncodec.batch import tags as tag_files
-from ncodec.batch.converting import Made, Progress
-from ncodec.batch.gather import check_files
+from ncodec.batch.batch_decode import check_files
+from ncodec.batch.protocols import Progress, Result
 from ncodec.batch.settings import Settings, resolved_options
 from ncodec.bitstream.codes import Codes, coder_for, digest_bytes
 from ncodec.encoding.encoder import ALL_PIECES, PIECE_SECONDS, Encoding
@@ -38,7 +38,7 @@ SAMPLES_AT_ONCE = {"cpu": 400_000, "cuda": 16_000_000}  # of all of them: more g
 
 
 @dataclass(slots=True)
-class Clip:
+class ShortClip:
     """A short file that was read."""
 
     header: Header
@@ -60,8 +60,8 @@ class CodedPacket:
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
-    """What became of a stretch of a long file."""
+class CodedSegment:
+    """A coded segment of a long file."""
 
     packets: list[CodedPacket]
     n_samples: int | None  # of the file, if this is its end
@@ -76,7 +76,7 @@ class Encoder:
         self._search = self._options.search(device)
         self._coders: dict[int, EntropyCoder] = {}  # by the number of streams
 
-    def prepare(self, name: str, path: Path) -> Clip | None:
+    def prepare(self, name: str, path: Path) -> ShortClip | None:
         """See Converter."""
         with AudioSource(path, name=name) as source:
             if source.n_samples is None:
@@ -92,13 +92,13 @@ class Encoder:
             wav = np.concatenate([*blocks, resampler.push(nothing, last=True)], axis=1)
             n_streams = header.n_streams
             wav = wav.reshape(n_streams, source.n_channels // n_streams, -1)
-            return Clip(header, wav, source.n_samples)
+            return ShortClip(header, wav, source.n_samples)
 
-    def compute(self, prepared: Sequence[Clip]) -> list[Clip]:
+    def compute(self, prepared: Sequence[ShortClip]) -> list[ShortClip]:
         """See Converter."""
         for clips in _alike(prepared, self._device):
             self._code(clips)
-        coded: dict[int, list[Clip]] = {}
+        coded: dict[int, list[ShortClip]] = {}
         for clip in prepared:
             if clip.codes is not None:
                 coded.setdefault(clip.header.n_streams, []).append(clip)
@@ -110,12 +110,12 @@ class Encoder:
                 clip.payload = payload
         return [clip for clip in prepared if clip.codes is not None or not clip.wav.shape[2]]
 
-    def _code(self, clips: Sequence[Clip]) -> None:
+    def _code(self, clips: Sequence[ShortClip]) -> None:
         """Find the codes of clips of equal length; none for one whose level is out of bounds."""
         wav = torch.from_numpy(np.concatenate([clip.wav for clip in clips]))
         wav = wav.to(self._device).expand(-1, self._codec.config.n_channels, -1)
         with one_thread, torch.inference_mode():
-            chunk = self._codec.encode(wav, self._options.n_q, effort=self._search).cpu()
+            chunk = self._codec.encode(wav, self._options.n_q, search=self._search).cpu()
         row = 0
         for clip in clips:
             rows = slice(row, row + len(clip.wav))
@@ -124,7 +124,7 @@ class Encoder:
                 clip.codes = chunk.codes[rows].numpy()
                 clip.scales = tuple(chunk.scales[rows].flatten().tolist())
 
-    def write(self, one: Clip, path: Path) -> Made:
+    def write(self, one: ShortClip, path: Path) -> Result:
         """See Converter."""
         digest = CodesDigest()
         with path.open("wb") as sink:
@@ -133,9 +133,9 @@ class Encoder:
                 digest.update(digest_bytes(one.codes))
                 writer.write_packet(one.codes.shape[-1], one.payload, scales=one.scales)
             writer.finish(digest.digest(), one.n_samples)
-        return Made(one.n_samples / one.header.source_sample_rate_hz)
+        return Result(one.n_samples / one.header.source_sample_rate_hz)
 
-    def convert(self, name: str, source: Path, path: Path, on_progress: Progress) -> Made:
+    def convert(self, name: str, source: Path, path: Path, on_progress: Progress) -> Result:
         """See Converter."""
         with AudioSource(source, name=name) as audio, path.open("wb") as sink:
             n_announced = audio.n_samples
@@ -150,16 +150,16 @@ class Encoder:
             if first is not sink:
                 first.seek(0)
                 _write_known(Reader(first, name), encoding.n_samples, sink)
-            return Made(encoding.n_samples / audio.sample_rate_hz)
+            return Result(encoding.n_samples / audio.sample_rate_hz)
 
-    def stretch(
+    def segment(
         self, name: str, source: Path, number: int, count: int, on_progress: Progress
-    ) -> Stretch:
-        """See Splitter. All is in the first stretch where the length or the codec forbid more."""
+    ) -> CodedSegment:
+        """See SegmentConverter. One segment has all if the length or the codec forbid more."""
         with AudioSource(source, name=name) as audio:
             pieces = self._pieces(audio, number, count)
             if not pieces:
-                return Stretch([], None)
+                return CodedSegment([], None)
             encoding = self._encoding(audio, pieces)
             coder = coder_for(_header(encoding, audio, source, audio.n_samples))
             n_all = (audio.n_samples or _guess_samples(source, audio)) / audio.sample_rate_hz
@@ -169,11 +169,11 @@ class Encoder:
                 payload = coder.encode(codes)
                 packets.append(CodedPacket(codes.shape[-1], payload, scales, digest_bytes(codes)))
                 on_progress(codes.shape[-1] / encoding.codec.config.frame_rate_hz / n_all)
-            return Stretch(packets, encoding.n_samples if encoding.is_finished else None)
+            return CodedSegment(packets, encoding.n_samples if encoding.is_finished else None)
 
     def _pieces(self, audio: AudioSource, number: int, count: int) -> range:
-        """Return which pieces of a file are in a stretch."""
-        can_split = self._codec.forgets and self._codec.segment_frames == 1
+        """Return which pieces of a file are in a segment."""
+        can_split = self._codec.has_finite_context and self._codec.segment_frames == 1
         if audio.n_samples is None or not can_split:
             return ALL_PIECES if number == 0 else range(0)
         n = int(audio.n_samples / audio.sample_rate_hz / PIECE_SECONDS)  # or one more
@@ -181,8 +181,8 @@ class Encoder:
             return range(number * n // count, ALL_PIECES.stop)
         return range(number * n // count, (number + 1) * n // count)
 
-    def join(self, name: str, source: Path, contents: Sequence[Stretch], path: Path) -> Made:
-        """See Splitter."""
+    def join(self, name: str, source: Path, contents: Sequence[CodedSegment], path: Path) -> Result:
+        """See SegmentConverter."""
         n_samples = next(part.n_samples for part in contents if part.n_samples is not None)
         digest = CodesDigest()
         with AudioSource(source, name=name) as audio, path.open("wb") as sink:
@@ -191,7 +191,7 @@ class Encoder:
                 digest.update(packet.digest_bytes)
                 writer.write_packet(packet.n_frames, packet.payload, scales=packet.scales)
             writer.finish(digest.digest(), n_samples)
-            return Made(n_samples / audio.sample_rate_hz)
+            return Result(n_samples / audio.sample_rate_hz)
 
     def check(self, paths: Sequence[Path]) -> list[str]:
         """See Converter."""
@@ -209,16 +209,16 @@ def _header(encoding: Encoding, source: AudioSource, path: Path, n_samples: int 
     return encoding.header(n_samples, tag_files.read_tags(path, source.tags))
 
 
-def _alike(clips: Sequence[Clip], device: str) -> list[list[Clip]]:
+def _alike(clips: Sequence[ShortClip], device: str) -> list[list[ShortClip]]:
     """Return clips of equal length in groups with as much as is coded at once, or single ones."""
-    by_length: dict[tuple[int, ...], list[Clip]] = {}
+    by_length: dict[tuple[int, ...], list[ShortClip]] = {}
     for clip in clips:
         if clip.wav.shape[2]:
             by_length.setdefault(clip.wav.shape[1:], []).append(clip)
-    groups: list[list[Clip]] = []
+    groups: list[list[ShortClip]] = []
     for (*_, n_samples), alike in by_length.items():
         most = min(ROWS_AT_ONCE[device], SAMPLES_AT_ONCE[device] // n_samples)
-        group: list[Clip] = []
+        group: list[ShortClip] = []
         for clip in alike:
             if group and sum(len(one.wav) for one in group) + len(clip.wav) > most:
                 groups.append(group)
@@ -228,7 +228,7 @@ def _alike(clips: Sequence[Clip], device: str) -> list[list[Clip]]:
     return groups
 
 
-def _codes_of(clip: Clip) -> Codes:
+def _codes_of(clip: ShortClip) -> Codes:
     if clip.codes is None:
         raise AudioError("not coded yet")
     return clip.codes
@@ -240,7 +240,7 @@ def _guess_samples(path: Path, source: AudioSource) -> int:
 
 
 def _write_known(reader: Reader, n_samples: int, sink: BinaryIO) -> None:
-    """Write a file anew whose header does not know the length, as one whose header does.
+    """Copy a file, with the length in its header.
 
     Only then are its packets decoded many at a time.
     """

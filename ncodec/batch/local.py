@@ -1,52 +1,74 @@
-"""The engine of one machine: a process for every worker, with one thread each."""
+"""The engine of one machine: a process for every worker, with one thread each.
+
+Units go in by standard input, messages come out by standard output, both pickled: between this
+process and the workers that it started. A worker whose parent is gone ends.
+"""
 
 import contextlib
 import math
 import os
 import pickle
+import queue
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from ncodec.batch.engine import GONE, ONE_THREAD, Crew, Messages
-from ncodec.batch.work import Task
+from ncodec.batch.protocols import (
+    BROKEN,
+    END,
+    GONE,
+    PROGRESS,
+    READY,
+    RESULT,
+    Messages,
+    Task,
+    WorkerPool,
+)
+from ncodec.batch.worker import Worker
 from ncodec.errors import UsageError
 
-MOST_DEATHS = 2
+if TYPE_CHECKING:
+    from ncodec.batch.work_units import WorkUnit
+
+MAX_LOSSES = 2
 IS_ONE_MACHINE = True
+_ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
+)
 
 
 @contextlib.contextmanager
-def crewed(crew: Crew) -> Iterator[int]:
+def open_pool(pool: WorkerPool) -> Iterator[int]:
     """See Engine."""
-    n_workers = available_cores() if crew.n_workers is None else crew.n_workers
-    if crew.gpu > 0:
-        sharing, each = _share(crew.gpu)
+    n_workers = available_cores() if pool.n_workers is None else pool.n_workers
+    if pool.gpu > 0:
+        sharing, each = _share(pool.gpu)
         most = sharing * (len(_gpus()) // each)
         if most < 1:
-            raise UsageError(f"{crew.gpu:g} of a GPU for each worker: there are {len(_gpus())}")
-        n_workers = most if crew.n_workers is None else min(n_workers, most)
+            raise UsageError(f"{pool.gpu:g} of a GPU for each worker: there are {len(_gpus())}")
+        n_workers = most if pool.n_workers is None else min(n_workers, most)
     yield n_workers
 
 
-def hire(task: Task, crew: Crew, number: int, messages: Messages) -> "_Hand":
+def spawn(task: Task, pool: WorkerPool, number: int, messages: Messages) -> "_ProcessHandle":
     """See Engine."""
     environment = _environment()
-    if crew.gpu > 0:
-        sharing, each = _share(crew.gpu)
+    if pool.gpu > 0:
+        sharing, each = _share(pool.gpu)
         environment["CUDA_VISIBLE_DEVICES"] = _gpus()[number // sharing * each]
-    return _Hand(task, environment, messages)
+    return _ProcessHandle(task, environment, messages)
 
 
-class _Hand:
-    """See Hand: a worker's process."""
+class _ProcessHandle:
+    """See WorkerHandle: a worker's process."""
 
     def __init__(self, task: Task, environment: dict[str, str], messages: Messages) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", "from ncodec.batch.process import main; main()"],
+            [sys.executable, "-P", "-c", "from ncodec.batch.local import main; main()"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
             # Not to be interrupted with this process, which sees to that itself.
             process_group=0 if os.name == "posix" else None,
@@ -54,11 +76,11 @@ class _Hand:
         self.give(task)
         threading.Thread(target=self._listen, args=(messages,), daemon=True).start()
 
-    def give(self, order: object) -> None:
-        """See Hand."""
+    def give(self, unit: object) -> None:
+        """See WorkerHandle."""
         assert self._process.stdin is not None  # noqa: S101 # a pipe
         with contextlib.suppress(OSError):
-            pickle.dump(order, self._process.stdin)
+            pickle.dump(unit, self._process.stdin)
             self._process.stdin.flush()
 
     def _listen(self, messages: Messages) -> None:
@@ -79,7 +101,7 @@ class _Hand:
         return f"signal {-code}"
 
     def kill(self) -> None:
-        """See Hand."""
+        """See WorkerHandle."""
         self._process.kill()
         self._process.wait()
         if self._process.stdin is not None:
@@ -115,4 +137,47 @@ def _gpus() -> list[str]:
 def _environment() -> dict[str, str]:
     """Return that of a worker: of one thread, and with the modules of this process."""
     path = os.pathsep.join(folder or str(Path.cwd()) for folder in sys.path)
-    return {**os.environ, **ONE_THREAD, "PYTHONPATH": path}
+    return {**os.environ, **_ONE_THREAD, "PYTHONPATH": path}
+
+
+def main() -> None:
+    """Be a worker's process, until its parent ends it."""
+    with contextlib.suppress(ValueError):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    messages = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what libraries print must not get in between
+    units = sys.stdin.buffer
+
+    def send(kind: str, content: Any = None) -> None:
+        pickle.dump((kind, content), messages)
+        messages.flush()
+
+    try:
+        worker = _start(pickle.load(units))
+    except Exception as error:
+        send(BROKEN, f"{type(error).__name__}: {error}")
+        return
+    given: queue.SimpleQueue[WorkUnit] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(units, given), daemon=True).start()
+    send(READY)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # decoders of MP3 chat about what they meet
+    while True:
+        for result in worker.run(given.get(), lambda *progress: send(PROGRESS, progress)):
+            send(RESULT, result)
+        send(END)
+
+
+def _start(task: Task) -> Worker:
+    import torch
+
+    torch.set_num_threads(1)
+    return Worker(task)
+
+
+def _listen(units: BinaryIO, given: "queue.SimpleQueue[WorkUnit]") -> None:
+    """Receive units; end the process, whatever it does, when the parent is gone."""
+    try:
+        while True:
+            given.put(pickle.load(units))
+    except (EOFError, OSError, pickle.UnpicklingError):
+        os._exit(1)

@@ -29,7 +29,7 @@ def suffix_of(path: str) -> str:
 
 def is_source(path: str, *, decode: bool) -> bool:
     """Whether a file is one to be converted."""
-    if path.rpartition("/")[2].startswith("._"):  # what macOS keeps beside a file, not audio
+    if path.rpartition("/")[2].startswith("._"):  # metadata of macOS, not audio
         return False
     suffix = suffix_of(path)
     return suffix == CODED if decode else suffix in READABLE

@@ -6,21 +6,29 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from ncodec.batch.names import UNREADABLE, is_source, is_wanted, suffix_of, targets_for
-from ncodec.batch.outcome import Item
 from ncodec.batch.settings import COPY, Settings
 from ncodec.batch.state import History, Record
-from ncodec.batch.storage import Entry, Place, check_apart, is_plain
+from ncodec.batch.storage import Entry, Storage, check_apart, is_plain
+from ncodec.batch.work_units import Item
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """Which files are taken, and when they count as done."""
+class FileOptions:
+    """Which files are taken, and when they count as done.
+
+    include, exclude  patterns of paths, names and folders
+    copy_other        copy all other files too
+    checksum          compare the content of a source, not its time, to see whether it has changed
+    verify            decode the codes of an output before it is published
+    overwrite         replace files in the target that no earlier run has made
+    """
 
     include: Sequence[str] = ()
     exclude: Sequence[str] = ()
     copy_other: bool = False
-    checksum: bool = False  # compare contents rather than times
-    overwrite: bool = False  # outputs that no earlier run made
+    checksum: bool = False
+    verify: bool = False
+    overwrite: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +65,7 @@ class Plan:
         return sum(item.size for item in self.items)
 
 
-def make_plan(source: Place, target: Place, settings: Settings, options: Options) -> Plan:
+def make_plan(source: Storage, target: Storage, settings: Settings, options: FileOptions) -> Plan:
     """Look at both trees. Raises UsageError where they cannot be source and target."""
     check_apart(source, target)
     listing = source.walk(target)
@@ -68,12 +76,12 @@ def make_plan(source: Place, target: Place, settings: Settings, options: Options
     sizes = target.sizes([to for _, to in pairs])
     history = History(target.logs())
     for entry, to in pairs:
-        _place(entry, to, sizes.get(to), history, settings, options, plan)
+        _classify(entry, to, sizes.get(to), history, settings, options, plan)
     return plan
 
 
 def _pair(
-    files: Sequence[Entry], settings: Settings, options: Options, plan: Plan
+    files: Sequence[Entry], settings: Settings, options: FileOptions, plan: Plan
 ) -> list[tuple[Entry, str]]:
     """Return what is wanted, and its outputs. The names depend on nothing but the listing."""
     sources = [entry for entry in files if is_source(entry.path, decode=settings.decode)]
@@ -104,9 +112,9 @@ def _pair(
     return pairs
 
 
-def _place(
+def _classify(
     entry: Entry, to: str, size: int | None, history: History, settings: Settings,
-    options: Options, plan: Plan,
+    options: FileOptions, plan: Plan,
 ) -> None:  # fmt: skip
     """Add a file to what is done, to be done, or cannot be."""
     is_copy = not is_source(entry.path, decode=settings.decode)

@@ -1,8 +1,8 @@
 """The engine of a cluster: a Ray actor for every worker, with one thread each.
 
-An actor is hired for one core and a share of a GPU, and Ray says where. It holds the models, gets
-its orders one by one, and what it makes streams back, so that nothing piles up on either side. An
-actor that is lost, with its node or alone, is replaced wherever there is room.
+An actor reserves one core and a share of a GPU; Ray places it. It holds the models, gets one unit
+at a time, and streams its results back, so that no queue grows on either side. An actor that is
+lost, alone or with its node, is replaced wherever there is room.
 """
 
 import contextlib
@@ -18,35 +18,36 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from ncodec.batch.engine import (
+from ncodec.batch.protocols import (
     BROKEN,
     END,
     GONE,
     PROGRESS,
     READY,
     RESULT,
-    Crew,
     Messages,
+    Task,
+    WorkerPool,
 )
-from ncodec.batch.orders import Order
-from ncodec.batch.work import Task, Worker
+from ncodec.batch.work_units import WorkUnit
+from ncodec.batch.worker import Worker
 from ncodec.errors import UsageError
 
-MOST_DEATHS = 4  # nodes may be taken away for reasons of their own
+MAX_LOSSES = 4  # nodes may be taken away for reasons of their own
 IS_ONE_MACHINE = False
-_SETTINGS = {  # of a cluster that is started here: tells nobody, and is no less than other work
+_SETTINGS = {  # of a cluster that is started here: no usage reports, no lower priority
     "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0",
 }  # fmt: skip
 _MOMENT_S = 0.2  # for each object that Ray passes on costs a millisecond or two
 _JOINING_S = 10.0
-_ENDING_S = 10.0  # after which nobody waits any longer for a thread to see that its actor is gone
+_ENDING_S = 10.0  # to wait for a thread to notice that its actor is gone
 
 
 @contextlib.contextmanager
-def crewed(crew: Crew) -> Iterator[int]:
+def open_pool(pool: WorkerPool) -> Iterator[int]:
     """See Engine: join a cluster, that of this process if it is in one, or start one here."""
     is_ours = not ray.is_initialized()
-    address = crew.address or os.environ.get("RAY_ADDRESS")
+    address = pool.address or os.environ.get("RAY_ADDRESS")
     if is_ours:
         if address is not None:
             _check_reachable(address)
@@ -62,7 +63,7 @@ def crewed(crew: Crew) -> Iterator[int]:
                 f"Ray cluster {address or 'here'}: cannot be joined: {_why(error)}"
             ) from error
     try:
-        yield _count_workers(crew)
+        yield _count_workers(pool)
     finally:
         if is_ours:
             ray.shutdown()
@@ -81,25 +82,25 @@ def _check_reachable(address: str) -> None:
         raise UsageError(f"Ray cluster {address}: cannot be joined: {error}") from error
 
 
-def _count_workers(crew: Crew) -> int:
+def _count_workers(pool: WorkerPool) -> int:
     """Return how many workers there is room for."""
-    if crew.n_workers is not None:
-        return crew.n_workers
+    if pool.n_workers is not None:
+        return pool.n_workers
     there = ray.cluster_resources()
     most = there.get("CPU", 0.0)
-    if crew.gpu > 0:
-        most = min(most, there.get("GPU", 0.0) / crew.gpu)
+    if pool.gpu > 0:
+        most = min(most, there.get("GPU", 0.0) / pool.gpu)
     if most < 1:
         raise UsageError(
             f"Ray cluster: has {there.get('CPU', 0):g} cores and {there.get('GPU', 0):g} GPUs, "
-            f"expected 1 and {crew.gpu:g} for every worker"
+            f"expected 1 and {pool.gpu:g} for every worker"
         )
     return int(most + 1e-9)
 
 
-def hire(task: Task, crew: Crew, number: int, messages: Messages) -> "_Hand":
+def spawn(task: Task, pool: WorkerPool, number: int, messages: Messages) -> "_ActorHandle":
     """See Engine."""
-    return _Hand(task, crew, messages)
+    return _ActorHandle(task, pool, messages)
 
 
 class _Actor:
@@ -112,14 +113,16 @@ class _Actor:
         torch.set_num_threads(1)
         self._worker = Worker(task)
 
-    def work(self, order: Order) -> Iterator[list[tuple[str, Any]]]:
-        """Yield the messages of an order, those of a moment together."""
+    def work(self, unit: WorkUnit) -> Iterator[list[tuple[str, Any]]]:
+        """Yield the messages of a unit, those of a moment together."""
         messages: queue.SimpleQueue[tuple[str, Any] | None] = queue.SimpleQueue()
         failed: list[Exception] = []
 
         def work() -> None:
             try:
-                for result in self._worker.run(order, lambda *told: messages.put((PROGRESS, told))):
+                for result in self._worker.run(
+                    unit, lambda *progress: messages.put((PROGRESS, progress))
+                ):
                     messages.put((RESULT, result))
             except Exception as error:
                 failed.append(error)
@@ -152,25 +155,25 @@ def _gather(messages: "queue.SimpleQueue[tuple[str, Any] | None]") -> list[tuple
         give_up = give_up or time.monotonic() + _MOMENT_S
 
 
-class _Hand:
-    """See Hand: an actor, and a thread here that listens to it."""
+class _ActorHandle:
+    """See WorkerHandle: an actor, and a thread here that listens to it."""
 
-    def __init__(self, task: Task, crew: Crew, messages: Messages) -> None:
+    def __init__(self, task: Task, pool: WorkerPool, messages: Messages) -> None:
         self._task, self._messages = task, messages
-        self._orders: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
+        self._units: queue.SimpleQueue[WorkUnit | None] = queue.SimpleQueue()
         self._actor: Any = ray.remote(_Actor).options(
-            num_cpus=1, num_gpus=crew.gpu, max_restarts=0, max_concurrency=1,
+            num_cpus=1, num_gpus=pool.gpu, max_restarts=0, max_concurrency=1,
         ).remote()  # fmt: skip
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
 
-    def give(self, order: Order) -> None:
-        """See Hand."""
-        self._orders.put(order)
+    def give(self, unit: WorkUnit) -> None:
+        """See WorkerHandle."""
+        self._units.put(unit)
 
     def kill(self) -> None:
-        """See Hand."""
-        self._orders.put(None)
+        """See WorkerHandle."""
+        self._units.put(None)
         with contextlib.suppress(Exception):
             ray.kill(self._actor)
         self._thread.join(_ENDING_S)
@@ -186,8 +189,8 @@ class _Hand:
             return
         self._messages.put((self, READY, None))
         try:
-            while (order := self._orders.get()) is not None:
-                results = self._actor.work.options(num_returns="streaming").remote(order)
+            while (unit := self._units.get()) is not None:
+                results = self._actor.work.options(num_returns="streaming").remote(unit)
                 for messages in results:
                     for message in ray.get(messages):
                         self._messages.put((self, *message))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ncodec.batch.conversion import Conversion
-from ncodec.batch.outcome import Outcome
+from ncodec.batch.work_units import Outcome
 
 SCHEMA = "ncodec.batch/1"
 

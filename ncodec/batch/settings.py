@@ -15,6 +15,14 @@ _VERSION = 1  # counted up when the same settings come to give other outputs
 
 
 @dataclass(frozen=True, slots=True)
+class AudioFormat:
+    """How audio is to be written, as for `ncodec.audio.AudioSink`."""
+
+    container: str = "flac"
+    subtype: str | None = None  # libsndfile's name; None: the container's usual one
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """How audio becomes codes, or codes audio. Of the latter only what concerns it is set."""
 
@@ -86,7 +94,7 @@ def resolved_options(settings: Settings) -> "ResolvedOptions":
     )
 
 
-def decode_settings(container: str, subtype: str | None = None) -> Settings:
+def decode_settings(options: AudioFormat) -> Settings:
     """Raise UsageError for audio that cannot be written."""
     import io
 
@@ -94,6 +102,7 @@ def decode_settings(container: str, subtype: str | None = None) -> Settings:
 
     from ncodec.audio import write
 
+    container, subtype = options.container, options.subtype
     tried = np.zeros((1, 480), np.float32)
     write(io.BytesIO(), tried, 48000, container=container, subtype=subtype)
     return Settings(decode=True, container=container.lower(), subtype=(subtype or "").upper())

@@ -1,8 +1,11 @@
 """What earlier runs have done, as each wrote it down in a log of its own.
 
-A log is JSON, a line for every event. Before files are made, their outputs are named: an output
-without a record is then known to be of a run that was killed, and one that was never named is
-somebody else's file.
+A log is JSON, a line for every event. Before files are made, their outputs are named ("begun"), and
+after that there is a record ("made"). So the next run knows of each output that it finds:
+
+    begun, made   it is complete: skipped if source and settings are those of the record
+    begun         of a run that was killed: made again
+    neither       not of any run: never replaced without --force
 """
 
 import json
@@ -12,8 +15,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from ncodec.batch.outcome import Item, Outcome
 from ncodec.batch.storage import Log
+from ncodec.batch.work_units import Item, Outcome
 
 _TYPES: Mapping[str, type | tuple[type, ...]] = {
     "source": str, "target": str, "size": int, "mtime_ns": (int, type(None)), "sha256": str,
@@ -55,7 +58,7 @@ class History:
         return record if at >= self._begun.get(target, math.inf) else None
 
     def _take(self, line: bytes) -> None:
-        """Learn from a line; one that a kill tore, or that is not understood, tells nothing."""
+        """Read a line; one that is cut off or not understood is ignored."""
         try:
             event: dict[str, Any] = json.loads(line)
             at = float(event["at"])
@@ -94,7 +97,7 @@ class Journal:
         self._write({"made": asdict(record)}, now=False)
 
     def close(self) -> None:
-        """Let all of it last."""
+        """Make all of it durable."""
         self._log.close()
 
     def __enter__(self) -> Self:

@@ -3,16 +3,19 @@
 Paths within a tree have "/" between their parts, on every system.
 """
 
+import contextlib
+import secrets
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import Protocol, Self
 
 from ncodec.atomic_files import PARTIAL_PREFIX
 from ncodec.errors import UsageError
 
-STATE = ".ncodec-batch"  # folder at the top of a target: journals, and drafts in the making
+STATE = ".ncodec-batch"  # folder at the top of a target: journals and staged files
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +36,26 @@ class Listing:
     problems: list[tuple[str, str]]  # folders that could not be listed, and why
 
 
-class Draft(Protocol):
-    """A file in the making; leaving the `with` block without `publish` discards it."""
+class StagedFile(ABC):
+    """A file that is being made; leaving the `with` block without `publish` discards it.
 
-    path: Path  # of this machine: to be written
+    Attributes:
+        path: a file of this machine, to be written.
+    """
 
+    def __init__(self, final: str, work: Path) -> None:
+        self.path = scratch_path(final, work)
+
+    @abstractmethod
     def publish(self, mtime_ns: int | None) -> int:
-        """Let the file appear, whole, in the place of an older one; return its bytes."""
-        ...
+        """Move the file, whole, to its final name, over an older one; return its bytes."""
 
-    def __enter__(self) -> "Draft": ...
+    def __enter__(self) -> Self:
+        return self
 
-    def __exit__(self, *exc_info: object) -> None: ...
+    def __exit__(self, *exc_info: object) -> None:
+        with contextlib.suppress(OSError):
+            self.path.unlink()
 
 
 class Log(Protocol):
@@ -55,11 +66,11 @@ class Log(Protocol):
         ...
 
     def close(self) -> None:
-        """Let all lines last."""
+        """Make all lines durable."""
         ...
 
 
-class Place(Protocol):
+class Storage(Protocol):
     """A tree of files. Can be pickled: another process sees the same, if `is_shared`."""
 
     name: str  # what messages call it
@@ -70,7 +81,7 @@ class Place(Protocol):
         """Of which system, and where in it."""
         ...
 
-    def walk(self, without: "Place") -> Listing:
+    def walk(self, without: "Storage") -> Listing:
         """List all files, but those of `without` and of STATE folders. Raises UsageError."""
         ...
 
@@ -86,12 +97,12 @@ class Place(Protocol):
         """Give a file as one of this machine; a copy is in the folder `work`, for a while."""
         ...
 
-    def draft(self, path: str, work: Path) -> Draft:
+    def stage(self, path: str, work: Path) -> StagedFile:
         """Begin a file; what is not published yet is in the folder `work`."""
         ...
 
     def workspace(self, run: str) -> AbstractContextManager[Path]:
-        """Give a folder of this machine for drafts; it is gone afterwards."""
+        """Give a folder of this machine for staged files; it is gone afterwards."""
         ...
 
     def enter(self, work: Path) -> None:
@@ -107,7 +118,13 @@ class Place(Protocol):
         ...
 
 
-def check_apart(source: Place, target: Place) -> None:
+def scratch_path(name: str, work: Path) -> Path:
+    """Return a new path in `work` with the suffix of a name, if that is no longer than 16."""
+    suffix = PurePosixPath(name).suffix
+    return work / f"{secrets.token_hex(8)}{suffix if len(suffix) <= 16 else ''}"
+
+
+def check_apart(source: Storage, target: Storage) -> None:
     """Raise UsageError where outputs would stand among the sources."""
     (kind, path), (other_kind, other) = source.identity, target.identity
     if kind == other_kind and path == other:

@@ -1,7 +1,7 @@
 """Text tags of audio files: those that libsndfile knows, and with mutagen all the others.
 
 Keys are those of Vorbis comments, in upper case. ID3 frames have them by the table below. Pictures
-are no text, and stay behind; so does what made the file.
+and the name of the encoder are not kept.
 """
 
 import contextlib
@@ -94,7 +94,7 @@ def write_tags(path: Path, container: str, tags: Pairs) -> bool:
         return not tags
     try:
         (_write_id3 if container == "mp3" else _write_comments)(path, container, tags)
-    except Exception:  # mutagen raises a good deal beside its own errors
+    except Exception:  # mutagen raises more than its own errors
         return False
     return True
 

@@ -14,9 +14,7 @@ from ncodec.bitstream.codes import Codes, coder_for, decode_group, digest_bytes,
 from ncodec.entropy import CODER_NUMBERS
 from ncodec.errors import FormatError, ModelError
 from ncodec.formats.ncx import (
-    ARCHITECTURES,
     CODEC_PARAMETERS,
-    DENOISED,
     CodesDigest,
     Damage,
     Header,
@@ -25,6 +23,7 @@ from ncodec.formats.ncx import (
     Trailer,
 )
 from ncodec.formats.ncx.source import Seekable
+from ncodec.models.parameters import is_denoised
 
 if TYPE_CHECKING:
     from ncodec.entropy import EntropyCoder
@@ -81,8 +80,8 @@ class Inspection:
     @property
     def denoised(self) -> bool:
         """Whether the encoder took noise away (NCX.md, section 3)."""
-        is_soundstream = ARCHITECTURES.get(self.header.architecture) == "soundstream"
-        return is_soundstream and self.header.extension(CODEC_PARAMETERS) == DENOISED
+        parameters = self.header.extension(CODEC_PARAMETERS)
+        return is_denoised(self.header.architecture, parameters)
 
     @property
     def n_frames(self) -> int:

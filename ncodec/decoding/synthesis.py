@@ -106,7 +106,7 @@ class _Network:
         self._codec, self._header = codec, header
         region = round(REGION_SECONDS * header.sample_rate_hz) * header.n_channels
         self._most_pending = min(pool.n_threads if pool else 0, MAX_PENDING // region)
-        self._pool = pool if codec.forgets and self._most_pending > 1 else None
+        self._pool = pool if codec.has_finite_context and self._most_pending > 1 else None
         self._frame = first_frame  # that comes next
         self._place = codec.first_sample(first_frame)  # of the next sample to give
         self._recent: deque[CodedChunk] = deque()  # the context of a region that would start here
@@ -117,7 +117,8 @@ class _Network:
 
     def push(self, piece: Piece) -> Iterator[Audio]:
         """Yield the audio that is ready."""
-        if self._codec.forgets and self._region_frames >= REGION_SECONDS * self._frame_rate:
+        is_full = self._region_frames >= REGION_SECONDS * self._frame_rate
+        if self._codec.has_finite_context and is_full:
             yield from self._next_region()
         self._remember(piece.chunk)
         self._frame += piece.n_frames

@@ -57,7 +57,7 @@ def plain_effort(effort: str | int | None, codec: "Codec") -> int:
     if isinstance(effort, int):
         return effort
     wanted = LEVELS[effort].plain if effort in LEVELS else None
-    return codec.default_effort if wanted is None else max(wanted, codec.default_effort)
+    return codec.default_beam_width if wanted is None else max(wanted, codec.default_beam_width)
 
 
 def weighs_bits(effort: str | int | None, entropy: Entropy) -> bool:

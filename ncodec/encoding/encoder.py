@@ -16,9 +16,10 @@ from ncodec.audio import Resampler, Source
 from ncodec.encoding.options import ResolvedOptions
 from ncodec.encoding.packets import fitting
 from ncodec.errors import AudioError, FormatError
-from ncodec.formats.ncx import CODEC_PARAMETERS, DENOISED, Header
+from ncodec.formats.ncx import CODEC_PARAMETERS, Header
 from ncodec.hub.codecs import ModelFile, load_codec
 from ncodec.models.base import CodedChunk
+from ncodec.models.parameters import pack_parameters
 from ncodec.threads import one_thread
 
 ALL_PIECES = range(2**63 - 1)
@@ -68,7 +69,7 @@ class Encoding:
     piece_samples  that are coded at once, at the codec's rate, as soon as they are there; by
                    default those of PIECE_SECONDS
     pieces         numbers of those whose codes are wanted: they are what they are among the codes
-                   of all, for a codec that `forgets` and has no segments
+                   of all, for a codec that `has_finite_context` and has no segments
     device         that the networks run on
 
     Attributes:
@@ -100,7 +101,7 @@ class Encoding:
     @cached_property
     def _state(self) -> Any:
         return self.codec.start_encoder(
-            self.n_streams, denoise=self._options.denoise, effort=self._options.search(self._device)
+            self.n_streams, denoise=self._options.denoise, search=self._options.search(self._device)
         )
 
     def header(self, n_samples: int | None, tags: Iterable[tuple[str, str]]) -> Header:
@@ -111,6 +112,7 @@ class Encoding:
         Raises AudioError.
         """
         config, options = self.codec.config, self._options
+        parameters = pack_parameters(self.codec.number, denoise=options.denoise)
         try:
             return Header(
                 architecture=self.codec.number,
@@ -127,7 +129,7 @@ class Encoding:
                 source_sample_rate_hz=self._sample_rate_hz,
                 n_samples=n_samples,
                 tags=fitting(tags),
-                extensions=((CODEC_PARAMETERS, DENOISED),) if options.denoise else (),
+                extensions=((CODEC_PARAMETERS, parameters),) if parameters else (),
             )
         except FormatError as error:
             raise AudioError(f"{self._name}: cannot be described by a .ncx file: {error}") from None

@@ -43,8 +43,8 @@ class _Model:
         self.n_frames = 0
         self.codebook_size = codebook_size
         self.row_starts = np.arange(n_channels) * codebook_size  # place of code 0, [C]
-        self.with_twin = slice(n_codebooks, n_channels)
-        self.twin_of = slice(0, n_channels - n_codebooks)
+        self.with_previous = slice(n_codebooks, n_channels)  # channels that have a stream before
+        self.previous = slice(0, n_channels - n_codebooks)  # theirs in that stream
         self.counts = np.zeros((len(_WINDOWS), n_places), np.int32)  # long, short
         self.next = np.arange(n_places)  # place -> place
         self.recent = np.zeros((max(_WINDOWS), n_channels), np.int64)  # places, a ring of frames
@@ -67,7 +67,7 @@ class _Model:
         np.maximum(self.gains[0], 1, out=self.gains[0])
         if self.n_frames == 0:
             self.gains[3:5] = 0
-        self.gains[5, : self.with_twin.start] = 0
+        self.gains[5, : self.with_previous.start] = 0
 
     def table(self) -> NDArray[np.int32]:
         """Return the frequencies [C, K] that all frames of the block share."""
@@ -82,17 +82,17 @@ class _Model:
         """Take in a block and start the next one.
 
         places   [B, C], of the codes
-        guesses  [2, B, C], the places that repeat and next bet on
+        guesses  [2, B, C], the places that repeat and next predict
         """
         gains = self.gains[:, None]  # [P, 1, C]
         masses = np.zeros((len(gains), *places.shape), np.int64)  # [P, B, C]
         masses[0] = gains[0]
         np.multiply(gains[1:3], self.counts[:, places], out=masses[1:3])
         np.multiply(gains[3:5], places == guesses, out=masses[3:5])
-        if self.with_twin.start < self.with_twin.stop:
+        if self.with_previous.start < self.with_previous.stop:
             codes = places - self.row_starts
-            same = codes[:, self.with_twin] == codes[:, self.twin_of]
-            masses[5, :, self.with_twin] = gains[5, :, self.with_twin] * same
+            same = codes[:, self.with_previous] == codes[:, self.previous]
+            masses[5, :, self.with_previous] = gains[5, :, self.with_previous] * same
         frequencies = masses.sum(axis=0)
         masses *= _UNIT
         masses //= frequencies
@@ -176,7 +176,7 @@ class AdaptiveCoder(EntropyCoder):
 
     def _encode_block(self, model: _Model, encoder: RangeEncoder, block: NDArray[np.int64]) -> None:
         table = model.table()
-        repeat, following, twin = model.gains[3:].astype(np.int32)
+        repeat, following, inter_channel = model.gains[3:].astype(np.int32)
         places = model.row_starts + block  # [B, C]
         before = np.concatenate([model.last_places[None], places[:-1]])
         guesses = np.array([before, model.next[before]])
@@ -189,8 +189,8 @@ class AdaptiveCoder(EntropyCoder):
             flat[offsets + guesses[0, frames]] += repeat
             flat[offsets + guesses[1, frames]] += following
             if self.n_streams > 1:
-                twins = model.row_starts[model.with_twin] + block[frames, model.twin_of]
-                flat[offsets + twins] += twin[model.with_twin]
+                same_code = model.row_starts[model.with_previous] + block[frames, model.previous]
+                flat[offsets + same_code] += inter_channel[model.with_previous]
             encoder.encode(block[frames].reshape(-1), rows.reshape(-1, self.codebook_size))
         model.learn(places, guesses)
 
@@ -198,7 +198,7 @@ class AdaptiveCoder(EntropyCoder):
         """Fill `block` [B, C]."""
         table = model.table()
         flat, n = table.reshape(-1), self.n_codebooks
-        repeat, following, twin = model.gains[3:].astype(np.int32)
+        repeat, following, inter_channel = model.gains[3:].astype(np.int32)
         places = np.empty_like(block)
         guesses = np.empty((2, *block.shape), np.int64)
         before = model.last_places
@@ -210,10 +210,10 @@ class AdaptiveCoder(EntropyCoder):
             frame[:n] = decoder.decode(table[:n])
             for first in range(n, len(frame), n):
                 rows = slice(first, first + n)
-                twins = model.row_starts[rows] + frame[first - n : first]
-                flat[twins] += twin[rows]
+                same_code = model.row_starts[rows] + frame[first - n : first]
+                flat[same_code] += inter_channel[rows]
                 frame[rows] = decoder.decode(table[rows])
-                flat[twins] -= twin[rows]
+                flat[same_code] -= inter_channel[rows]
             flat[after] -= following
             flat[before] -= repeat
             before = np.add(model.row_starts, frame, out=places[i])

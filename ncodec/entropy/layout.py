@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ncodec.entropy.arithmetic import (
+from ncodec.entropy.torch_ops import (
     EXACT,
     LIMIT,
     SCORE_BITS,

@@ -5,7 +5,7 @@
 
 One step is one frame. Attention reaches back `window` frames a layer, so the context is bounded by
 n_layers * (window - 1) frames, and a key packet starts from none. All numbers are whole; see
-`arithmetic` for why that gives the same frequencies everywhere, and formats/PAYLOADS.md, section 4,
+`torch_ops` for why that gives the same frequencies everywhere, and formats/PAYLOADS.md, section 4,
 for the definition.
 
 Vaswani et al., "Attention is all you need", NeurIPS 2017; squared ReLU after So et al., "Primer",
@@ -23,7 +23,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ncodec.entropy.arithmetic import (
+from ncodec.entropy.layout import (
+    ACTIVATION_UNIT,
+    MASKED,
+    ROOT_UNIT,
+    SQUARE_UNIT,
+    STREAM_UNIT,
+    EntropyConfig,
+)
+from ncodec.entropy.torch_ops import (
     LIMIT,
     ROOT_LIMIT,
     SQUARE_SHIFT,
@@ -33,14 +41,6 @@ from ncodec.entropy.arithmetic import (
     Matrix,
     norm_scales,
     power_of_two,
-)
-from ncodec.entropy.layout import (
-    ACTIVATION_UNIT,
-    MASKED,
-    ROOT_UNIT,
-    SQUARE_UNIT,
-    STREAM_UNIT,
-    EntropyConfig,
 )
 
 
@@ -216,7 +216,7 @@ def build(
 
     The caller has checked them, or made them for training.
 
-    small  whether matrices are multiplied as int8; see `small_products_pay`
+    small  whether matrices are multiplied as int8; see `torch_ops.small_products`
     """
 
     def matrix(name: str, unit_in: int, unit_out: int, q: int | None = None) -> Matrix:

@@ -79,6 +79,11 @@ class RangeEncoder:
         sums     [3, N] whole numbers: of the frequencies before the symbol, that with its own, and
                  that of the row, at most MAX_ROW_SUM
         """
+        # The cumulative table of a row, 0 to 2**24, as constriction makes it of all K frequencies
+        # and as it can make it of three:
+        #
+        #     0       start     end           2**24
+        #     |  rest   |  symbol  |   rest     |
         before, behind, total = sums.astype(np.float32)
         scale = np.float32(_WHOLE - size) / total
         start = (before * scale).astype(np.int32) + symbols
@@ -99,6 +104,10 @@ class RangeEncoder:
         """Return the payload of all symbols so far."""
         # constriction ends with a whole word, low + 2**32 - 1 cut to its upper half. The words
         # before it are taken from there; the tail is chosen anew, to need the fewest bytes.
+        #
+        #     low         value             low + size
+        #     |-------------|-------------------|      any number in here gives the same symbols:
+        #             ab cd 00 00 00 ...               that with most zeros at its end is taken
         n_words, (low, size) = self._encoder.pos()
         head = self._encoder.get_compressed()[:n_words].astype(">u4").tobytes()
         tail = b""

@@ -104,6 +104,8 @@ class RateDistortionSearch:
             count = 1 if q == len(stages) - 1 else self.beam_width
             beams, parents, codes = stage.extend(beams, weights[:, q], count)
             steps.append((parents, codes))
+        # Back along the parents, from the one beam that the last codebook left: each step's codes
+        # are in the order of its beams, which is not that of the step before.
         place, found = torch.zeros_like(steps[-1][0]), []
         for parents, codes in reversed(steps):
             found.append(codes.gather(1, place))
@@ -141,12 +143,18 @@ class Stage:
         logits, log_sums = self._logits(beams.hidden)
         rate, weight = beams.rate + log_sums.view(n, kept), weights[:, None]
         residual = beams.residual[:, :-2]
+        # A score is minus the cost so far, in units of half a square error, of one beam and code:
+        #
+        #     -|residual - code|**2 / 2  -  weight (rate + log_sum - logit)
+        #     = residual . code - |code|**2 / 2           by `_matrix`
+        #     - |residual|**2 / 2 - weight (rate + log_sum)   `known`, by its row of ones
+        #     + weight logit                              added to the scores
         known = residual.square().sum(1).view(n, kept).mul_(-0.5).addcmul_(rate, weight, value=-1)
         beams.residual[:, -1] = known.flatten()
         scores = beams.residual @ self._matrix  # half of -|residual - code|**2, and what is known
         scores.view(n, -1).addcmul_(logits.view(n, -1), weight * unit)
         chosen = largest(scores.view(n, kept * size), count)
-        parents, codes = chosen // size, chosen % size
+        parents, codes = chosen // size, chosen % size  # scores are [n, beam, code] in one row
         first = torch.arange(0, n * kept, kept, device=codes.device)[:, None]
         row, code = (parents + first).flatten(), codes.flatten()
         bits = logits.view(-1).index_select(0, row * size + code).mul_(unit).sub_(_BIAS)
@@ -161,7 +169,7 @@ class Stage:
         """Return the logits [N, K], float32 in the head's unit, and log2 of the sum of 2**logit.
 
         The logits are less than they seem by 127 octaves. Powers are straight between whole ones,
-        as in the coder; see `arithmetic.falling`.
+        as in the coder; see `torch_ops.falling`.
         """
         network, shift = self._network, self._shift
         total = network.arithmetic.product(network.inner(hidden, self._q), self._out)

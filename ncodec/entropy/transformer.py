@@ -4,6 +4,14 @@ A packet is encoded in one parallel pass over its frames, short ones side by sid
 frame by frame, and takes many key packets side by side. Both see the same frequencies, which
 encoding does not lay out where sums of them will do; formats/PAYLOADS.md, section 4.
 
+The codes of 2 streams with 3 codebooks each. A code is predicted from the codes on its left, and in
+later streams from the one above it (v) too. They are coded frame by frame, in a frame row by row:
+
+                 frame 0             frame 1
+    stream 0     q0 > q1 > q2        q0 > q1 > q2
+                 v    v    v         v    v    v
+    stream 1     q0 > q1 > q2        q0 > q1 > q2
+
 Shapes: P packets, S streams, B = P S rows, Q codebooks, F frames, K codes, D width.
 """
 
@@ -16,12 +24,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ncodec.entropy.arithmetic import block_sums, frequencies, intervals
 from ncodec.entropy.base import EntropyCoder
+from ncodec.entropy.incremental import IncrementalDecoder, begin
+from ncodec.entropy.inter_channel import ROOM_BITS, InterChannelPredictor
 from ncodec.entropy.network import Network, State
 from ncodec.entropy.rangecoder import RangeDecoders, RangeEncoder
-from ncodec.entropy.stepping import Steps, begin
-from ncodec.entropy.twin import ROOM_BITS, Twins
+from ncodec.entropy.torch_ops import block_sums, frequencies, intervals
 from ncodec.errors import LimitExceeded, PayloadError, UsageError
 from ncodec.threads import one_thread
 
@@ -34,6 +42,10 @@ MAX_ROWS = 64
 _SEGMENT_ROWS = 512  # rows times frames of the trunk in one pass
 _HEAD_ROWS = 128  # of logits at once, so that they stay in the cache
 _NO_CODES = np.zeros((1, 1, 0), np.int64)
+
+# What a dependent packet goes on from.
+_Encoding = tuple[State, InterChannelPredictor]
+_Decoding = tuple[IncrementalDecoder, InterChannelPredictor]
 
 
 @contextlib.contextmanager
@@ -61,17 +73,17 @@ class TransformerCoder(EntropyCoder):
             )
         self._network = network
         self._device = network.vectors.device
-        self._past: tuple[State, Twins] | None = None  # of encoding
-        self._steps: tuple[Steps, Twins] | None = None  # of decoding
+        self._encoding: _Encoding | None = None
+        self._decoding: _Decoding | None = None
 
     @property
     def packets_at_once(self) -> int:
         """See EntropyCoder."""
         return max(1, MAX_ROWS // self.n_streams)
 
-    def _begin(self, n_packets: int) -> tuple[Steps, Twins]:
+    def _begin(self, n_packets: int) -> _Decoding:
         sizes = (n_packets, self.n_streams, self.n_codebooks)
-        return begin(self._network, *sizes), Twins(*sizes)
+        return begin(self._network, *sizes), InterChannelPredictor(*sizes)
 
     def encode(self, codes: NDArray[np.integer], *, dependent: bool = False) -> bytes:
         """Return the payload of one packet; see `EntropyCoder.encode`."""
@@ -79,14 +91,15 @@ class TransformerCoder(EntropyCoder):
         encoder = RangeEncoder()
         with _undisturbed(self._device):
             if not dependent:
-                twins = Twins(1, self.n_streams, self.n_codebooks)
-                self._past = self._network.begin(self.n_streams), twins
-            if self._past is None:
+                predictor = InterChannelPredictor(1, self.n_streams, self.n_codebooks)
+                self._encoding = self._network.begin(self.n_streams), predictor
+            if self._encoding is None:
                 raise UsageError("transformer coder: a dependent packet needs a packet before it")
+            # Whole windows: attention goes through blocks of them, and fills up the last.
             window = self._network.config.window
             n_segment = max(1, _SEGMENT_ROWS // self.n_streams // window) * window
             for start in range(0, len(ordered), n_segment):
-                self._encode_segment(ordered[start : start + n_segment], encoder, *self._past)
+                self._encode_segment(ordered[start : start + n_segment], encoder, self._encoding)
         return encoder.finish()
 
     def encode_many(self, packets: Sequence[NDArray[np.integer]]) -> list[bytes]:
@@ -99,7 +112,7 @@ class TransformerCoder(EntropyCoder):
         short = [i for i, codes in enumerate(ordered) if 0 < len(codes) <= most]
         alone = {*range(len(packets))}.difference(short)
         payloads = {i: self.encode(packets[i]) for i in alone}
-        self._past = None
+        self._encoding = None
         order = sorted(short, key=lambda i: -len(ordered[i]))
         with _undisturbed(self._device):
             while order:
@@ -137,11 +150,12 @@ class TransformerCoder(EntropyCoder):
         return payloads
 
     def _encode_segment(
-        self, ordered: NDArray[np.int64], encoder: RangeEncoder, state: State, twins: Twins
+        self, ordered: NDArray[np.int64], encoder: RangeEncoder, context: _Encoding
     ) -> None:
+        state, predictor = context
         codes = torch.from_numpy(ordered).to(self._device).transpose(0, 1)  # [S, F, Q]
         hidden, vectors = self._hidden(codes, state)
-        if self.n_streams == 1:
+        if self.n_streams == 1:  # no prediction is mixed in, so sums of frequencies will do
             sums = self._intervals(hidden[0], codes[0], [part[0] for part in vectors])
             self._encode_intervals(encoder, ordered[:, 0], sums)
             return
@@ -150,7 +164,7 @@ class TransformerCoder(EntropyCoder):
             frames = slice(start, start + n_at_once)
             parts = [part[:, frames] for part in vectors]
             table = self._tables(hidden[:, frames], parts)  # [F, S, Q, K]
-            _bet(twins, table, ordered[frames])
+            _mix(predictor, table, ordered[frames])
             encoder.encode(ordered[frames].reshape(-1), table.reshape(-1, self.codebook_size))
 
     def _hidden(self, codes: Tensor, state: State) -> tuple[Tensor, list[Tensor]]:
@@ -160,6 +174,7 @@ class TransformerCoder(EntropyCoder):
         sums = vectors[0].clone()
         for part in vectors[1:]:
             sums += part
+        # The trunk sees the frame before: codes move one frame to the right.
         before = torch.cat([state.before[:, None], sums[:, :-1]], 1)
         state.before = sums[:, -1]
         return network.advance(network.inputs(before, self.n_codebooks), state), vectors
@@ -210,16 +225,16 @@ class TransformerCoder(EntropyCoder):
         """Return the codes of one packet; see `EntropyCoder.decode`."""
         self._check_n_frames(n_frames)
         with _undisturbed(self._device):
-            context = self._steps if dependent else self._begin(1)
-            self._steps = None  # no context is left if this packet fails
+            context = self._decoding if dependent else self._begin(1)
+            self._decoding = None  # no context is left if this packet fails
             if context is None:
                 raise PayloadError(
                     "transformer payload: the packet before this one was not decoded"
                 )
-            (codes,) = self._decode([payload], [n_frames], *context)
+            (codes,) = self._decode([payload], [n_frames], context)
             if isinstance(codes, PayloadError):
                 raise codes
-            self._steps = context
+            self._decoding = context
         return codes
 
     def decode_many(
@@ -228,7 +243,7 @@ class TransformerCoder(EntropyCoder):
         """Return the codes of key packets, side by side; see `EntropyCoder.decode_many`."""
         for count in n_frames:
             self._check_n_frames(count)
-        self._steps = None
+        self._decoding = None
         pairs = list(zip(payloads, n_frames, strict=True))
         order = sorted(range(len(pairs)), key=lambda i: -pairs[i][1])  # the longest come first
         results: list[NDArray[np.int64] | PayloadError] = [_NO_CODES] * len(pairs)
@@ -236,13 +251,13 @@ class TransformerCoder(EntropyCoder):
             for first in range(0, len(order), self.packets_at_once):
                 chosen = order[first : first + self.packets_at_once]
                 some_payloads, some_frames = zip(*(pairs[i] for i in chosen), strict=True)
-                found = self._decode(some_payloads, some_frames, *self._begin(len(chosen)))
+                found = self._decode(some_payloads, some_frames, self._begin(len(chosen)))
                 for i, codes in zip(chosen, found, strict=True):
                     results[i] = codes
         return results
 
     def _decode(
-        self, payloads: Sequence[bytes], n_frames: Sequence[int], steps: Steps, twins: Twins
+        self, payloads: Sequence[bytes], n_frames: Sequence[int], context: _Decoding
     ) -> list[NDArray[np.int64] | PayloadError]:
         """Return the codes of packets in order of falling length, or why there are none."""
         n_symbols = [self.n_streams * self.n_codebooks * count for count in n_frames]
@@ -255,36 +270,39 @@ class TransformerCoder(EntropyCoder):
                 break
             if n_active < len(frame):
                 frame = frame[:n_active]
-                steps.keep(n_active)
-            self._decode_frame(decoders, frame, steps, twins)
+                context[0].keep(n_active)
+            self._decode_frame(decoders, frame, context)
             for codes, decoded in zip(found, frame, strict=False):
                 codes[..., number] = decoded
         pairs = zip(decoders.errors, found, strict=True)
         return [codes if error is None else error for error, codes in pairs]
 
     def _decode_frame(
-        self, decoders: RangeDecoders, frame: NDArray[np.int64], steps: Steps, twins: Twins
+        self, decoders: RangeDecoders, frame: NDArray[np.int64], context: _Decoding
     ) -> None:
         """Fill `frame` [P, S, Q], of the first P decoders."""
-        steps.advance()
+        network, predictor = context
+        network.advance()
         for stream in range(self.n_streams):
             for q in range(self.n_codebooks):
-                table = steps.frequencies(stream, q)
+                table = network.frequencies(stream, q)
                 if stream == 0:
                     codes = decoders.decode(table)
                 else:
-                    place, twin = (slice(len(frame)), stream, q), frame[:, stream - 1, q]
+                    index, predicted = (slice(len(frame)), stream, q), frame[:, stream - 1, q]
                     rows = table.astype(np.int32)
-                    bets = twins.bet(place, rows, twin)
+                    added = predictor.mix(index, rows, predicted)
                     codes = decoders.decode(rows.astype(np.float32))
-                    twins.learn(place, rows, bets, twin, codes)
+                    predictor.learn(index, rows, added, predicted, codes)
                 frame[:, stream, q] = codes
-                steps.tell(stream, q, codes)
+                network.append(stream, q, codes)
 
 
-def _bet(twins: Twins, table: NDArray[np.int32], codes: NDArray[np.int64]) -> None:
-    """Mix the bets on twins into frequencies [F, S, Q, K] of one packet's codes [F, S, Q]."""
-    place = (0, slice(1, None))
+def _mix(
+    predictor: InterChannelPredictor, table: NDArray[np.int32], codes: NDArray[np.int64]
+) -> None:
+    """Mix predictions into frequencies [F, S, Q, K] of one packet's codes [F, S, Q]."""
+    index = (0, slice(1, None))
     for rows, frame in zip(table[:, 1:], codes, strict=True):
-        bets = twins.bet(place, rows, frame[:-1])
-        twins.learn(place, rows, bets, frame[:-1], frame[1:])
+        added = predictor.mix(index, rows, frame[:-1])
+        predictor.learn(index, rows, added, frame[:-1], frame[1:])

@@ -3,8 +3,8 @@
 docs/EVALUATION.md says what the figures mean.
 """
 
-from ncodec.evaluation.clips import Clip, Part, find_clips, total_seconds
-from ncodec.evaluation.coders import Coded, Coder, model_coders
+from ncodec.evaluation.clips import Clip, Excerpt, find_clips, total_seconds
+from ncodec.evaluation.coders import Coder, RoundTrip, model_coders
 from ncodec.evaluation.metrics import METRICS, Metric, choose_metrics
 from ncodec.evaluation.plots import plot_notes
 from ncodec.evaluation.report import Report, as_json, markdown_table, write_report
@@ -14,12 +14,12 @@ from ncodec.evaluation.summary import Summary, summarise
 __all__ = [
     "METRICS",
     "Clip",
-    "Coded",
     "Coder",
     "Evaluation",
+    "Excerpt",
     "Metric",
-    "Part",
     "Report",
+    "RoundTrip",
     "Row",
     "Summary",
     "as_json",

@@ -1,4 +1,4 @@
-"""Which audio is coded: files and folders, the groups they fall into, and the part of each.
+"""Which audio is coded: files and folders, the groups they fall into, and the excerpt of each.
 
 Shapes: C channels, T samples.
 """
@@ -31,7 +31,7 @@ class Clip:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Excerpt:
     """How much of a clip is coded, and as what."""
 
     seconds: float | None = 10.0  # from its middle; None for all
@@ -101,27 +101,27 @@ def _spread(clips: list[Clip], at_most: int | None) -> list[Clip]:
     return [clips[number * len(clips) // at_most] for number in range(at_most)]
 
 
-def total_seconds(clips: Sequence[Clip], part: Part) -> float:
+def total_seconds(clips: Sequence[Clip], excerpt: Excerpt) -> float:
     """Return how much of all clips will be coded, as far as their headers tell."""
     total = 0.0
     for clip in clips:
         with contextlib.suppress(NcodecError), AudioSource(clip.path) as source:
             seconds = (source.n_samples or 0) / source.sample_rate_hz
-            total += seconds if part.seconds is None else min(seconds, part.seconds)
+            total += seconds if excerpt.seconds is None else min(seconds, excerpt.seconds)
     return total
 
 
-def load_clip(clip: Clip, part: Part) -> tuple[Audio, int]:
-    """Return the part of a clip [C, T], and its sample rate. Raises AudioError."""
+def load_clip(clip: Clip, excerpt: Excerpt) -> tuple[Audio, int]:
+    """Return the excerpt of a clip [C, T], and its sample rate. Raises AudioError."""
     with AudioSource(clip.path) as source:
         rate = source.sample_rate_hz
         blocks = list(source.blocks(1 << 16))
         wav = np.concatenate(blocks or [np.zeros((source.n_channels, 0), np.float32)], axis=1)
-    if part.seconds is not None:
-        n = min(wav.shape[1], round(part.seconds * rate))
+    if excerpt.seconds is not None:
+        n = min(wav.shape[1], round(excerpt.seconds * rate))
         start = (wav.shape[1] - n) // 2
         wav = wav[:, start : start + n]
-    if part.mono:
+    if excerpt.mono:
         wav = wav.mean(0, keepdims=True)
-    wanted = part.sample_rate_hz or rate
+    wanted = excerpt.sample_rate_hz or rate
     return np.ascontiguousarray(resample(wav, rate, wanted), np.float32), wanted

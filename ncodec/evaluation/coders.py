@@ -21,8 +21,8 @@ from ncodec.hub.codecs import ModelFile, find
 
 
 @dataclass(frozen=True, slots=True)
-class Coded:
-    """What became of a clip."""
+class RoundTrip:
+    """A clip that was encoded and decoded."""
 
     wav: Audio  # [C, T], decoded, at the clip's rate
     n_bytes: int  # of the whole file
@@ -37,7 +37,7 @@ class Coder(Protocol):
     name: str
     bandwidth_kbps: float  # nominal
 
-    def code(self, wav: Audio, sample_rate_hz: int) -> Coded:
+    def code(self, wav: Audio, sample_rate_hz: int) -> RoundTrip:
         """Encode [C, T] as a file and decode that. Raises NcodecError."""
         ...
 
@@ -50,7 +50,7 @@ class ModelCoder:
         self.bandwidth_kbps = bandwidth_kbps  # of each stream
         self._options = EncodeOptions(model, bandwidth_kbps).resolve()
 
-    def code(self, wav: Audio, sample_rate_hz: int) -> Coded:
+    def code(self, wav: Audio, sample_rate_hz: int) -> RoundTrip:
         """Encode [C, T] as a .ncx file in memory and decode that."""
         sink, source = io.BytesIO(), ArraySource(wav, sample_rate_hz, {})
         started = time.perf_counter()
@@ -59,7 +59,7 @@ class ModelCoder:
         sink.seek(0)
         decoded = np.concatenate(list(Decoding(Reader(sink, "clip")).blocks()), axis=1)
         finished = time.perf_counter()
-        return Coded(
+        return RoundTrip(
             decoded, done.n_bytes, done.payload_bytes, encoded - started, finished - encoded
         )
 

@@ -16,8 +16,7 @@ import numpy as np
 from ncodec.audio import resample
 from ncodec.audio.base import Audio
 from ncodec.audio.distances import is_silent, mel_distance, si_sdr, stft_distance
-from ncodec.errors import ModelError, UsageError
-from ncodec.nn.mel import load_torchaudio
+from ncodec.errors import UsageError
 
 EXTRA = "pip install 'ncodec[evaluate,pesq]'"
 PESQ_HZ, VISQOL_HZ = 16000, 48000
@@ -106,7 +105,7 @@ METRICS = (
     Metric("si_sdr", "SI-SDR dB", 2, True, False, "", "",
            "Scale-invariant signal-to-distortion ratio (Le Roux et al., 2019): how far the "
            "waveform itself is kept.", si_sdr),
-    Metric("mel_distance", "mel distance", 3, False, False, "torchaudio", "torchaudio",
+    Metric("mel_distance", "mel distance", 3, False, False, "", "",
            "Mean absolute difference of natural-log mel spectra, windows of 11 to 85 ms, both "
            "signals at one level.", mel_distance),
     Metric("stft_distance", "STFT distance", 3, False, False, "", "",
@@ -141,10 +140,8 @@ def choose_metrics(keys: Sequence[str] | None = None) -> tuple[list[Metric], lis
 
 def _is_there(module: str) -> bool:
     try:
-        if module == "torchaudio":
-            load_torchaudio()
-        elif module:
+        if module:
             import_module(module)
-    except (ImportError, OSError, ModelError):
+    except (ImportError, OSError):
         return False
     return True

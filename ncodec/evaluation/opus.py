@@ -12,7 +12,7 @@ from pathlib import Path
 from ncodec.audio import read, write
 from ncodec.audio.base import Audio
 from ncodec.errors import AudioError, UsageError
-from ncodec.evaluation.coders import Coded
+from ncodec.evaluation.coders import RoundTrip
 
 PROGRAMS = ("opusenc", "opusdec")
 BANDWIDTHS_KBPS = (6.0, 8.0, 12.0, 16.0, 24.0)
@@ -36,7 +36,7 @@ class OpusCoder:
     def __init__(self, bandwidth_kbps: float) -> None:
         self.bandwidth_kbps = bandwidth_kbps  # of all channels
 
-    def code(self, wav: Audio, sample_rate_hz: int) -> Coded:
+    def code(self, wav: Audio, sample_rate_hz: int) -> RoundTrip:
         """Encode [C, T] as an Ogg Opus file without tags and decode that. Raises AudioError."""
         with tempfile.TemporaryDirectory() as folder:
             source, coded, back = (Path(folder) / name for name in ("in.wav", "x.opus", "out.wav"))
@@ -48,7 +48,7 @@ class OpusCoder:
             _run("opusdec", "--quiet", "--float", "--rate", str(sample_rate_hz), coded, back)
             finished = time.perf_counter()
             blob, decoded = coded.read_bytes(), read(back)[0]
-        return Coded(
+        return RoundTrip(
             decoded, len(blob), ogg_payload_bytes(blob), encoded - started, finished - encoded
         )
 

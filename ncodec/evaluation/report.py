@@ -11,7 +11,7 @@ from typing import Any
 
 from ncodec.atomic_files import atomic_output
 from ncodec.errors import NcodecError
-from ncodec.evaluation.clips import Part
+from ncodec.evaluation.clips import Excerpt
 from ncodec.evaluation.metrics import Metric
 from ncodec.evaluation.page import render
 from ncodec.evaluation.plots import can_plot, rate_quality
@@ -33,7 +33,7 @@ class Report:
 
     evaluation: Evaluation
     models: Sequence[ModelFile]
-    part: Part
+    excerpt: Excerpt
     notes: Sequence[str]
 
     @property
@@ -75,24 +75,22 @@ def about_lines(report: Report) -> list[str]:
             f"entropy model {entropy.fingerprint.hex()}" if entropy else "adaptive entropy coder"
         )
         lines.append(f"{model.model_id}: weights {model.fingerprint.hex()}, {coder}")
-    part = report.part
-    seconds = (
-        "whole clips" if part.seconds is None else f"the middle {part.seconds:g} s of each clip"
-    )
-    rate = f"resampled to {part.sample_rate_hz} Hz" if part.sample_rate_hz else "at its own rate"
-    lines.append(f"{seconds}, {rate}{', mixed to mono' if part.mono else ''}")
+    limit, rate_hz = report.excerpt.seconds, report.excerpt.sample_rate_hz
+    seconds = "whole clips" if limit is None else f"the middle {limit:g} s of each clip"
+    rate = f"resampled to {rate_hz} Hz" if rate_hz else "at its own rate"
+    lines.append(f"{seconds}, {rate}{', mixed to mono' if report.excerpt.mono else ''}")
     return lines
 
 
 def as_json(report: Report) -> dict[str, Any]:
     """Return the report as JSON values; docs/CLI.md has the schema."""
-    part, evaluation = report.part, report.evaluation
+    excerpt, evaluation = report.excerpt, report.evaluation
     return {
         "schema": SCHEMA,
         "ncodec_version": VERSION,
-        "limit_s": part.seconds,
-        "sample_rate_hz": part.sample_rate_hz,
-        "mono": part.mono,
+        "limit_s": excerpt.seconds,
+        "sample_rate_hz": excerpt.sample_rate_hz,
+        "mono": excerpt.mono,
         "models": [_model_json(model) for model in report.models],
         "metrics": [
             {"key": metric.key, "title": metric.title, "definition": metric.definition,

@@ -10,8 +10,8 @@ from ncodec.audio.base import Audio
 from ncodec.audio.distances import is_silent
 from ncodec.errors import AudioError, NcodecError
 from ncodec.evaluation.alignment import align
-from ncodec.evaluation.clips import Clip, Part, load_clip
-from ncodec.evaluation.coders import Coded, Coder
+from ncodec.evaluation.clips import Clip, Excerpt, load_clip
+from ncodec.evaluation.coders import Coder, RoundTrip
 from ncodec.evaluation.metrics import Metric
 
 MAX_EXAMPLES = 6  # clips to listen to
@@ -70,7 +70,7 @@ class Evaluation:
 
 
 def evaluate(
-    clips: Sequence[Clip], coders: Sequence[Coder], metrics: Sequence[Metric], part: Part, *,
+    clips: Sequence[Clip], coders: Sequence[Coder], metrics: Sequence[Metric], excerpt: Excerpt, *,
     on_progress: Callable[[float], None] = lambda seconds: None,
     on_problem: Callable[[NcodecError], None] = lambda error: None,
 ) -> Evaluation:  # fmt: skip
@@ -91,12 +91,12 @@ def evaluate(
 
     interrupted = False
     try:
-        for place, number, wav, decoded, row in _measured(clips, coders, metrics, part, note):
+        for place, number, wav, decoded, row in _measured(clips, coders, metrics, excerpt, note):
             rows[place, number] = row
             if row.clip in wanted:
-                original = _excerpt(wav, row.sample_rate_hz)
+                original = _middle(wav, row.sample_rate_hz)
                 example = Example(row.clip, row.sample_rate_hz, original)
-                kept = _excerpt(decoded, row.sample_rate_hz)
+                kept = _middle(decoded, row.sample_rate_hz)
                 examples.setdefault(row.clip, example).decoded.append((row, kept))
             on_progress(row.seconds)
     except KeyboardInterrupt:
@@ -108,7 +108,7 @@ def evaluate(
 
 
 def _measured(
-    clips: Sequence[Clip], coders: Sequence[Coder], metrics: Sequence[Metric], part: Part,
+    clips: Sequence[Clip], coders: Sequence[Coder], metrics: Sequence[Metric], excerpt: Excerpt,
     note: Callable[[NcodecError], None],
 ) -> Iterator[tuple[int, int, Audio, Audio, Row]]:  # fmt: skip
     """Yield the numbers of clip and coder, the clip [C, T], what came of it, and the row."""
@@ -116,7 +116,7 @@ def _measured(
         is_warm = False
         for place, clip in enumerate(clips):
             try:
-                wav, rate = load_clip(clip, part)
+                wav, rate = load_clip(clip, excerpt)
                 if is_silent(wav):
                     raise AudioError(f"{clip.path}: the part to code is silent: nothing to measure")
             except NcodecError as error:
@@ -144,7 +144,7 @@ def _by_codec(coders: Sequence[Coder]) -> Iterator[list[int]]:
 def _measure(
     clip: Clip, wav: Audio, rate: int, coder: Coder, metrics: Sequence[Metric]
 ) -> tuple[Row, Audio]:
-    coded: Coded = coder.code(wav, rate)
+    coded: RoundTrip = coder.code(wav, rate)
     reference, estimate, lag = align(wav, coded.wav, rate)
     seconds = wav.shape[1] / rate
     scores = {
@@ -181,7 +181,7 @@ def _example_names(clips: Sequence[Clip], n_coders: int) -> set[str]:
     return {name for _, name in sorted(ranked, key=lambda entry: entry[0])[:n]}
 
 
-def _excerpt(wav: Audio, rate: int) -> Audio:
+def _middle(wav: Audio, rate: int) -> Audio:
     n = min(wav.shape[1], round(EXAMPLE_SECONDS * rate))
     start = (wav.shape[1] - n) // 2
     return wav[:, start : start + n].copy()

@@ -56,8 +56,7 @@ class _Codecs(ModelKind[ModelFile, "Codec"]):
 
 
 CODECS = _Codecs()
-describe, installed, find_exact = CODECS.describe, CODECS.installed, CODECS.find_exact
-load_codec = CODECS.load
+installed, find_exact, load_codec = CODECS.installed, CODECS.find_exact, CODECS.load
 
 
 def find(name: str) -> ModelFile:

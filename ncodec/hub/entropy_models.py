@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ncodec.errors import ModelMissing, UsageError
 from ncodec.formats.ncx import ENTROPY_CODERS
 from ncodec.hub.codecs import ModelFile
-from ncodec.hub.model_files import STANDS_FOR, ModelKind, StoredModel, read_unchanged
+from ncodec.hub.model_files import SUPERSEDES, ModelKind, StoredModel, read_unchanged
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,9 +52,9 @@ class _EntropyModels(ModelKind[EntropyModelFile, "Network"]):
 
         On every device it finds the same frequencies.
         """
-        from ncodec.entropy.arithmetic import small_products
         from ncodec.entropy.layout import EntropyConfig, check, is_matrix
         from ncodec.entropy.network import build
+        from ncodec.entropy.torch_ops import small_products
 
         config = EntropyConfig(**file.config)
         check(config, tensors)
@@ -64,8 +64,8 @@ class _EntropyModels(ModelKind[EntropyModelFile, "Network"]):
 
 
 ENTROPY_MODELS = _EntropyModels()
-describe, installed = ENTROPY_MODELS.describe, ENTROPY_MODELS.installed
-find_exact, load_network = ENTROPY_MODELS.find_exact, ENTROPY_MODELS.load
+installed, find_exact = ENTROPY_MODELS.installed, ENTROPY_MODELS.find_exact
+load_network = ENTROPY_MODELS.load
 
 
 def find_for(codec: ModelFile, n_q: int = 1) -> EntropyModelFile | None:
@@ -99,14 +99,14 @@ def save_network(
 
 
 def rebind(model: EntropyModelFile, codec: ModelFile, path: Path) -> None:
-    """Write an entropy model anew, for other weights whose codes are the same; it stands for it."""
+    """Write an entropy model for other weights with the same codes; it supersedes the old one."""
     from safetensors.torch import load
 
     from ncodec.entropy.layout import EntropyConfig
 
     tensors = load(read_unchanged(model.path, model.sha256))
     config = EntropyConfig(**model.config)
-    facts = {**model.facts, STANDS_FOR: model.succession()}
+    facts = {**model.facts, SUPERSEDES: model.compatible()}
     save_network(path, codec.model_id, codec, config, tensors, facts)
 
 

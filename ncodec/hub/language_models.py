@@ -31,8 +31,7 @@ class _LanguageModels(ModelKind[StoredModel, "EncodecLm"]):
 LANGUAGE_MODELS = _LanguageModels()
 """Of each of them, `model_id` is that of the codec."""
 
-describe, installed = LANGUAGE_MODELS.describe, LANGUAGE_MODELS.installed
-load = LANGUAGE_MODELS.load
+installed, load = LANGUAGE_MODELS.installed, LANGUAGE_MODELS.load
 
 
 def find_for(model_id: str) -> StoredModel | None:

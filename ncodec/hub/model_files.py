@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SHIPPED = Path(__file__).parents[1] / "weights"
 HEADER_LIMIT = 1 << 20
 FINGERPRINT_BYTES = 4
-STANDS_FOR = "stands_for"  # among the facts of a model
+SUPERSEDES = "stands_for"  # key among the facts of a model: fingerprints, in hexadecimal
 _ENTRIES: dict[str, type] = {"model_id": str, "config": dict, "facts": dict}  # of every kind
 
 
@@ -49,17 +49,17 @@ class StoredModel:
         return bytes.fromhex(self.sha256)[:FINGERPRINT_BYTES]
 
     @property
-    def stands_for(self) -> frozenset[bytes]:
-        """Fingerprints of the files before it whose codes mean the same: it decodes theirs too."""
-        named = self.facts.get(STANDS_FOR, [])
+    def supersedes(self) -> frozenset[bytes]:
+        """Fingerprints of earlier files whose codes mean the same: this one decodes theirs too."""
+        named = self.facts.get(SUPERSEDES, [])
         try:
             return frozenset(bytes.fromhex(name) for name in named)
         except (TypeError, ValueError):
             return frozenset()
 
-    def succession(self) -> list[str]:
-        """Return what a file that stands for this one, and for what it does, says of it."""
-        return [self.fingerprint.hex(), *sorted(name.hex() for name in self.stands_for)]
+    def compatible(self) -> list[str]:
+        """Return all fingerprints whose codes this file decodes, for the facts of its successor."""
+        return [self.fingerprint.hex(), *sorted(name.hex() for name in self.supersedes)]
 
 
 def _read_header(path: Path) -> dict[str, Any]:
@@ -221,7 +221,7 @@ class ModelKind(ABC, Generic[File, Loaded]):
         return found
 
     def find_exact(self, model_id: str, fingerprint: bytes) -> File:
-        """Return the very model that a file was made with, or one that stands for it.
+        """Return the very model that a file was made with, or one that supersedes it.
 
         Raises ModelMissing, ModelMismatch.
         """
@@ -231,7 +231,7 @@ class ModelKind(ABC, Generic[File, Loaded]):
             if model.fingerprint == fingerprint:
                 return model
         for model in of_id:
-            if fingerprint in model.stands_for:
+            if fingerprint in model.supersedes:
                 return model
         wanted = f"weights {fingerprint.hex()} of {self.noun} {model_id!r}"
         if not of_id:

@@ -125,10 +125,10 @@ class Codec(nn.Module, ABC):
         """Frames before a place from which decoding there equals decoding from the start."""
 
     @property
-    def forgets(self) -> bool:
-        """Whether what lies before the warm-up has no part at all in what is decoded.
+    def has_finite_context(self) -> bool:
+        """Whether decoded samples depend on nothing before the warm-up.
 
-        Nor has then, in what is coded, what lies more than 10 s before.
+        Codes then depend on nothing more than 10 s before them.
         """
         return True
 
@@ -151,8 +151,8 @@ class Codec(nn.Module, ABC):
         return None
 
     @property
-    def default_effort(self) -> int:
-        """What the quantiser's search spends where nothing else is asked for; see its `encode`."""
+    def default_beam_width(self) -> int:
+        """The width of the quantiser's beam search where no search is given."""
         return 1
 
     @property
@@ -162,13 +162,13 @@ class Codec(nn.Module, ABC):
 
     @abstractmethod
     def start_encoder(
-        self, batch: int, *, denoise: bool = False, effort: int | Search | None = None
+        self, batch: int, *, denoise: bool = False, search: int | Search | None = None
     ) -> Any:
         """Return the state of an encoder before its first sample.
 
         denoise  take noise away; for a codec that `can_denoise` only
-        effort   what the quantiser's search spends, or another search, see its `encode`; None:
-                 `default_effort`
+        search   the beam width of the quantiser's search, `default_beam_width` for None; or a
+                 search of another kind
         """
 
     @abstractmethod
@@ -220,9 +220,9 @@ class Codec(nn.Module, ABC):
         """
 
     @torch.inference_mode()
-    def encode(self, wav: Tensor, n_q: int, *, effort: int | Search | None = None) -> CodedChunk:
+    def encode(self, wav: Tensor, n_q: int, *, search: int | Search | None = None) -> CodedChunk:
         """Code a whole waveform [B, C, T] as one chunk of n_frames(T) frames; see start_encoder."""
-        state = self.start_encoder(wav.shape[0], effort=effort)
+        state = self.start_encoder(wav.shape[0], search=search)
         return self.encode_chunk(wav, state, n_q, last=True)
 
     @torch.inference_mode()

@@ -188,7 +188,7 @@ class Encodec(WaveformCodec):
         return self.segment_frames if self.config.segment_samples else WARMUP_FRAMES
 
     @property
-    def forgets(self) -> bool:
+    def has_finite_context(self) -> bool:
         """Not with an LSTM that runs through the whole stream."""
         return bool(self.config.segment_samples) or not self.config.lstm_layers
 
@@ -262,7 +262,7 @@ class Encodec(WaveformCodec):
             scales += level.unbind(1)
         if not latents:
             return self.no_codes(samples, n_q)
-        codes = self.quantiser.encode(torch.cat(latents, 1), n_q, state.effort)
+        codes = self.quantiser.encode(torch.cat(latents, 1), n_q, state.search)
         return CodedChunk(codes, torch.stack(scales, 1))
 
     def decode_chunk(self, chunk: CodedChunk, state: DecoderState, *, last: bool = False) -> Tensor:

@@ -7,7 +7,7 @@ Shapes: B batch, C channels, T samples, Q codebooks, F frames, D latent.
     wav <- tanh <- 1x1 and depthwise convolutions <- latents <- RVQ codes
 
 Ahn, Woo, Han, Moon and Kim, "HILCodec: high-fidelity and lightweight neural audio codec", IEEE
-JSTSP 2024 (arXiv 2405.04752). The layers, and where their scales are, see nn/hil.py.
+JSTSP 2024 (arXiv 2405.04752). The layers, and where their scales are, see nn/hilcodec.py.
 """
 
 import math
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from ncodec.models.base import CodecConfig
 from ncodec.models.waveform import EncoderState, WaveformCodec
 from ncodec.nn.conv import CausalConv, Memory, elu
-from ncodec.nn.hil import (
+from ncodec.nn.hilcodec import (
     AFTER_ELU,
     FirstConv,
     LastConv,

@@ -132,7 +132,7 @@ class EncoderState:
 
     pending: Tensor  # [B, t] samples: the last whole hop, then what is not yet a hop
     past: list[Tensor]
-    effort: int | Search  # of the quantiser's search
+    search: int | Search  # of the quantiser's search
     n_samples: int = 0
     power: Tensor | None = None  # [B, 1] mean of what was heard before, weighed by its age
     weight: float = 0.0  # of that mean, in samples
@@ -241,17 +241,17 @@ class SpectralCodec(Codec):
         return LEVEL
 
     @property
-    def default_effort(self) -> int:
+    def default_beam_width(self) -> int:
         """Half a dB less is left over than with 1 (6 kbit/s), at two thirds of the speed."""
         return 4
 
     def start_encoder(
-        self, batch: int, *, denoise: bool = False, effort: int | Search | None = None
+        self, batch: int, *, denoise: bool = False, search: int | Search | None = None
     ) -> EncoderState:
         """Return the state before the first sample: a hop of silence."""
         before = self.mdct.cosine.new_zeros(batch, self.config.samples_per_frame)
-        spent = self.default_effort if effort is None else effort
-        return EncoderState(before, self.encoder.start(batch), spent)
+        search = self.default_beam_width if search is None else search
+        return EncoderState(before, self.encoder.start(batch), search)
 
     def start_decoder(self, batch: int, first_frame: int = 0) -> DecoderState:
         """Return the state before frame `first_frame`."""
@@ -324,7 +324,7 @@ class SpectralCodec(Codec):
         scale = self._level(samples, state)
         gain = torch.where(scale > 0, LEVEL / scale, 0)
         latents, state.past = self.latents(samples, gain, state.past)
-        return CodedChunk(self.quantiser.encode(latents, n_q, state.effort), scale)
+        return CodedChunk(self.quantiser.encode(latents, n_q, state.search), scale)
 
     def _level(self, samples: Tensor, state: EncoderState) -> Tensor:
         """Return the RMS [B, 1] of a chunk [B, T]; for a short one, of what was before as well."""

@@ -25,7 +25,7 @@ class EncoderState:
     """
 
     pending: Tensor  # [B, C, t] samples that are not coded yet
-    effort: int | Search  # of the quantiser's search
+    search: int | Search  # of the quantiser's search
     denoise: bool | Tensor = False
     memory: Memory = field(default_factory=dict)
 
@@ -53,12 +53,12 @@ class WaveformCodec(Codec):
         return self.config.samples_per_frame
 
     def start_encoder(
-        self, batch: int, *, denoise: bool = False, effort: int | Search | None = None
+        self, batch: int, *, denoise: bool = False, search: int | Search | None = None
     ) -> EncoderState:
         """Return the state before the first sample."""
         assert self.can_denoise or not denoise
         nothing = self.quantiser.codebooks.new_zeros(batch, self.config.n_channels, 0)
-        return EncoderState(nothing, self.default_effort if effort is None else effort, denoise)
+        return EncoderState(nothing, self.default_beam_width if search is None else search, denoise)
 
     def start_decoder(self, batch: int, first_frame: int = 0) -> Any:
         """Return the state before frame `first_frame`."""
@@ -83,7 +83,7 @@ class WaveformCodec(Codec):
         if not n_ready:
             return self.no_codes(wav, n_q)
         latents = self.latents(samples[:, :, :n_ready], state, last)
-        return CodedChunk(self.quantiser.encode(latents, n_q, state.effort), no_scales(wav))
+        return CodedChunk(self.quantiser.encode(latents, n_q, state.search), no_scales(wav))
 
     def decode_chunk(self, chunk: CodedChunk, state: Any, *, last: bool = False) -> Tensor:
         """See Codec.decode_chunk."""

@@ -54,18 +54,17 @@ class ResidualVectorQuantiser(nn.Module):
         flat = residual.reshape(-1, residual.shape[-1])
         return torch.addmm(half_norms, flat, codebook.T).argmax(1).view(residual.shape[:-1])
 
-    def encode(self, latents: Tensor, n_q: int, effort: int | Search = 1) -> Tensor:
+    def encode(self, latents: Tensor, n_q: int, search: int | Search = 1) -> Tensor:
         """Return the codes [B, n_q, F] of [B, F, D] latents.
 
-        effort  how many beginnings of a frame's codes are kept until the last codebook shows which
-                of them comes nearest; 1 takes the nearest code of each codebook in turn. Or a
-                search that takes all of this into its own hands
+        search  the width of a beam search for the codes nearest to the latents; 1 takes the nearest
+                code of each codebook in turn. Or a search of another kind
         """
-        if not isinstance(effort, int):
-            return effort(latents, self.codebooks[:n_q])
-        if effort > 1:
+        if not isinstance(search, int):
+            return search(latents, self.codebooks[:n_q])
+        if search > 1:
             rows = latents.reshape(-1, latents.shape[-1])
-            found = self._search(rows, n_q, effort)
+            found = self._beam_search(rows, n_q, search)
             return found.view(*latents.shape[:2], n_q).transpose(1, 2)
         residual, codes = latents, []
         for q in range(n_q):
@@ -74,7 +73,7 @@ class ResidualVectorQuantiser(nn.Module):
             codes.append(index)
         return torch.stack(codes, 1)
 
-    def _search(self, latents: Tensor, n_q: int, effort: int) -> Tensor:
+    def _beam_search(self, latents: Tensor, n_q: int, width: int) -> Tensor:
         """Return the codes [n, n_q] of [n, D] latents, by a beam search.
 
         LeBlanc, Bhattacharya, Mahmoud and Cuperman, "Efficient search and design procedures for
@@ -83,9 +82,9 @@ class ResidualVectorQuantiser(nn.Module):
         """
         half_norms = [codebook.square().sum(1) * -0.5 for codebook in self.codebooks[:n_q]]
         parts = latents.split(SEARCHED_AT_ONCE)
-        return torch.cat([self._search_part(part, half_norms, effort) for part in parts])
+        return torch.cat([self._search_part(part, half_norms, width) for part in parts])
 
-    def _search_part(self, latents: Tensor, half_norms: Sequence[Tensor], effort: int) -> Tensor:
+    def _search_part(self, latents: Tensor, half_norms: Sequence[Tensor], width: int) -> Tensor:
         """Return the same of few latents; `half_norms` are -half the energies [K] of the codes."""
         n = len(latents)
         rows = torch.arange(n, device=latents.device)[:, None]
@@ -96,7 +95,7 @@ class ResidualVectorQuantiser(nn.Module):
             # Half of what the error would be less than the latent's energy, for each way to go on.
             gains = torch.addmm(half_norm, residual, codebook.T)
             gains -= residual.square().sum(-1, keepdim=True) * 0.5
-            chosen = largest(gains.view(n, kept * size), 1 if is_last else effort)
+            chosen = largest(gains.view(n, kept * size), 1 if is_last else width)
             parent, code = (rows * kept + chosen // size).flatten(), (chosen % size).flatten()
             residual = residual.index_select(0, parent) - codebook.index_select(0, code)
             codes = torch.cat([codes.index_select(0, parent), code[:, None]], 1)

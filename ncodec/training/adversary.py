@@ -32,8 +32,8 @@ def hinge(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
     return torch.stack(parts).mean()
 
 
-def fooling(fake: Sequence[Tensor]) -> Tensor:
-    """Return the codec's loss from the logits of its output: how far they are below 1."""
+def adversarial_loss(fake: Sequence[Tensor]) -> Tensor:
+    """Return the codec's hinge loss from the logits of its output: how far they are below 1."""
     return torch.stack([F.relu(1 - false.float()).mean() for false in fake]).mean()
 
 
@@ -50,8 +50,8 @@ def feature_distance(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What the discriminators make of a batch."""
+class AdversarialLosses:
+    """Losses and gradients that the discriminators give for a batch."""
 
     losses: dict[str, Tensor]  # of both sides, for the log
     gradients: dict[str, Tensor]  # of the codec's losses, at its output [B, T]
@@ -76,20 +76,20 @@ class Adversary:
             self.weights[f"{kind}_fooling"] = share * self.settings.fooling
             self.weights[f"{kind}_features"] = share * self.settings.features
 
-    def judge(self, real: Tensor, fake: Tensor, step: int, *, apart: bool) -> Verdict:
+    def judge(self, real: Tensor, fake: Tensor, step: int, *, apart: bool) -> AdversarialLosses:
         """Let the discriminators hear recordings [B, T] and the codec's output; they may learn.
 
         apart  give the gradient of each loss by its name, in place of one of their weighted sum
         """
         settings = self.settings
         if step < settings.starts:
-            return Verdict({}, {})
+            return AdversarialLosses({}, {})
         draw = random.Random(self.seed * 1_000_003 + step)  # alike in all processes, and resumed
         learns = draw.random() < settings.probability
         first = draw.randrange(real.shape[1] - self.n_samples + 1)
-        heard = slice(first, first + self.n_samples)
-        guess = fake.detach()[:, heard].unsqueeze(1).requires_grad_()
-        losses, hinges = self._listen(real[:, heard].unsqueeze(1), guess, learns)
+        crop = slice(first, first + self.n_samples)
+        guess = fake.detach()[:, crop].unsqueeze(1).requires_grad_()
+        losses, hinges = self._listen(real[:, crop].unsqueeze(1), guess, learns)
         gradients = {}
         if step >= settings.joins:
             wanted = losses if apart else {"adversary": self._weighted(losses)}
@@ -100,7 +100,7 @@ class Adversary:
         if learns:
             self._learn(torch.stack(list(hinges.values())).sum(), step - settings.starts)
         logged = {name: loss.detach() for name, loss in (losses | hinges).items()}
-        return Verdict(logged, gradients)
+        return AdversarialLosses(logged, gradients)
 
     def _weighted(self, losses: dict[str, Tensor]) -> Tensor:
         return torch.stack([self.weights[name] * loss for name, loss in losses.items()]).sum()
@@ -117,7 +117,7 @@ class Adversary:
                 with torch.set_grad_enabled(learns):
                     true, true_maps = network(real)
                 false, false_maps = network(fake)
-            losses[f"{kind}_fooling"] = fooling(false)
+            losses[f"{kind}_fooling"] = adversarial_loss(false)
             losses[f"{kind}_features"] = feature_distance(true_maps, false_maps)
             hinges[f"{kind}_hinge"] = hinge(true, false)
         return losses, hinges

@@ -64,7 +64,7 @@ class LossConfig:
     """Weights of the losses, and which they are."""
 
     stft: float = 1.0
-    heard: float = 1.0
+    heard: float = 1.0  # as stft, of the full signal
     mel: float = 1.0
     compressed: float = 0.0  # as stft, of magnitudes to the power 0.3
     samples: float = 0.0  # L1 of the waveform
@@ -82,7 +82,7 @@ class AdversaryConfig:
 
     kinds: tuple[tuple[str, float], ...] = ()  # (kind, share of the two weights below)
     size: str = "full"
-    fooling: float = 1.0  # weight of being taken for a recording
+    fooling: float = 1.0  # weight of the adversarial loss
     features: float = 1.0  # weight of the distance of feature maps
     rate: float = 3e-4
     clip: float = 10.0

@@ -26,7 +26,7 @@ SILENCE = 1e-5  # RMS below which a crop is left at its level
 
 
 @dataclass(frozen=True, slots=True)
-class Clip:
+class PackedClip:
     """One file of a packed corpus."""
 
     path: str  # relative to the folder it was found in
@@ -89,13 +89,13 @@ class PackedCorpus:
 
     def __init__(self, packed: Path, validation: Sequence[str]) -> None:
         self.samples = np.load(packed.with_suffix(".npy"), mmap_mode="r")
-        index = [Clip(*row) for row in json.loads(packed.with_suffix(".json").read_text())]
+        index = [PackedClip(*row) for row in json.loads(packed.with_suffix(".json").read_text())]
         self.validation = [clip for clip in index if is_validation(clip.path, validation)]
         self.training = [clip for clip in index if not is_validation(clip.path, validation)]
         if not self.training:
             raise AudioError(f"{packed}: no clip is left to train on")
 
-    def read(self, clip: Clip) -> Tensor:
+    def read(self, clip: PackedClip) -> Tensor:
         """Return a whole clip [T] as float32."""
         ints = self.samples[clip.start : clip.start + clip.n_samples]
         return torch.from_numpy(ints.astype(np.float32) / 32768)
@@ -104,8 +104,8 @@ class PackedCorpus:
 class Pool:
     """Clips to draw from: a share for every pattern, and in it longer clips more often."""
 
-    def __init__(self, clips: Sequence[Clip], weights: Sequence[tuple[str, float]]) -> None:
-        self.groups: list[tuple[list[Clip], np.ndarray]] = []  # clips, the odds of each
+    def __init__(self, clips: Sequence[PackedClip], weights: Sequence[tuple[str, float]]) -> None:
+        self.groups: list[tuple[list[PackedClip], np.ndarray]] = []  # clips, the odds of each
         for pattern, _ in weights:
             found = [clip for clip in clips if fnmatch.fnmatch(clip.path, pattern)]
             if not found:
@@ -115,7 +115,7 @@ class Pool:
         shares = np.array([share for _, share in weights])
         self.shares = shares / shares.sum()
 
-    def draw(self, rng: np.random.Generator) -> Clip:
+    def draw(self, rng: np.random.Generator) -> PackedClip:
         """Return a clip."""
         clips, odds = self.groups[rng.choice(len(self.groups), p=self.shares)]
         return clips[rng.choice(len(clips), p=odds)]

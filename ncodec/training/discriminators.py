@@ -2,10 +2,10 @@
 
 Shapes: B batch, T samples, C channels, F frames.
 
-Each kind is one or more networks, each with its view of the wave, each a stack of convolutions
-with leaky rectifiers between. It gives the logits of each (high: a recording), and the outputs of
-all layers before them, the feature maps. All convolutions have weight norm (Salimans and Kingma,
-NeurIPS 2016).
+Each kind is one or more networks, each with a front end (what it sees of the wave) and a stack of
+convolutions with leaky rectifiers between. It gives the logits of each (high: a recording), and the
+outputs of all layers before them, the feature maps. All convolutions have weight norm (Salimans and
+Kingma, NeurIPS 2016).
 
     wave    three scales of the wave; SoundStream (Zeghidour et al., TASLP 2022), with the networks
             of MelGAN (Kumar et al., NeurIPS 2019)
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from ncodec.errors import UsageError
-from ncodec.training.views import Bands, MdctView, Slower, Stft
+from ncodec.training.front_ends import Bands, Downsampler, MdctFrontEnd, Stft
 
 
 class Stack(nn.Module):
@@ -46,17 +46,17 @@ class Stack(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Stacks, each behind a view of the wave."""
+    """Stacks of convolutions, each after its front end."""
 
-    def __init__(self, views: Sequence[nn.Module], stacks: Sequence[Stack]) -> None:
+    def __init__(self, front_ends: Sequence[nn.Module], stacks: Sequence[Stack]) -> None:
         super().__init__()
-        self.views, self.stacks = nn.ModuleList(views), nn.ModuleList(stacks)
+        self.front_ends, self.stacks = nn.ModuleList(front_ends), nn.ModuleList(stacks)
 
     def forward(self, wav: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Return the logits of [B, 1, T] by each stack, and the feature maps of all."""
         logits, maps = [], []
-        for view, stack in zip(self.views, self.stacks, strict=True):
-            judged, seen = stack(view(wav))
+        for front_end, stack in zip(self.front_ends, self.stacks, strict=True):
+            judged, seen = stack(front_end(wav))
             logits.append(judged)
             maps += seen
         return logits, maps
@@ -130,7 +130,7 @@ class WaveConfig:
                 layers.append(conv1d(n, wider, 41, 4, groups=n // 4))
                 n = wider
             stacks.append(Stack([*layers, conv1d(n, n, 5), conv1d(n, 1, 3)]))
-        return Discriminator([Slower(halvings) for halvings in range(self.n_scales)], stacks)
+        return Discriminator([Downsampler(halvings) for halvings in range(self.n_scales)], stacks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,8 +200,8 @@ class FilterBankConfig:
                 n_in = n
             layers.append(normed(nn.Conv2d(n_in, 1, (1, 3), 1, (0, 1))))
             stacks.append(Stack(layers, slope=0.1))
-        views = [Bands(bands, self.taps, cutoff, self.beta) for bands, cutoff in self.banks]
-        return Discriminator(views, stacks)
+        front_ends = [Bands(bands, self.taps, cutoff, self.beta) for bands, cutoff in self.banks]
+        return Discriminator(front_ends, stacks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,17 +214,17 @@ class MultiMdctConfig:
 
     def build(self) -> Discriminator:
         """Return the networks: the longer axis 32 times shorter, the other 8 times."""
-        c, stacks, views = self.channels, [], []
+        c, stacks, front_ends = self.channels, [], []
         kernels = (7, 5), (5, 3), (5, 3), (3, 3), (3, 3)
         strides = (2, 2), (2, 1), (2, 2), (2, 1), (2, 2)
         for n_bins in self.bins:
-            views.append(MdctView(n_bins, turned=n_bins > self.turned_above))
+            front_ends.append(MdctFrontEnd(n_bins, turned=n_bins > self.turned_above))
             convs = [
                 conv2d(c if number else 1, c, kernel, stride)
                 for number, (kernel, stride) in enumerate(zip(kernels, strides, strict=True))
             ]
             stacks.append(Stack([*convs, conv2d(c, 1, (3, 3))], slope=0.1))
-        return Discriminator(views, stacks)
+        return Discriminator(front_ends, stacks)
 
 
 Sizes = Mapping[str, WaveConfig | StftConfig | MultiStftConfig | FilterBankConfig | MultiMdctConfig]

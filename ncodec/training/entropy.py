@@ -18,14 +18,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ncodec.entropy.arithmetic import (
-    LIMIT,
-    OCTAVES,
-    SCORE_BITS,
-    STREAM_LIMIT,
-    WEIGHT_BITS,
-    Matrix,
-)
 from ncodec.entropy.layout import (
     MAX_SHIFT,
     SQUARE_UNIT,
@@ -36,6 +28,14 @@ from ncodec.entropy.layout import (
     tensor_type,
 )
 from ncodec.entropy.network import Network, build
+from ncodec.entropy.torch_ops import (
+    LIMIT,
+    OCTAVES,
+    SCORE_BITS,
+    STREAM_LIMIT,
+    WEIGHT_BITS,
+    Matrix,
+)
 
 BIAS_LIMIT = 1 << 21
 ROWS_AT_ONCE = 256  # of logits: they stay in the cache from their product to their gradient

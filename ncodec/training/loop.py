@@ -22,10 +22,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ncodec.errors import UsageError
-from ncodec.hub.codecs import ModelFile, describe, find, load_codec, save_codec
-from ncodec.hub.entropy_models import describe as describe_entropy_model
-from ncodec.hub.entropy_models import find_for, rebind
-from ncodec.hub.model_files import STANDS_FOR
+from ncodec.hub.codecs import CODECS, ModelFile, find, load_codec, save_codec
+from ncodec.hub.entropy_models import ENTROPY_MODELS, find_for, rebind
+from ncodec.hub.model_files import SUPERSEDES
 from ncodec.nn.convnext import ConvNeXtBlock
 from ncodec.training.config import TrainConfig
 from ncodec.training.data import Batch, Crops, PackedCorpus, pack
@@ -98,7 +97,7 @@ class Run:
         self.objective = Objective(config, self.model.config.sample_rate_hz, self.workers)
         self.step = 0
         self.seconds = 0.0
-        self.stands_for: list[str] = []  # fingerprints of models that the codes are of as well
+        self.supersedes: list[str] = []  # fingerprints of models with the same codes
         self.rng = random.Random(config.seed)
         self._diverge()
 
@@ -109,7 +108,7 @@ class Run:
 
     def _quantiser(self) -> TrainedQuantiser | FixedQuantiser:
         if self.codes_stay:
-            return FixedQuantiser(self.model.quantiser, self.model.default_effort)
+            return FixedQuantiser(self.model.quantiser, self.model.default_beam_width)
         return TrainedQuantiser(self.model.quantiser, self.config.quantiser.decay)
 
     def _diverge(self) -> None:
@@ -129,7 +128,7 @@ class Run:
             "objective": self.objective.state(),
             "step": self.step,
             "seconds": self.seconds,
-            "stands_for": self.stands_for,
+            "stands_for": self.supersedes,
             "torch_rng": torch.get_rng_state(),
             "python_rng": self.rng.getstate(),
         }
@@ -148,7 +147,7 @@ class Run:
         self.average.load_state_dict(state["average"])
         self.objective.load(state.get("objective", {}))
         self.step, self.seconds = state["step"], state["seconds"]
-        self.stands_for = state.get("stands_for", [])
+        self.supersedes = state.get("stands_for", [])
         torch.set_rng_state(state["torch_rng"])
         version, internal, gauss = state["python_rng"]
         self.rng.setstate((version, tuple(internal), gauss))
@@ -179,7 +178,7 @@ class Run:
 
     def start_from(self, name: str) -> None:
         """Begin with the weights and codebooks of a model, given by its file or its id."""
-        found = describe(Path(name)) if Path(name).is_file() else find(name)
+        found = CODECS.describe(Path(name)) if Path(name).is_file() else find(name)
         try:
             self.model.load_state_dict(load_codec(found).state_dict())
         except RuntimeError:
@@ -190,7 +189,7 @@ class Run:
         self.quantiser.restart()
         self.average.load_state_dict(self.model.state_dict())
         if self.codes_stay:
-            self.stands_for = found.succession()
+            self.supersedes = found.compatible()
             if self.workers.is_first:
                 self._take_entropy_model(found)
 
@@ -307,13 +306,13 @@ class Run:
         }
         if self.config.start_from:
             facts["start_from"] = Path(self.config.start_from).name.removesuffix(".safetensors")
-        if self.stands_for:
-            facts[STANDS_FOR] = self.stands_for
+        if self.supersedes:
+            facts[SUPERSEDES] = self.supersedes
         path = self.folder / f"{self.config.model_id}.safetensors"
         save_codec(path, self.config.model_id, self.average, facts)
         if self._first_entropy_model.exists():
-            first = describe_entropy_model(self._first_entropy_model)
-            rebind(first, describe(path), self._entropy_model)
+            first = ENTROPY_MODELS.describe(self._first_entropy_model)
+            rebind(first, CODECS.describe(path), self._entropy_model)
 
     @property
     def _entropy_model(self) -> Path:

@@ -6,7 +6,6 @@ Shapes: B batch, T samples.
 import functools
 import math
 import random
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -31,9 +30,7 @@ def _window(size: int, device: torch.device) -> Tensor:
 def _filters(
     size: int, n_mels: int, sample_rate_hz: int, device: torch.device, f_min_hz: float = 0.0
 ) -> Tensor:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of bands too narrow to hold a bin: they stay at zero
-        return mel_filterbank(size, n_mels, sample_rate_hz, f_min_hz).to(device)
+    return mel_filterbank(size, n_mels, sample_rate_hz, f_min_hz).to(device)
 
 
 class _RealFft(torch.autograd.Function):
@@ -130,9 +127,9 @@ def reconstruction(
 ) -> dict[str, Tensor]:
     """Return the losses of a batch.
 
-    `stft` sees the part that is meant to match sample by sample, `heard` and `mel` the whole. The
-    mel distance wants all the noise that the target has, a match of samples wants none; at its
-    weight, `heard` settles how much there is.
+    `stft` is of the part that is meant to match sample by sample; `heard`, the full-signal STFT
+    loss, and `mel` are of the whole. The mel distance wants all the noise that the target has, a
+    match of samples wants none; the weight of `heard` settles how much there is.
 
     A few scales, drawn anew each step, stand for all: the losses cost as much as the network.
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ncodec.training.adversary import Adversary, Verdict
+from ncodec.training.adversary import AdversarialLosses, Adversary
 from ncodec.training.balancer import Balancer
 from ncodec.training.config import TrainConfig
 from ncodec.training.losses import mel_loss, reconstruction
@@ -43,23 +43,23 @@ class Objective:
         """
         plain, whole = (wav.squeeze(1).float() for wav in made)
         losses = self._reconstruction(target, plain, whole, rng)
-        verdict = Verdict({}, {})
+        judged = AdversarialLosses({}, {})
         if self.adversary is not None:
             apart = self.balancer is not None
-            verdict = self.adversary.judge(target, whole, step, apart=apart)
+            judged = self.adversary.judge(target, whole, step, apart=apart)
         if self.balancer is None:
             total = self._total({**losses, "commitment": commitment})
-            given = list(verdict.gradients.values())
+            given = list(judged.gradients.values())
             torch.autograd.backward([total, *(whole for _ in given)], [None, *given])
         else:
             gradients = self._gradients(losses, (plain, whole))
-            for name, gradient in verdict.gradients.items():
+            for name, gradient in judged.gradients.items():
                 gradients[name] = (torch.zeros_like(gradient), gradient)
             given = self.balancer.combine(gradients, self.weights)
             rest = self._total({"commitment": commitment})
             outputs = [plain, whole, rest] if rest.requires_grad else [plain, whole]
             torch.autograd.backward(outputs, [*given, None][: len(outputs)])
-        return {**losses, "commitment": commitment, **verdict.losses}
+        return {**losses, "commitment": commitment, **judged.losses}
 
     def _reconstruction(
         self, target: Tensor, plain: Tensor, whole: Tensor, rng: random.Random

@@ -131,9 +131,9 @@ class TrainedQuantiser(nn.Module):
 class FixedQuantiser(nn.Module):
     """Codes as files hold them, for a decoder that learns alone: no codebook moves."""
 
-    def __init__(self, quantiser: ResidualVectorQuantiser, effort: int) -> None:
+    def __init__(self, quantiser: ResidualVectorQuantiser, beam_width: int) -> None:
         super().__init__()
-        self.quantiser, self.effort = quantiser, effort
+        self.quantiser, self.beam_width = quantiser, beam_width
 
     def restart(self) -> None:
         """Take the codebooks as they are now: nothing to do."""
@@ -148,7 +148,7 @@ class FixedQuantiser(nn.Module):
         total = torch.empty_like(latents)
         with torch.autocast(latents.device.type, enabled=False):
             for count in n_q.unique().tolist():
-                codes = self.quantiser.encode(latents[n_q == count], count, self.effort)
+                codes = self.quantiser.encode(latents[n_q == count], count, self.beam_width)
                 total[n_q == count] = self.quantiser.decode(codes)
         left = (latents - total).square().mean() / latents.square().mean().clamp_min(1e-8)
         return Quantised(latents=total, commitment=left, relative_error=left)

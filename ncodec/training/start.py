@@ -25,7 +25,7 @@ from ncodec.models.hilcodec import (
     HilDecoder,
     HilEncoder,
 )
-from ncodec.nn import hil
+from ncodec.nn import hilcodec
 from ncodec.nn.conv import Conv, Upsample
 from ncodec.nn.seanet import ResidualUnit, Seanet, SeanetDecoder, SeanetEncoder, SkipLstm
 
@@ -203,10 +203,10 @@ def _start_hilcodec(encoder: HilEncoder, decoder: HilDecoder, config: HilcodecCo
 
 def _carried(units: nn.ModuleList) -> float:
     """Return what residual units that add nothing multiply with."""
-    return math.prod(unit.carry for unit in units if isinstance(unit, hil.ResidualUnit))
+    return math.prod(unit.carry for unit in units if isinstance(unit, hilcodec.ResidualUnit))
 
 
-def _pick(layer: hil.Separable, mixed: Tensor, taps: Tensor) -> None:
+def _pick(layer: hilcodec.Separable, mixed: Tensor, taps: Tensor) -> None:
     """Let the first channels be [n, C] mixtures of what a layer reads, each at every tap."""
     n, n_in = mixed.shape
     used = slice(n * len(taps))
@@ -218,7 +218,7 @@ def _pick(layer: hil.Separable, mixed: Tensor, taps: Tensor) -> None:
     layer.bias[used] = 0
 
 
-def _spread(layer: hil.SeparableUpsample, mixed: Tensor) -> None:
+def _spread(layer: hilcodec.SeparableUpsample, mixed: Tensor) -> None:
     """Give what `_pick` gathered back: [n, C'] of each of the stride's samples."""
     (n, n_out), stride = mixed.shape, layer.taps.shape[1]
     layer.taps[:, :, : n * stride] = 0

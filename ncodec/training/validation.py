@@ -16,21 +16,21 @@ from ncodec.audio.base import Audio
 from ncodec.audio.distances import mel_distance, si_sdr
 from ncodec.models.base import Codec
 from ncodec.training.config import TrainConfig
-from ncodec.training.data import Clip, PackedCorpus
+from ncodec.training.data import PackedClip, PackedCorpus
 from ncodec.training.folder import log_validation, validated_step
 
 SECONDS = 5.0  # of each clip, from its middle; less than a packet, so that each is coded as one
 N_SAMPLES = 4  # clips that are kept to be listened to
 
 
-def choose(clips: list[Clip], at_most: int, n_samples: int) -> list[Clip]:
+def choose(clips: list[PackedClip], at_most: int, n_samples: int) -> list[PackedClip]:
     """Return the middles of clips, evenly spread over their names, `n_samples` of each."""
     clips = sorted((clip for clip in clips if clip.n_samples), key=lambda clip: clip.path)
     if len(clips) > at_most:  # the middles of as many equal parts
         clips = [clips[(2 * k + 1) * len(clips) // (2 * at_most)] for k in range(at_most)]
     lengths = [min(clip.n_samples, n_samples) for clip in clips]
     return [
-        Clip(clip.path, clip.start + (clip.n_samples - n) // 2, n)
+        PackedClip(clip.path, clip.start + (clip.n_samples - n) // 2, n)
         for clip, n in zip(clips, lengths, strict=True)
     ]
 
@@ -52,7 +52,7 @@ class Validation:
     ) -> None:
         self.every = config.validate_every if config.validate_clips > 0 else 0
         self._corpus, self._folder, self._rate = corpus, folder, sample_rate_hz
-        self._clips: list[Clip] = []
+        self._clips: list[PackedClip] = []
         if self.every > 0:
             n_samples = round(SECONDS * sample_rate_hz)
             self._clips = choose(corpus.validation, config.validate_clips, n_samples)

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trees import contents, make_audio, make_mixed, state_files
+from trees import contents, convert, make_audio, make_mixed, state_files
 
-from ncodec.batch import Outcome, convert, orders
-from ncodec.batch.engine import Crew
+from ncodec.batch import Outcome, work_units
+from ncodec.batch.protocols import WorkerPool
 from ncodec.errors import NcodecError, UsageError
 
 pytest.importorskip("ray", reason="needs the extra ncodec[ray]")
@@ -75,8 +75,8 @@ def actors() -> list[int]:
 def test_workers_on_both_nodes(
     nodes: Any, library: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(orders, "LARGE_BYTES", {False: 50_000, True: 1000})
-    monkeypatch.setattr(orders, "STRETCH_BYTES", {False: 50_000, True: 50_000})
+    monkeypatch.setattr(work_units, "LARGE_BYTES", {False: 50_000, True: 1000})
+    monkeypatch.setattr(work_units, "SEGMENT_BYTES", {False: 50_000, True: 50_000})
     told: list[int] = []
     n_actors = 0
     outcomes: list[Outcome] = []
@@ -120,10 +120,10 @@ def test_a_file_that_kills_workers(
     class Deadly(ray._Actor):
         """Dies of one file."""
 
-        def work(self, order: Any) -> Iterator[Any]:
-            if any("deadly" in item.source for item in order.items):
+        def work(self, unit: Any) -> Iterator[Any]:
+            if any("deadly" in item.source for item in unit.items):
                 os.kill(os.getpid(), signal.SIGKILL)
-            yield from super().work(order)
+            yield from super().work(unit)
 
     monkeypatch.setattr(ray, "_Actor", Deadly)
     outcomes = [*convert("lib", "small", model="tiny", engine="ray", address=nodes.address)]
@@ -180,22 +180,22 @@ def test_a_cluster_that_is_not_there(address: str, said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("crew", "there", "expected"),
+    ("pool", "there", "expected"),
     [
-        (Crew(), {"CPU": 7.0}, 7),
-        (Crew(3), {"CPU": 7.0}, 3),
-        (Crew(gpu=0.25), {"CPU": 16.0, "GPU": 2.0}, 8),
-        (Crew(gpu=0.3), {"CPU": 16.0, "GPU": 1.0}, 3),
-        (Crew(gpu=2), {"CPU": 16.0, "GPU": 7.0}, 3),
+        (WorkerPool(), {"CPU": 7.0}, 7),
+        (WorkerPool(3), {"CPU": 7.0}, 3),
+        (WorkerPool(gpu=0.25), {"CPU": 16.0, "GPU": 2.0}, 8),
+        (WorkerPool(gpu=0.3), {"CPU": 16.0, "GPU": 1.0}, 3),
+        (WorkerPool(gpu=2), {"CPU": 16.0, "GPU": 7.0}, 3),
     ],
 )
 def test_how_many_there_is_room_for(
-    crew: Crew, there: dict[str, float], expected: int, monkeypatch: pytest.MonkeyPatch
+    pool: WorkerPool, there: dict[str, float], expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from ncodec.batch import ray
 
     monkeypatch.setattr("ray.cluster_resources", lambda: there)
-    assert ray._count_workers(crew) == expected
+    assert ray._count_workers(pool) == expected
 
 
 def test_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,7 +203,7 @@ def test_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 4.0})
     with pytest.raises(UsageError, match="^Ray cluster: has 4 cores and 0 GPUs"):
-        ray._count_workers(Crew(gpu=1))
+        ray._count_workers(WorkerPool(gpu=1))
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from trees import contents, make_audio, make_mixed, state_files
+from trees import contents, convert, make_audio, make_mixed, state_files
 
-from ncodec.batch import convert
 from ncodec.batch.storage import STATE
 
 if TYPE_CHECKING:

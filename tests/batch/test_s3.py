@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trees import contents, make_audio, make_mixed
+from trees import contents, convert, make_audio, make_mixed
 
-from ncodec.batch import Outcome, convert
+from ncodec.batch import Outcome
 from ncodec.batch.storage import STATE
 
 pytest.importorskip("moto", reason="needs moto[server,s3], an S3 server")

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from ncodec.batch.outcome import Item, Outcome
 from ncodec.batch.state import History, Journal
+from ncodec.batch.work_units import Item, Outcome
 
 
 class Lines:

@@ -50,7 +50,7 @@ def test_mutagen_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not tags.has_mutagen()
 
 
-def test_pictures_stay_behind() -> None:
+def test_pictures_are_not_kept() -> None:
     from mutagen.oggvorbis import OggVorbis
 
     path = make_audio("song.ogg")

@@ -5,49 +5,49 @@ import sys
 from pathlib import Path
 
 import pytest
-from trees import contents, make_audio, make_mixed, state_files
+from trees import contents, convert, make_audio, make_mixed, state_files
 
-from ncodec.batch import convert, local
-from ncodec.batch.engine import Crew, find_engine
-from ncodec.batch.orders import MAX_FILES, Order, make_orders
-from ncodec.batch.outcome import Item
+from ncodec.batch import local
+from ncodec.batch.conversion import find_engine
+from ncodec.batch.protocols import WorkerPool
+from ncodec.batch.work_units import MAX_FILES, Item, WorkUnit, make_work_units
 from ncodec.errors import NcodecError, UsageError
 
 # Read by every Python that starts with this folder in its path: the workers.
 DEADLY = """
 import os
 from pathlib import Path
-from ncodec.batch.work import Worker
+from ncodec.batch.worker import Worker
 
 prepare = Worker._begin
 
-def die(self, hand, on_progress):
-    name = hand.item.source
+def die(self, job, on_progress):
+    name = job.item.source
     if "deadly" in name or ("once" in name and not Path("died").exists()):
         Path("died").touch()
         os.kill(os.getpid(), 9)
-    prepare(self, hand, on_progress)
+    prepare(self, job, on_progress)
 
 Worker._begin = die
 """
-DEADLY_STRETCHES = """
+DEADLY_SEGMENTS = """
 import os
 from pathlib import Path
-from ncodec.batch.work import Worker
+from ncodec.batch.worker import Worker
 
-stretch = Worker._stretch
+segment = Worker._segment
 
 def die(self, item, number, count, on_progress):
     mark = Path(f"died of {Path(item.source).stem} {number}")
     if number == 1 and ("deadly" in item.source or not mark.exists()):
         mark.touch()
         os.kill(os.getpid(), 9)
-    return stretch(self, item, number, count, on_progress)
+    return segment(self, item, number, count, on_progress)
 
-Worker._stretch = die
+Worker._segment = die
 """
 BROKEN = """
-from ncodec.batch.work import Worker
+from ncodec.batch.worker import Worker
 
 def fail(self, task):
     raise ValueError("no such thing")
@@ -88,16 +88,16 @@ def test_a_worker_that_dies_costs_its_file_only(customise: object) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
-def test_a_worker_that_dies_of_a_stretch(
+def test_a_worker_that_dies_of_a_segment(
     customise: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ncodec.batch.orders.LARGE_BYTES", {False: 100_000, True: 1000})
-    monkeypatch.setattr("ncodec.batch.orders.STRETCH_BYTES", {False: 100_000, True: 100_000})
+    monkeypatch.setattr("ncodec.batch.work_units.LARGE_BYTES", {False: 100_000, True: 1000})
+    monkeypatch.setattr("ncodec.batch.work_units.SEGMENT_BYTES", {False: 100_000, True: 100_000})
     make_audio("lib/long.wav", 8000 * 90)
     [*convert("lib", "alone", model="tiny", n_workers=0)]
     make_audio("lib/deadly.flac", 8000 * 90)
     assert callable(customise)
-    customise(DEADLY_STRETCHES)
+    customise(DEADLY_SEGMENTS)
     outcomes = [*convert("lib", "small", model="tiny", n_workers=2)]
     assert sorted((outcome.source, outcome.error) for outcome in outcomes) == [
         ("deadly.flac", "its worker was lost twice: SIGKILL"), ("long.wav", ""),
@@ -155,17 +155,19 @@ def test_shares_of_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[str] = []
     monkeypatch.setattr(local, "_gpus", lambda: ["3", "5"])
     monkeypatch.setattr(
-        local, "_Hand", lambda _, environment, __: given.append(environment["CUDA_VISIBLE_DEVICES"])
+        local,
+        "_ProcessHandle",
+        lambda _, environment, __: given.append(environment["CUDA_VISIBLE_DEVICES"]),
     )
-    for crew, expected in (
-        (Crew(gpu=0.5), ["3", "3", "5", "5"]),
-        (Crew(3, gpu=0.5), ["3", "3", "5"]),
-        (Crew(gpu=1), ["3", "5"]),
-        (Crew(gpu=0.3), ["3", "3", "3", "5", "5", "5"]),
+    for pool, expected in (
+        (WorkerPool(gpu=0.5), ["3", "3", "5", "5"]),
+        (WorkerPool(3, gpu=0.5), ["3", "3", "5"]),
+        (WorkerPool(gpu=1), ["3", "5"]),
+        (WorkerPool(gpu=0.3), ["3", "3", "3", "5", "5", "5"]),
     ):
-        with local.crewed(crew) as n_workers:
+        with local.open_pool(pool) as n_workers:
             for number in range(n_workers):
-                local.hire(None, crew, number, None)  # type: ignore[arg-type]
+                local.spawn(None, pool, number, None)  # type: ignore[arg-type]
         assert given == expected
         given.clear()
 
@@ -184,18 +186,18 @@ def item(name: str, size: int) -> Item:
 
 def test_orders_hold_all_files_once() -> None:
     items = [item(str(n), n * 10_000) for n in range(1000)]
-    orders = make_orders(items, 2, decode=False)
-    assert sorted(i.size for order in orders for i in order.items) == [i.size for i in items]
-    large = [order for order in orders if len(order.items) == 1 and order.item.size > 4 << 20]
-    assert orders[: len(large)] == large
-    sizes = [order.item.size for order in large]
+    units = make_work_units(items, 2, decode=False)
+    assert sorted(i.size for unit in units for i in unit.items) == [i.size for i in items]
+    large = [unit for unit in units if len(unit.items) == 1 and unit.item.size > 4 << 20]
+    assert units[: len(large)] == large
+    sizes = [unit.item.size for unit in large]
     assert sizes == sorted(sizes, reverse=True)
-    assert all(sum(i.size for i in order.items) <= 4 << 20 for order in orders[len(large) :])
+    assert all(sum(i.size for i in unit.items) <= 4 << 20 for unit in units[len(large) :])
 
 
 def test_few_files_are_shared_out() -> None:
-    assert len(make_orders([item(str(n), 1000) for n in range(80)], 2, decode=False)) >= 8
-    assert make_orders([item("a", 1000)], 8, decode=False) == [Order((item("a", 1000),))]
-    assert make_orders([], 8, decode=False) == []
-    many = make_orders([item(str(n), 0) for n in range(10_000)], 2, decode=True)
-    assert max(len(order.items) for order in many) == MAX_FILES
+    assert len(make_work_units([item(str(n), 1000) for n in range(80)], 2, decode=False)) >= 8
+    assert make_work_units([item("a", 1000)], 8, decode=False) == [WorkUnit((item("a", 1000),))]
+    assert make_work_units([], 8, decode=False) == []
+    many = make_work_units([item(str(n), 0) for n in range(10_000)], 2, decode=True)
+    assert max(len(unit.items) for unit in many) == MAX_FILES

@@ -1,12 +1,16 @@
 """Trees of audio for the tests of ncodec.batch."""
 
 import os
-from dataclasses import dataclass
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
 
+import ncodec.batch
+from ncodec.batch import AudioFormat, EncodeOptions, FileOptions, Outcome, WorkerPool
 from ncodec.batch.storage import STATE
 
 ODD = "Größe 音楽 \udcff\N{MUSICAL SYMBOL G CLEF} 'x' $(y)\n z"
@@ -19,6 +23,20 @@ class Ran:
     code: int
     out: str
     err: str
+
+
+def convert(
+    src: str | Path, dst: str | Path, *, decode: bool = False,
+    on_progress: Callable[[int], None] = lambda n_bytes: None, **options: Any,
+) -> Generator[Outcome, None, None]:  # fmt: skip
+    """Call `ncodec.batch.convert`, each option in the object that has it."""
+    kinds = (AudioFormat if decode else EncodeOptions, FileOptions, WorkerPool)
+    chosen = [
+        kind(**{one.name: options.pop(one.name) for one in fields(kind) if one.name in options})
+        for kind in kinds
+    ]
+    assert not options
+    return ncodec.batch.convert(src, dst, *chosen, on_progress=on_progress)
 
 
 def make_audio(

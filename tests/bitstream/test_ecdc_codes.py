@@ -277,7 +277,7 @@ def test_modelled_files_are_those_of_the_reference(
     theirs = reference_lm(name, seed=7)
     converted = convert(theirs.state_dict())
     assert converted is not None
-    install(name, EncodecLm.from_tensors(converted[1], converted[0]))
+    install(name, EncodecLm.from_tensors(converted.config, converted.tensors))
     header = EcdcHeader(name, n_samples, n_codebooks, True)
     parts = parts_of(header, seed=8)
     content = written(header, parts)

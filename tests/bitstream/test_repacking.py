@@ -25,7 +25,6 @@ from ncodec.errors import (
 )
 from ncodec.formats.ncx import (
     CODEC_PARAMETERS,
-    DENOISED,
     PARTS,
     Header,
     Packet,
@@ -447,7 +446,7 @@ def test_tags_and_extensions_are_the_first_file_s() -> None:
     one, two = (
         renamed(song(), tags=(("TITLE", name),), extensions=extensions)
         for name, extensions in (
-            ("one", ((0x41, b"a"), (CODEC_PARAMETERS, DENOISED), (0x42, b"b"))),
+            ("one", ((0x41, b"a"), (CODEC_PARAMETERS, b"\x01"), (0x42, b"b"))),
             ("two", ((0x43, b"c"),)),
         )
     )

@@ -99,7 +99,7 @@ def test_a_packet_is_searched_for_itself() -> None:
         seen.append(latents)
         return nearest(latents, codebooks)[0]
 
-    state = codec.start_encoder(1, effort=see)
+    state = codec.start_encoder(1, search=see)
     with torch.inference_mode():
         for start in range(0, wav.shape[1], 10 * RATE_HZ):
             piece = torch.from_numpy(wav[None, :, start : start + 10 * RATE_HZ])
@@ -119,7 +119,7 @@ def test_which_search_there_is() -> None:
     best = choose_search("best", codec, 2, entropy, quality=10)
     assert isinstance(best, RateDistortionSearch)
     assert best.multiplier == SLOPE / 4
-    assert choose_search("fast", codec, 4, entropy) == codec.default_effort == 4
+    assert choose_search("fast", codec, 4, entropy) == codec.default_beam_width == 4
     assert choose_search(7, codec, 4, entropy) == 7
     assert choose_search("best", codec, 4, Entropy("adaptive")) == 16
     assert choose_search("default", codec, 4) == 4

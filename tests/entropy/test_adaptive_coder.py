@@ -27,12 +27,12 @@ def make_codes(seed, shape, size, kind):
         codes[:] = codes[:, :, np.arange(shape[2]) % min(5, max(1, shape[2]))]
     elif kind == "skewed":
         codes = (rng.random(shape) ** 6 * size).astype(np.int64)
-    elif kind == "twins":
+    elif kind == "equal streams":
         codes[:] = codes[:1]
     return codes
 
 
-KINDS = ["random", "constant", "repeating", "periodic", "skewed", "twins"]
+KINDS = ["random", "constant", "repeating", "periodic", "skewed", "equal streams"]
 
 
 def bits_a_code(codes, size):

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from random_network import TINY, random_network, random_tensors
 from torch import Tensor
 
-from ncodec.entropy.arithmetic import frequencies
 from ncodec.entropy.layout import EntropyConfig
 from ncodec.entropy.network import Network, build
 from ncodec.entropy.search import Beams, RateDistortionSearch, Stage, contexts, nearest
+from ncodec.entropy.torch_ops import frequencies
 from ncodec.entropy.transformer import TransformerCoder
 from ncodec.nn.rvq import ResidualVectorQuantiser
 

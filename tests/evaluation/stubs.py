@@ -6,7 +6,7 @@ import numpy as np
 import soundfile
 
 from ncodec.errors import AudioError
-from ncodec.evaluation import Coded
+from ncodec.evaluation import RoundTrip
 
 RATE = 8000
 
@@ -17,13 +17,13 @@ class NoiseCoder:
     def __init__(self, name: str, bandwidth_kbps: float) -> None:
         self.name, self.bandwidth_kbps = name, bandwidth_kbps
 
-    def code(self, wav: np.ndarray, sample_rate_hz: int) -> Coded:
+    def code(self, wav: np.ndarray, sample_rate_hz: int) -> RoundTrip:
         if wav.shape[0] > 2:
             raise AudioError(f"{wav.shape[0]} channels")
         added = np.random.default_rng(1).standard_normal(wav.shape) * 0.05 / self.bandwidth_kbps
         late = np.pad(wav, ((0, 0), (20, 0)))[:, : wav.shape[1]] + added
         n_bytes = round(self.bandwidth_kbps * 125 * wav.shape[1] / sample_rate_hz)
-        return Coded(late.astype(np.float32), n_bytes + 50, n_bytes, 0.5, 0.25)
+        return RoundTrip(late.astype(np.float32), n_bytes + 50, n_bytes, 0.5, 0.25)
 
 
 def make_clip(path: Path, seconds: float = 2.0, channels: int = 1, seed: int = 1) -> Path:

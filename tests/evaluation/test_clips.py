@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from ncodec.errors import UsageError
-from ncodec.evaluation import Part, find_clips, total_seconds
+from ncodec.evaluation import Excerpt, find_clips, total_seconds
 from ncodec.evaluation.clips import load_clip
 
 
@@ -41,10 +41,10 @@ def test_groups_are_the_folders_inside(corpus: Path) -> None:
 
 
 def test_single_files_belong_to_their_folder(corpus: Path) -> None:
-    twin = ramp(corpus / "other" / "speech" / "a.wav")
-    clips = find_clips([corpus / "speech" / "a.wav", corpus / "d.wav", twin, twin])
+    copy = ramp(corpus / "other" / "speech" / "a.wav")
+    clips = find_clips([corpus / "speech" / "a.wav", corpus / "d.wav", copy, copy])
     assert [clip.group for clip in clips] == ["corpus", "speech", "speech"]
-    assert {clip.name for clip in clips} == {"corpus/d.wav", "speech/a.wav", twin.as_posix()}
+    assert {clip.name for clip in clips} == {"corpus/d.wav", "speech/a.wav", copy.as_posix()}
 
 
 def test_held_out_files(corpus: Path) -> None:
@@ -79,13 +79,13 @@ def test_nothing_to_do(tmp_path: Path) -> None:
 
 def test_the_middle_is_coded(tmp_path: Path) -> None:
     (clip,) = find_clips([ramp(tmp_path / "a.wav", n=1601, channels=2)])
-    whole, rate = load_clip(clip, Part(None))
+    whole, rate = load_clip(clip, Excerpt(None))
     assert (whole.shape, rate) == ((2, 1601), 8000)
-    part = Part(0.05)
-    middle, _ = load_clip(clip, part)
+    excerpt = Excerpt(0.05)
+    middle, _ = load_clip(clip, excerpt)
     assert np.array_equal(middle, whole[:, 600:1000])
-    mono, _ = load_clip(clip, Part(0.05, mono=True))
+    mono, _ = load_clip(clip, Excerpt(0.05, mono=True))
     assert np.allclose(mono, middle.mean(0))
-    assert load_clip(clip, Part(0.05, 16000))[0].shape == (2, 800)
-    assert total_seconds([clip, clip], part) == pytest.approx(0.1)
-    assert total_seconds([clip], Part(None)) == pytest.approx(1601 / 8000)
+    assert load_clip(clip, Excerpt(0.05, 16000))[0].shape == (2, 800)
+    assert total_seconds([clip, clip], excerpt) == pytest.approx(0.1)
+    assert total_seconds([clip], Excerpt(None)) == pytest.approx(1601 / 8000)

@@ -16,9 +16,9 @@ from stubs import NoiseCoder, make_clip
 
 from ncodec.errors import OutputExists
 from ncodec.evaluation import (
-    Coded,
-    Part,
+    Excerpt,
     Report,
+    RoundTrip,
     as_json,
     choose_metrics,
     evaluate,
@@ -55,7 +55,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
     clips = find_clips([*paths, folder / "music" / "bad.wav"])
     coders = [NoiseCoder("one", 1.0), NoiseCoder("one", 4.0), NoiseCoder("opus", 2.0)]
     metrics = choose_metrics(["si_sdr", "stft_distance", "stoi"])[0]
-    return Report(evaluate(clips, coders, metrics, Part(1.5)), [], Part(1.5), ["a <note>"])
+    return Report(evaluate(clips, coders, metrics, Excerpt(1.5)), [], Excerpt(1.5), ["a <note>"])
 
 
 @pytest.fixture(scope="module")
@@ -150,12 +150,12 @@ def test_names_and_channels_that_few_have(tmp_path: Path) -> None:
     odd = clip.rename(tmp_path / os.fsdecode(b"odd\xff.wav"))
 
     class Through(NoiseCoder):
-        def code(self, wav: np.ndarray, sample_rate_hz: int) -> Coded:
-            return Coded(wav, 100, 50, 1.0, 1.0)
+        def code(self, wav: np.ndarray, sample_rate_hz: int) -> RoundTrip:
+            return RoundTrip(wav, 100, 50, 1.0, 1.0)
 
     metrics = choose_metrics(["si_sdr"])[0]
-    done = evaluate(find_clips([odd]), [Through("one", 1.0)], metrics, Part())
-    write_report(Report(done, [], Part(), []), tmp_path / "report")
+    done = evaluate(find_clips([odd]), [Through("one", 1.0)], metrics, Excerpt())
+    write_report(Report(done, [], Excerpt(), []), tmp_path / "report")
     assert "odd\\udcff.wav" in (tmp_path / "report" / "index.html").read_text()
     assert "odd\\udcff.wav" in (tmp_path / "report" / "rows.csv").read_text()
 

@@ -8,7 +8,7 @@ import soundfile
 from stubs import RATE, NoiseCoder, make_clip
 
 from ncodec.errors import UsageError
-from ncodec.evaluation import Part, choose_metrics, evaluate, find_clips, model_coders
+from ncodec.evaluation import Excerpt, choose_metrics, evaluate, find_clips, model_coders
 
 METRICS = choose_metrics(["si_sdr", "stft_distance"])[0]
 CODERS = [NoiseCoder("one", 1.0), NoiseCoder("two", 2.0), NoiseCoder("one", 4.0)]
@@ -28,7 +28,7 @@ def test_rows_and_problems(folder: Path) -> None:
     said: list[str] = []
     seconds: list[float] = []
     done = evaluate(
-        find_clips([], [folder]), CODERS, METRICS, Part(),
+        find_clips([], [folder]), CODERS, METRICS, Excerpt(),
         on_progress=seconds.append, on_problem=lambda error: said.append(str(error)),
     )  # fmt: skip
     found = [(row.clip, row.codec, row.bandwidth_kbps) for row in done.rows]
@@ -47,7 +47,7 @@ def test_rows_and_problems(folder: Path) -> None:
 
 def test_a_row(folder: Path) -> None:
     clips = find_clips([folder / "b" / "two.wav"])
-    (row,) = evaluate(clips, CODERS[:1], METRICS, Part(0.5)).rows
+    (row,) = evaluate(clips, CODERS[:1], METRICS, Excerpt(0.5)).rows
     assert (row.clip, row.group, row.seconds, row.n_channels) == ("b/two.wav", "b", 0.5, 2)
     assert (row.sample_rate_hz, row.lag_samples) == (RATE, 20)
     assert row.kbps == pytest.approx(1.0 + row.overhead_kbps, abs=0.01)
@@ -58,7 +58,7 @@ def test_a_row(folder: Path) -> None:
 
 def test_more_bits_less_noise(folder: Path) -> None:
     clips = find_clips([folder / "a" / "first.wav"])
-    scores = [row.scores for row in evaluate(clips, CODERS, METRICS, Part()).rows]
+    scores = [row.scores for row in evaluate(clips, CODERS, METRICS, Excerpt()).rows]
     ratios, distances = ([score[key] for score in scores] for key in ("si_sdr", "stft_distance"))
     assert ratios == sorted(ratios)
     assert distances == sorted(distances, reverse=True)
@@ -70,7 +70,7 @@ def test_speech_measures_are_left_out_of_music(folder: Path) -> None:
     for pattern, keys in (("*", {"si_sdr", "stoi"} if len(metrics) == 2 else {"si_sdr"}),
                           ("none", {"si_sdr"})):  # fmt: skip
         clips = find_clips([clip], speech=pattern)
-        assert set(evaluate(clips, CODERS[:1], metrics, Part()).rows[0].scores) == keys
+        assert set(evaluate(clips, CODERS[:1], metrics, Excerpt()).rows[0].scores) == keys
 
 
 def test_examples_come_from_all_groups_and_are_few(tmp_path: Path) -> None:
@@ -78,14 +78,14 @@ def test_examples_come_from_all_groups_and_are_few(tmp_path: Path) -> None:
         for number in range(4):
             make_clip(tmp_path / group / f"{number}.wav", seconds=0.3)
     clips = find_clips([], [tmp_path])
-    done = evaluate(clips, CODERS, METRICS[:1], Part())
+    done = evaluate(clips, CODERS, METRICS[:1], Excerpt())
     assert sorted(example.clip for example in done.examples) == [
         "a/0.wav", "a/1.wav", "b/0.wav", "b/1.wav", "c/0.wav", "c/1.wav",
     ]  # fmt: skip
     for example in done.examples:
         assert sorted(row.codec for row, _ in example.decoded) == ["one", "one", "two"]
     many = [NoiseCoder(f"c{number}", 1.0) for number in range(30)]
-    assert len(evaluate(clips[:8], many, METRICS[:1], Part()).examples) == 2
+    assert len(evaluate(clips[:8], many, METRICS[:1], Excerpt()).examples) == 2
 
 
 def test_models_code_with_their_entropy_model(
@@ -98,7 +98,7 @@ def test_models_code_with_their_entropy_model(
     assert names == [("tiny", 0.4), ("tiny", 1.6), ("modelled", 0.4), ("modelled", 1.6)]
     assert notes == []
     clips = find_clips([make_clip(tmp_path / "x.wav", channels=2)])
-    rows = evaluate(clips, coders, METRICS, Part()).rows
+    rows = evaluate(clips, coders, METRICS, Excerpt()).rows
     assert [row.codec for row in rows] == ["tiny", "tiny", "modelled", "modelled"]
     assert rows[0].n_bytes < rows[1].n_bytes
     assert all(0 < row.payload_bytes < row.n_bytes for row in rows)
@@ -121,8 +121,8 @@ def test_an_interrupt_keeps_what_was_measured(folder: Path) -> None:
     def interrupt(seconds: float) -> None:
         raise KeyboardInterrupt
 
-    whole = evaluate(clips, CODERS, METRICS, Part())
-    part = evaluate(clips, CODERS, METRICS, Part(), on_progress=interrupt)
+    whole = evaluate(clips, CODERS, METRICS, Excerpt())
+    part = evaluate(clips, CODERS, METRICS, Excerpt(), on_progress=interrupt)
     assert part.interrupted
     assert not whole.interrupted
     assert len(part.rows) == 1 < len(whole.rows)

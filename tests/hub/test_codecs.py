@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ncodec.errors import ModelInvalid, ModelMismatch, ModelMissing
-from ncodec.hub.codecs import describe, find, find_exact, installed, load_codec, save_codec
+from ncodec.hub.codecs import CODECS, find, find_exact, installed, load_codec, save_codec
 from ncodec.hub.model_files import SHIPPED
 from ncodec.models.encodec import PRESETS as ENCODEC_PRESETS
 from ncodec.models.encodec import Encodec
@@ -45,7 +45,7 @@ def test_a_model_file_describes_itself(tmp_path: Path) -> None:
     torch.manual_seed(1)
     codec = SpectralCodec(PRESETS["spectral-tiny"])
     save_codec(tmp_path / "m.safetensors", "m", codec, {"licence": "CC0-1.0", "steps": 3})
-    model = describe(tmp_path / "m.safetensors")
+    model = CODECS.describe(tmp_path / "m.safetensors")
     assert model.config == json.loads(json.dumps(codec.config.to_dict()))
     assert model.facts == {"licence": "CC0-1.0", "steps": 3}
     assert model.n_parameters == sum(t.numel() for t in codec.state_dict().values())
@@ -70,7 +70,7 @@ def test_the_very_weights_are_found_among_others_of_their_id(
     save_codec(newer, "tiny", SpectralCodec(PRESETS["spectral-tiny"]), {})
     monkeypatch.setenv("NCODEC_CACHE", str(tmp_path))
     assert find_exact("tiny", old.fingerprint).path.name == "old.safetensors"
-    assert find_exact("tiny", describe(newer).fingerprint).path.name == "new.safetensors"
+    assert find_exact("tiny", CODECS.describe(newer).fingerprint).path.name == "new.safetensors"
     with pytest.raises(
         ModelMismatch, match=r"weights 00000000 of model 'tiny': not installed; .*new"
     ):
@@ -98,7 +98,7 @@ def test_refuses_what_is_not_a_model(tmp_path: Path, blob: bytes, message: str) 
     path = tmp_path / "bad.safetensors"
     path.write_bytes(blob)
     with pytest.raises(ModelInvalid, match=message):
-        describe(path)
+        CODECS.describe(path)
 
 
 def test_refuses_weights_that_do_not_fit(tmp_path: Path, cache: Path) -> None:
@@ -108,7 +108,7 @@ def test_refuses_weights_that_do_not_fit(tmp_path: Path, cache: Path) -> None:
     path = tmp_path / "other.safetensors"
     path.write_bytes(other)
     with pytest.raises(ModelInvalid, match="do not fit"):
-        load_codec(describe(path))
+        load_codec(CODECS.describe(path))
 
 
 def test_refuses_unknown_config_keys(tmp_path: Path, cache: Path) -> None:
@@ -116,7 +116,7 @@ def test_refuses_unknown_config_keys(tmp_path: Path, cache: Path) -> None:
     path = tmp_path / "other.safetensors"
     path.write_bytes(blob.replace(b'\\"width\\"', b'\\"wodth\\"'))
     with pytest.raises(ModelInvalid, match="wodth"):
-        load_codec(describe(path))
+        load_codec(CODECS.describe(path))
 
 
 def test_what_is_no_model_hides_nothing(

@@ -28,8 +28,8 @@ from ncodec.errors import (
 from ncodec.formats.ncx import Header, Packet, Reader, Writer
 from ncodec.hub.codecs import find
 from ncodec.hub.entropy_models import (
+    ENTROPY_MODELS,
     choose_entropy,
-    describe,
     find_exact,
     find_for,
     load_network,
@@ -100,7 +100,7 @@ def test_codes_are_those_of_plain_packing(n_channels: int, n_q: int, seconds: fl
 def test_without_its_model_a_file_says_which_one_it_needs(models: Path) -> None:
     blob = encoded(seconds=1)
     path = models / "entropy" / "modelled.safetensors"
-    fingerprint = describe(path).fingerprint.hex()
+    fingerprint = ENTROPY_MODELS.describe(path).fingerprint.hex()
     path.rename(models / "entropy" / "kept")
     with pytest.raises(
         ModelMissing, match=f"song.ncx: made with weights {fingerprint} of entropy model"
@@ -277,17 +277,17 @@ def test_a_broken_model_is_named(models: Path) -> None:
     blob = path.read_bytes()
     path.write_bytes(blob.replace(b'\\"n_heads\\": 3', b'\\"n_heads\\": 7'))
     with pytest.raises(ModelInvalid, match="cannot be shared by 7 heads"):
-        load_network(describe(path))
+        load_network(ENTROPY_MODELS.describe(path))
     path.write_bytes(blob.replace(b'\\"n_heads\\"', b'\\"n_necks\\"'))
     with pytest.raises(ModelInvalid, match="n_necks"):
-        load_network(describe(path))
+        load_network(ENTROPY_MODELS.describe(path))
     path.write_bytes(blob[:-50])
     with pytest.raises(ModelInvalid, match="modelled.safetensors"):
-        load_network(describe(path))
+        load_network(ENTROPY_MODELS.describe(path))
     start = b'\\"codec_fingerprint\\": \\"'
     path.write_bytes(blob.replace(start, start + b"x"))
     with pytest.raises(ModelInvalid, match="modelled.safetensors"):
-        describe(path)
+        ENTROPY_MODELS.describe(path)
     assert find_for(find("modelled")) is None
     with pytest.raises(ModelMissing):
         find_exact("modelled", b"abcd")

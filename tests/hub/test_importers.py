@@ -44,7 +44,7 @@ def foreign(monkeypatch: pytest.MonkeyPatch) -> dict[str, Tensor]:
         tensors = take(state, "theirs.")
         shapes = {name: tensor.shape for name, tensor in SpectralCodec(TINY).state_dict().items()}
         check_tensors(tensors, shapes, "theirs")
-        return Converted("codec", "theirs", TINY, tensors, "spectral", {"licence": "CC0-1.0"})
+        return Converted("theirs", "spectral", TINY, tensors, {"licence": "CC0-1.0"})
 
     module = ModuleType("their_converter")
     module.convert = convert  # type: ignore[attr-defined]

@@ -13,7 +13,7 @@ from ncodec.errors import ModelInvalid
 from ncodec.hub.importers.base import Converted
 from ncodec.hub.importers.hilcodec import convert
 from ncodec.models.hilcodec import PRESETS, Hilcodec, HilcodecConfig
-from ncodec.nn.hil import fourier
+from ncodec.nn.hilcodec import fourier
 
 GOLDEN = Path(__file__).parents[3] / "shared" / "golden" / "hilcodec-music-small"
 SIZES: dict[str, Any] = {

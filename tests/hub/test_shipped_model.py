@@ -12,7 +12,7 @@ import ncodec
 from ncodec import audio
 from ncodec.bitstream.codes import decode_packets
 from ncodec.formats.ncx import Reader
-from ncodec.hub.codecs import describe, find
+from ncodec.hub.codecs import CODECS, find
 from ncodec.hub.entropy_models import choose_entropy, find_for
 from ncodec.hub.model_files import SHIPPED
 
@@ -51,7 +51,7 @@ def test_the_default_model_is_shipped_and_says_what_it_is() -> None:
 
 @pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.safetensors")), ids=lambda p: p.stem)
 def test_shipped_files_are_named_after_their_id(path: Path) -> None:
-    assert describe(path).model_id == path.stem
+    assert CODECS.describe(path).model_id == path.stem
 
 
 @pytest.mark.parametrize("name", ["spectral", "soundstream", "encodec", "hilcodec"])

@@ -110,29 +110,29 @@ def test_codes_are_in_range_and_use_more_than_one(codec: Codec) -> None:
 
 def test_fewer_codebooks_are_the_first_of_more_without_a_search(codec: Codec) -> None:
     wav = signal(codec, 5000)
-    every = codec.encode(wav, codec.config.n_codebooks, effort=1).codes
-    assert torch.equal(codec.encode(wav, 2, effort=1).codes, every[:, :2])
+    every = codec.encode(wav, codec.config.n_codebooks, search=1).codes
+    assert torch.equal(codec.encode(wav, 2, search=1).codes, every[:, :2])
 
 
-def test_effort_is_what_the_search_spends(codec: Codec) -> None:
+def test_a_wider_beam_comes_nearer(codec: Codec) -> None:
     wav = signal(codec, 5000)
     usual = codec.encode(wav, 3)
-    assert torch.equal(codec.encode(wav, 3, effort=codec.default_effort).codes, usual.codes)
-    nearest, searched = (codec.encode(wav, 3, effort=effort) for effort in (1, 16))
+    assert torch.equal(codec.encode(wav, 3, search=codec.default_beam_width).codes, usual.codes)
+    nearest, searched = (codec.encode(wav, 3, search=width) for width in (1, 16))
     assert nearest.codes.shape == searched.codes.shape
     assert torch.equal(nearest.scales, searched.scales)
     differing = (nearest.codes != searched.codes).any(1).float().mean()
     assert 0.05 < differing < 1  # some frames are best coded by the nearest codes already
 
 
-@pytest.mark.parametrize("effort", [None, 3])
+@pytest.mark.parametrize("width", [None, 3])
 @torch.inference_mode()
-def test_encoding_in_chunks_at_one_level_equals_whole(codec: Codec, effort: int | None) -> None:
+def test_encoding_in_chunks_at_one_level_equals_whole(codec: Codec, width: int | None) -> None:
     wav = signal(codec, 6001)
     hop = codec.config.samples_per_frame
     wav[..., :] = wav[..., :hop].repeat(1, 1, 6001 // hop + 1)[..., :6001]  # level never changes
-    whole = codec.encode(wav, 3, effort=effort)
-    state = codec.start_encoder(BATCH, effort=effort)
+    whole = codec.encode(wav, 3, search=width)
+    state = codec.start_encoder(BATCH, search=width)
     places = cut(6001, (hop * 20,))
     parts = [codec.encode_chunk(wav[..., place], state, 3) for place in places]
     parts.append(codec.encode_chunk(wav[..., :0], state, 3, last=True))

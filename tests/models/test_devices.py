@@ -9,9 +9,9 @@ import torch
 from ncodec.hub.codecs import installed, load_codec
 
 
-@pytest.mark.parametrize("effort", [1, 4])
+@pytest.mark.parametrize("width", [1, 4])
 def test_nothing_of_an_encoder_stays_behind(
-    architectures: Path, monkeypatch: pytest.MonkeyPatch, effort: int
+    architectures: Path, monkeypatch: pytest.MonkeyPatch, width: int
 ) -> None:
     """On torch's device without memory, an operator that meets a tensor of the CPU fails."""
     monkeypatch.setenv("NCODEC_CACHE", str(architectures))
@@ -24,7 +24,7 @@ def test_nothing_of_an_encoder_stays_behind(
     for model in models:
         codec = load_codec(model, "meta")
         wav = torch.zeros(2, codec.config.n_channels, 10_000, device="meta")
-        state = codec.start_encoder(2, effort=effort)
+        state = codec.start_encoder(2, search=width)
         for last in (False, False, True):
             chunk = codec.encode_chunk(wav, state, 2, last=last)
             assert chunk.codes.device.type == chunk.scales.device.type == "meta"

@@ -9,7 +9,7 @@ from reference_encodec import reference, reference_lm
 
 from ncodec.errors import ModelInvalid
 from ncodec.hub.importers.encodec_lm import convert
-from ncodec.hub.language_models import LANGUAGE_MODELS, describe, find_for, installed, load, save
+from ncodec.hub.language_models import LANGUAGE_MODELS, find_for, installed, load, save
 from ncodec.models.encodec_lm import PRESETS, EncodecLm, LmConfig, LmContext, check, tables
 
 TINY = LmConfig(n_codebooks=3, past_frames=5, codebook_size=16, width=8, hidden=12, n_layers=2,
@@ -46,9 +46,8 @@ def test_tables_are_those_of_the_reference(name: str, n_q: int, n_frames: int) -
     theirs = reference_lm(name, seed=1)
     converted = convert(theirs.state_dict())
     assert converted is not None
-    tensors, config = converted
-    assert config == PRESETS[name]
-    context = LmContext(EncodecLm.from_tensors(config, tensors))
+    assert (converted.model_id, converted.config) == (name, PRESETS[name])
+    context = LmContext(EncodecLm.from_tensors(converted.config, converted.tensors))
     codes = np.random.default_rng(2).integers(0, 1024, (n_q, n_frames))
     last = None
     for number, expected in enumerate(reference_tables(theirs, codes)):
@@ -143,8 +142,8 @@ def test_other_checkpoints_are_left_alone() -> None:
 def test_the_checkpoint_of_zeros_is_whole() -> None:
     converted = convert(state())
     assert converted is not None
-    check(converted[1], converted[0])
-    assert all(tensor.dtype == torch.float32 for tensor in converted[0].values())
+    check(converted.config, converted.tensors)
+    assert all(tensor.dtype == torch.float32 for tensor in converted.tensors.values())
 
 
 @pytest.mark.parametrize(
@@ -176,7 +175,7 @@ def test_a_file_gives_the_model_back(tmp_path: Path, monkeypatch: pytest.MonkeyP
     lm = tiny()
     path = tmp_path / "models" / LANGUAGE_MODELS.folder / "some.safetensors"
     save(path, "encodec_24khz", TINY, lm.state_dict(), {"licence": "MIT"})
-    file = describe(path)
+    file = LANGUAGE_MODELS.describe(path)
     assert [file] == installed()
     assert file == find_for("encodec_24khz")
     assert find_for("encodec_48khz") is None
@@ -205,11 +204,11 @@ def test_files_that_are_refused(tmp_path: Path) -> None:
         if old in whole:
             path.write_bytes(whole.replace(old, new))
             with pytest.raises(ModelInvalid, match=message) as caught:
-                load(describe(path))
+                load(LANGUAGE_MODELS.describe(path))
             assert str(path) in str(caught.value)
     path.write_bytes(whole[:-7])
     with pytest.raises(ModelInvalid, match=str(path)):
-        load(describe(path))
+        load(LANGUAGE_MODELS.describe(path))
     wrong = tiny().state_dict() | {"head_biases": torch.full((3, 16), torch.nan)}
     with pytest.raises(ModelInvalid, match="head_biases has numbers that are not finite"):
         save(path, "encodec_24khz", TINY, wrong, {})

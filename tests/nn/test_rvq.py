@@ -31,19 +31,19 @@ def greedy(of: ResidualVectorQuantiser, latents: Tensor, n_q: int) -> Tensor:
     return torch.stack(codes, 1)
 
 
-@pytest.mark.parametrize("effort", [16, 64])
-def test_enough_effort_finds_the_best_codes_there_are(effort: int) -> None:
+@pytest.mark.parametrize("width", [16, 64])
+def test_a_wide_beam_finds_the_best_codes_there_are(width: int) -> None:
     """As many beginnings as there are before the last codebook."""
     made, latents = quantiser(3, 4, 5), torch.randn(2, 40, 5)
     every = torch.tensor(list(itertools.product(range(4), repeat=3)))  # [64, Q]
     sums = made.decode(every[:, :, None])[:, 0]  # [64, D]
     distances = (latents[:, :, None].double() - sums.double()).square().sum(-1)  # [B, F, 64]
     best = every[distances.argmin(-1)].transpose(1, 2)
-    assert torch.equal(made.encode(latents, 3, effort), best)
+    assert torch.equal(made.encode(latents, 3, width), best)
     assert not torch.equal(made.encode(latents, 3, 1), best)
 
 
-def test_an_effort_of_one_is_greedy() -> None:
+def test_a_beam_of_one_is_greedy() -> None:
     made, latents = quantiser(5, 24, 8), torch.randn(3, 50, 8)
     assert torch.equal(made.encode(latents, 5), greedy(made, latents, 5))
     assert torch.equal(made.encode(latents, 5, 1), greedy(made, latents, 5))
@@ -51,15 +51,15 @@ def test_an_effort_of_one_is_greedy() -> None:
 
 def test_a_search_that_keeps_one_way_is_greedy() -> None:
     made, latents = quantiser(5, 24, 8), torch.randn(50, 8)
-    assert torch.equal(made._search(latents, 5, 1).T[None], greedy(made, latents[None], 5))
+    assert torch.equal(made._beam_search(latents, 5, 1).T[None], greedy(made, latents[None], 5))
 
 
 @pytest.mark.parametrize("n_q", [1, 2, 6])
-def test_more_effort_comes_nearer_on_average(n_q: int) -> None:
+def test_a_wider_beam_comes_nearer_on_average(n_q: int) -> None:
     made, latents = quantiser(6, 32, 8), torch.randn(2, 300, 8)
     found = [
-        float(errors(made, latents, made.encode(latents, n_q, effort)).mean())
-        for effort in (1, 2, 4, 8, 32)
+        float(errors(made, latents, made.encode(latents, n_q, width)).mean())
+        for width in (1, 2, 4, 8, 32)
     ]
     if n_q == 1:  # nothing to choose between
         assert found == [found[0]] * 5
@@ -75,11 +75,11 @@ def test_two_codebooks_in_full_leave_no_frame_worse() -> None:
 
 
 @pytest.mark.parametrize("size", [3, 7, 48, 33])
-@pytest.mark.parametrize("effort", [2, 5, 64])
-def test_codebooks_of_any_size(size: int, effort: int) -> None:
+@pytest.mark.parametrize("width", [2, 5, 64])
+def test_codebooks_of_any_size(size: int, width: int) -> None:
     """Also where 32 does not divide the number of ways, and where there are fewer than asked."""
     made, latents = quantiser(4, size, 6), torch.randn(2, 30, 6)
-    codes = made.encode(latents, 4, effort)
+    codes = made.encode(latents, 4, width)
     assert codes.shape == (2, 4, 30)
     assert codes.dtype == torch.int64
     assert 0 <= codes.min() <= codes.max() < size
@@ -88,13 +88,13 @@ def test_codebooks_of_any_size(size: int, effort: int) -> None:
 
 
 @pytest.mark.parametrize("n_frames", [0, 1, SEARCHED_AT_ONCE, SEARCHED_AT_ONCE + 1])
-@pytest.mark.parametrize("effort", [1, 4])
-def test_frames_are_searched_for_themselves(n_frames: int, effort: int) -> None:
+@pytest.mark.parametrize("width", [1, 4])
+def test_frames_are_searched_for_themselves(n_frames: int, width: int) -> None:
     made, latents = quantiser(4, 16, 6), torch.randn(2, n_frames, 6)
-    codes = made.encode(latents, 4, effort)
+    codes = made.encode(latents, 4, width)
     assert codes.shape == (2, 4, n_frames)
     for row, frame in itertools.product(range(2), range(n_frames)):
-        alone = made.encode(latents[row : row + 1, frame : frame + 1], 4, effort)
+        alone = made.encode(latents[row : row + 1, frame : frame + 1], 4, width)
         assert torch.equal(codes[row, :, frame], alone[0, :, 0])
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ncodec.errors import UsageError
-from ncodec.training.adversary import Adversary, feature_distance, fooling, hinge
+from ncodec.training.adversary import Adversary, adversarial_loss, feature_distance, hinge
 from ncodec.training.config import AdversaryConfig, TrainConfig
 from ncodec.training.discriminators import KINDS
 from ncodec.training.loop import Run, train
@@ -51,9 +51,9 @@ def test_hinge_is_two_for_knowing_nothing_and_none_beyond_the_margin() -> None:
     assert hinge(nothing, nothing) == 2
     assert hinge(sure, [-part for part in sure]) == 0
     assert hinge([-part for part in sure], sure) == (2 * 3 + 2 * 10) / 2
-    assert fooling(nothing) == 1
-    assert fooling(sure) == 0
-    assert fooling([-part for part in sure]) == (3 + 10) / 2
+    assert adversarial_loss(nothing) == 1
+    assert adversarial_loss(sure) == 0
+    assert adversarial_loss([-part for part in sure]) == (3 + 10) / 2
 
 
 def test_feature_distance_has_no_scale() -> None:
@@ -81,10 +81,10 @@ def test_only_the_gradient_that_is_given_back_moves_the_codec(
     made = gain * noise
     judges = adversary(config)
     before = weights(judges)
-    verdict = judges.judge(real, made, 0, apart=False)
+    judged = judges.judge(real, made, 0, apart=False)
     assert gain.grad is None  # the discriminators' step
     assert moved(before, weights(judges))
-    (gradient,) = verdict.gradients.values()
+    (gradient,) = judged.gradients.values()
     made.backward(gradient)
     assert gain.grad is not None
     assert float(gain.grad) != 0
@@ -101,7 +101,7 @@ def test_the_gradient_is_that_of_the_weighted_losses(
         heard = fake[:, None].clone().requires_grad_()
         logits, maps = judges.networks[kind](heard)
         true_maps = judges.networks[kind](real[:, None])[1]
-        loss = share * (2 * fooling(logits) + 3 * feature_distance(true_maps, maps))
+        loss = share * (2 * adversarial_loss(logits) + 3 * feature_distance(true_maps, maps))
         wanted += torch.autograd.grad(loss, heard)[0][:, 0]
     found = judges.judge(real, fake, 0, apart=False).gradients["adversary"]
     torch.testing.assert_close(found, wanted)
@@ -115,10 +115,10 @@ def test_learns_first_and_is_heard_later(config: TrainConfig, waves: tuple[Tenso
     judges = adversary(config, starts=3, joins=5)
     for step in range(7):
         before = weights(judges)
-        verdict = judges.judge(*waves, step, apart=False)
+        judged = judges.judge(*waves, step, apart=False)
         assert moved(before, weights(judges)) == (step >= 3)
-        assert bool(verdict.losses) == (step >= 3)
-        assert bool(verdict.gradients) == (step >= 5)
+        assert bool(judged.losses) == (step >= 3)
+        assert bool(judged.gradients) == (step >= 5)
 
 
 def test_learns_in_a_share_of_the_steps_the_same_ones_each_time(

@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 import ncodec
 from ncodec.errors import UsageError
 from ncodec.hub import entropy_models
-from ncodec.hub.codecs import describe, find, load_codec
-from ncodec.hub.entropy_models import EntropyModelFile
+from ncodec.hub.codecs import CODECS, find, load_codec
+from ncodec.hub.entropy_models import ENTROPY_MODELS, EntropyModelFile
 from ncodec.models.base import Codec
 from ncodec.nn.rvq import ResidualVectorQuantiser
 from ncodec.training.config import TrainConfig
@@ -52,10 +52,10 @@ def test_the_decoder_learns_and_all_else_stays(
     train(config, source.parent, resume=False, time_limit_s=0, device="cpu")  # k-means alone
     settings = alone(config, str(source))
     assert train(settings, folder, resume=False, time_limit_s=300, device="cpu")
-    before, run = load_codec(describe(source)), Run(settings, folder)
+    before, run = load_codec(CODECS.describe(source)), Run(settings, folder)
     run.load()
     assert run.step == 8
-    after = load_codec(describe(folder / "tuned.safetensors"))
+    after = load_codec(CODECS.describe(folder / "tuned.safetensors"))
     given = before.state_dict()
     for made in (run.model, run.average, after):
         for name, tensor in made.state_dict().items():
@@ -81,11 +81,14 @@ def tensors(model: EntropyModelFile) -> dict[str, torch.Tensor]:
 
 def assert_goes_with(codec: Path, before: EntropyModelFile) -> None:
     """Check that beside a codec's file there is the entropy model `before`, for its new weights."""
-    made, made_for = entropy_models.describe(codec.parent / "entropy" / codec.name), describe(codec)
+    made, made_for = (
+        ENTROPY_MODELS.describe(codec.parent / "entropy" / codec.name),
+        CODECS.describe(codec),
+    )
     assert (made.model_id, made.codec_id) == (made_for.model_id, made_for.model_id)
     assert made.codec_fingerprint == made_for.fingerprint != before.codec_fingerprint
-    succession = {"stands_for": [before.fingerprint.hex()]}
-    assert (made.config, made.facts) == (before.config, {**before.facts, **succession})
+    supersedes = {"stands_for": [before.fingerprint.hex()]}
+    assert (made.config, made.facts) == (before.config, {**before.facts, **supersedes})
     given, kept = tensors(before), tensors(made)
     assert given.keys() == kept.keys()
     for name, tensor in given.items():
@@ -98,14 +101,14 @@ def test_the_entropy_model_goes_with_the_codes(
     """All through the run, which needs neither model any more once it has begun."""
     monkeypatch.setenv("NCODEC_CACHE", str(cache))
     settings, tuned = alone(config, "modelled"), tmp_path / "run" / "tuned.safetensors"
-    before = entropy_models.describe(cache / "models" / "entropy" / "modelled.safetensors")
+    before = ENTROPY_MODELS.describe(cache / "models" / "entropy" / "modelled.safetensors")
     assert not train(settings, tuned.parent, resume=False, time_limit_s=0, device="cpu")
     assert_goes_with(tuned, before)
-    first = describe(tuned).fingerprint
+    first = CODECS.describe(tuned).fingerprint
     monkeypatch.setenv("NCODEC_CACHE", str(tmp_path / "empty"))
     settings = replace(settings, save_every=3)
     assert train(settings, tuned.parent, resume=True, time_limit_s=300, device="cpu")
-    assert describe(tuned).fingerprint != first
+    assert CODECS.describe(tuned).fingerprint != first
     assert_goes_with(tuned, before)
     models = tmp_path / "mine" / "models"  # as docs/TRAINING.md says
     shutil.copytree(tuned.parent / "entropy", models / "entropy")
@@ -132,15 +135,15 @@ def test_old_files_decode_with_the_new_weights(
     after, _ = ncodec.decode(blob)
     assert after.shape == before.shape
     assert not np.array_equal(after, before)
-    again = describe(models / "modelled.safetensors").succession()
-    assert again[1:] == describe(cache / "models" / "modelled.safetensors").succession()
+    again = CODECS.describe(models / "modelled.safetensors").compatible()
+    assert again[1:] == CODECS.describe(cache / "models" / "modelled.safetensors").compatible()
 
 
 def test_weights_that_stand_for_none_do_not(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NCODEC_CACHE", str(cache))
     facts: dict[str, Any] = {"stands_for": ["no hexadecimal number", 3]}
-    model = replace(describe(cache / "models" / "tiny.safetensors"), facts=facts)
-    assert model.stands_for == frozenset()
+    model = replace(CODECS.describe(cache / "models" / "tiny.safetensors"), facts=facts)
+    assert model.supersedes == frozenset()
 
 
 def test_where_there_is_no_entropy_model_none_is_written(
@@ -160,11 +163,11 @@ def test_where_there_is_no_entropy_model_none_is_written(
 
 def test_rebinding_leaves_what_was_bound_before(cache: Path, tmp_path: Path) -> None:
     path = cache / "models" / "entropy" / "modelled.safetensors"
-    content, codec = path.read_bytes(), describe(cache / "models" / "tiny.safetensors")
+    content, codec = path.read_bytes(), CODECS.describe(cache / "models" / "tiny.safetensors")
     made = tmp_path / "deeper" / "other.safetensors"
-    entropy_models.rebind(entropy_models.describe(path), codec, made)
+    entropy_models.rebind(ENTROPY_MODELS.describe(path), codec, made)
     assert path.read_bytes() == content
-    found = entropy_models.describe(made)
+    found = ENTROPY_MODELS.describe(made)
     assert (found.codec_id, found.codec_fingerprint) == ("tiny", codec.fingerprint)
     entropy_models.load_network(found)
 
@@ -172,7 +175,7 @@ def test_rebinding_leaves_what_was_bound_before(cache: Path, tmp_path: Path) -> 
 @pytest.fixture
 def fixed() -> FixedQuantiser:
     torch.manual_seed(0)
-    return FixedQuantiser(ResidualVectorQuantiser(4, 16, 8), effort=4)
+    return FixedQuantiser(ResidualVectorQuantiser(4, 16, 8), beam_width=4)
 
 
 def test_its_latents_are_those_of_the_codes_of_files(fixed: FixedQuantiser) -> None:

@@ -14,7 +14,7 @@ from ncodec.training.discriminators import (
     WaveConfig,
     build,
 )
-from ncodec.training.views import Slower, Stft
+from ncodec.training.front_ends import Downsampler, Stft
 
 # By hand from the papers' layers; none of them prints the numbers.
 PARAMETERS_M = {"wave": 16.9, "stft": 5.6, "msstft": 0.5, "mfbd": 49.3, "mstft": 0.6, "mdct": 0.6}
@@ -145,8 +145,8 @@ def test_what_is_shorter_than_a_window_is_heard_too() -> None:
 
 def test_slower_keeps_what_is_low() -> None:
     constant = torch.ones(1, 1, 64)
-    torch.testing.assert_close(Slower(2)(constant), torch.ones(1, 1, 16))
-    assert Slower(0)(constant) is constant
+    torch.testing.assert_close(Downsampler(2)(constant), torch.ones(1, 1, 16))
+    assert Downsampler(0)(constant) is constant
 
 
 @pytest.mark.parametrize(

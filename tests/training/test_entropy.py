@@ -18,7 +18,7 @@ from ncodec.entropy.transformer import TransformerCoder
 from ncodec.errors import ModelInvalid, UsageError
 from ncodec.formats.ncx import Reader
 from ncodec.hub.codecs import ModelFile, find, load_codec
-from ncodec.hub.entropy_models import describe, find_for, load_network
+from ncodec.hub.entropy_models import ENTROPY_MODELS, find_for, load_network
 from ncodec.training.codes import SPEEDS, CodesCorpus, CodesSource, code_file, pack_codes
 from ncodec.training.entropy import EntropyTrainer
 from ncodec.training.entropy_loop import EntropyRun, EntropySettings, train_entropy
@@ -107,7 +107,7 @@ def test_training_lowers_the_cost_and_ships_a_model(
     assert run(codec, corpus, tmp_path)
     first, last = read_rows(tmp_path / "log.csv")
     assert float(last["n_q_4"]) < float(first["n_q_4"]) < 4
-    model = describe(tmp_path / "tiny.safetensors")
+    model = ENTROPY_MODELS.describe(tmp_path / "tiny.safetensors")
     assert (model.codec_id, model.codec_fingerprint) == ("tiny", codec.fingerprint)
     assert model.facts["steps"] == 20
     bits = model.facts["bits_per_code"]["4"]
@@ -143,7 +143,7 @@ def test_without_validation_nothing_is_said_of_the_cost(
     codec: ModelFile, corpus: Path, tmp_path: Path
 ) -> None:
     train_entropy(codec, [corpus / "tones"], tmp_path, SETTINGS, sizes=SIZES, time_limit_s=0.0)
-    facts = describe(tmp_path / "tiny.safetensors").facts
+    facts = ENTROPY_MODELS.describe(tmp_path / "tiny.safetensors").facts
     assert facts["steps"] == 0
     assert not any(name.startswith("bits_per_code") for name in facts)
 

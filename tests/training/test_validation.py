@@ -12,7 +12,7 @@ import ncodec
 from ncodec import audio
 from ncodec.hub.codecs import find, load_codec
 from ncodec.training.config import TrainConfig
-from ncodec.training.data import Batch, Clip, PackedCorpus
+from ncodec.training.data import Batch, PackedClip, PackedCorpus
 from ncodec.training.folder import load_checkpoint, log_validation, validated_step
 from ncodec.training.loop import Run, train
 from ncodec.training.validation import Validation, at_bandwidths, choose
@@ -147,12 +147,14 @@ def test_stopped_at_once_it_is_validated(config: TrainConfig, tmp_path: Path) ->
 
 
 def test_clips_are_spread_over_the_kinds() -> None:
-    clips = [Clip(f"{kind}/{k:02}.wav", 1000 * k, 100 + k) for k in range(20) for kind in "cab"]
-    chosen = choose([*clips, Clip("a/empty.wav", 0, 0)], 6, 100)
+    clips = [
+        PackedClip(f"{kind}/{k:02}.wav", 1000 * k, 100 + k) for k in range(20) for kind in "cab"
+    ]
+    chosen = choose([*clips, PackedClip("a/empty.wav", 0, 0)], 6, 100)
     assert [clip.path for clip in chosen] == [
         "a/05.wav", "a/15.wav", "b/05.wav", "b/15.wav", "c/05.wav", "c/15.wav",
     ]  # fmt: skip
-    assert chosen[0] == Clip("a/05.wav", 5002, 100)  # its middle
+    assert chosen[0] == PackedClip("a/05.wav", 5002, 100)  # its middle
     assert len(choose(clips, 100, 100)) == 60
 
 

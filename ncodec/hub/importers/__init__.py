@@ -2,8 +2,8 @@
 
 A module of `CONVERTERS` has a function `convert(state, config)`: state is the tensors of the
 checkpoint by name, config what its config.json says, None without one. It returns None if the
-checkpoint is not one of its kind, a `Converted` if it is, and raises ModelInvalid, which names the
-tensor and what was expected, if it is one that was altered.
+checkpoint is not one of its kind, a `Converted` or `ConvertedLm` if it is, and raises ModelInvalid,
+which names the tensor and what was expected, if it is one that was altered.
 """
 
 import shutil
@@ -13,14 +13,16 @@ from pathlib import Path
 
 from ncodec.atomic_files import atomic_output
 from ncodec.errors import ModelInvalid, UsageError
-from ncodec.hub import codecs, language_models
 from ncodec.hub.cache import KINDS, check_name, named, place
-from ncodec.hub.importers.base import Converted
+from ncodec.hub.importers.base import Converted, ConvertedLm
 from ncodec.hub.importers.reading import Checkpoint, is_safetensors, read, weights_of
 from ncodec.hub.model_files import StoredModel, in_package, metadata_of
 from ncodec.hub.public import Kind
 
-CONVERTERS = ("ncodec.hub.importers.encodec", "ncodec.hub.importers.hilcodec")
+CONVERTERS = (
+    "ncodec.hub.importers.encodec", "ncodec.hub.importers.hilcodec",
+    "ncodec.hub.importers.encodec_lm",
+)  # fmt: skip
 KNOWN = "EnCodec, its language models, HILCodec, model files of ncodec"
 
 
@@ -36,8 +38,15 @@ class OwnModel:
         """The name it is installed by."""
         return self.model.model_id
 
+    def save(self, path: Path, name: str) -> None:
+        """Copy the file."""
+        shutil.copyfile(self.model.path, path)
 
-def recognise(path: Path) -> Converted | OwnModel:
+
+Found = Converted | ConvertedLm | OwnModel
+
+
+def recognise(path: Path) -> Found:
     """Read a checkpoint or a model file, or the folder it is in.
 
     Raises ModelInvalid for what is unknown, damaged or altered.
@@ -57,9 +66,7 @@ def recognise(path: Path) -> Converted | OwnModel:
     return converted
 
 
-def install(
-    found: Converted | OwnModel, name: str | None = None, *, overwrite: bool = False
-) -> Path:
+def install(found: Found, name: str | None = None, *, overwrite: bool = False) -> Path:
     """Put a model into the cache and return its file there.
 
     name  in place of found.model_id; ncodec's own model files keep theirs
@@ -77,31 +84,16 @@ def install(
         raise UsageError(f"{name!r} is a model of the package; another name is needed")
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_output(path, overwrite) as partial:
-        if isinstance(found, OwnModel):
-            shutil.copyfile(found.model.path, partial)
-        elif found.kind == "codec":
-            codecs.save_tensors(
-                partial, name, found.architecture, found.config, found.tensors, found.facts
-            )
-        else:
-            language_models.save(partial, name, found.config, found.tensors, found.facts)
+        found.save(partial, name)
     return path
 
 
-def _convert(checkpoint: Checkpoint) -> Converted | None:
+def _convert(checkpoint: Checkpoint) -> Converted | ConvertedLm | None:
     for name in CONVERTERS:
         converted = import_module(name).convert(checkpoint.state, checkpoint.config)
         if converted is not None:
             return converted
-    from ncodec.hub.importers.encodec_lm import convert
-    from ncodec.models.encodec_lm import PRESETS
-
-    language_model = convert(checkpoint.state)
-    if language_model is None:
-        return None
-    tensors, config = language_model
-    codec_id = next(name for name, preset in PRESETS.items() if preset == config)
-    return Converted("ecdc-lm", codec_id, config, tensors, facts={"licence": "MIT"})
+    return None
 
 
 def _own_model(path: Path) -> OwnModel | None:

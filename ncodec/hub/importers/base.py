@@ -8,27 +8,52 @@ no sums in floating point.
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from ncodec.errors import ModelInvalid
+from ncodec.hub import language_models
+from ncodec.hub.codecs import save_tensors
+from ncodec.hub.public import Kind
+from ncodec.models.base import CodecConfig
+from ncodec.models.encodec_lm import LmConfig
 
 _MAX_NAMED = 3  # tensors of a fault that a message names
 
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """A checkpoint as a model of ncodec: all that its file will hold."""
+    """A checkpoint as a codec of ncodec: all that its file will hold."""
 
-    kind: Literal["codec", "ecdc-lm"]
     model_id: str  # the name it is installed by, unless the user gives another
-    config: Any  # CodecConfig of a codec, LmConfig of an ecdc-lm
+    architecture: str  # as ncodec.models.registry knows it
+    config: CodecConfig
     tensors: Mapping[str, Tensor]  # float32, the state dict of the class that runs it
-    architecture: str = ""  # of a codec, as ncodec.models.registry knows it
-    facts: Mapping[str, Any] = field(default_factory=dict[str, Any])  # licence and the like
+    facts: Mapping[str, Any]  # licence and the like
+    kind: ClassVar[Kind] = "codec"
+
+    def save(self, path: Path, name: str) -> None:
+        """Write the model file. Raises ModelInvalid."""
+        save_tensors(path, name, self.architecture, self.config, self.tensors, self.facts)
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertedLm:
+    """A checkpoint as a language model of ncodec, likewise."""
+
+    model_id: str  # of the codec
+    config: LmConfig
+    tensors: Mapping[str, Tensor]
+    facts: Mapping[str, Any]
+    kind: ClassVar[Kind] = "ecdc-lm"
+
+    def save(self, path: Path, name: str) -> None:
+        """Write the model file. Raises ModelInvalid."""
+        language_models.save(path, name, self.config, self.tensors, self.facts)
 
 
 def fold_weight_norm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

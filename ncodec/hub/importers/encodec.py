@@ -50,7 +50,7 @@ def convert(state: Mapping[str, Tensor], config: Mapping[str, Any] | None) -> Co
     tensors = _renamed(fold_weight_norm(state), codec)
     check_tensors(tensors, expected, name)
     facts = {"licence": "MIT", "authors": "Meta AI: A. Defossez, J. Copet, G. Synnaeve, Y. Adi"}
-    return Converted("codec", name, preset, tensors, Encodec.name, facts)
+    return Converted(name, Encodec.name, preset, tensors, facts)
 
 
 def _first_weights(state: Mapping[str, Tensor]) -> list[str]:

@@ -11,12 +11,15 @@ transformer.layers.N.norm2.*         layers.N.hidden_norm.*
 linears.Q.weight, linears.Q.bias     head_weights[Q], head_biases[Q]
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from ncodec.errors import ModelInvalid
-from ncodec.hub.importers.base import check_tensors
-from ncodec.models.encodec_lm import PRESETS, LmConfig
+from ncodec.hub.importers.base import ConvertedLm, check_tensors
+from ncodec.models.encodec_lm import PRESETS
 
 _PARTS = {  # of a layer
     "attention": "self_attn",
@@ -29,33 +32,37 @@ _STACKED = {"embeddings": "emb.{}.weight", "head_weights": "linears.{}.weight",
             "head_biases": "linears.{}.bias"}  # fmt: skip
 
 
-def convert(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], LmConfig] | None:
-    """Return the tensors and sizes of a language model, None if the checkpoint is of another kind.
+def convert(
+    state: Mapping[str, Tensor], config: Mapping[str, Any] | None = None
+) -> ConvertedLm | None:
+    """Return the language model, None if the checkpoint is of another kind.
 
-    The number of codebooks tells which model it is of. Raises ModelInvalid.
+    The number of codebooks tells which codec it is for. Raises ModelInvalid.
     """
     if not ("transformer.norm_in.weight" in state and "emb.0.weight" in state):
         return None
     n_codebooks = sum(name.startswith("emb.") for name in state)
-    config = next((c for c in PRESETS.values() if c.n_codebooks == n_codebooks), None)
-    if config is None:
+    found = [name for name, preset in PRESETS.items() if preset.n_codebooks == n_codebooks]
+    if not found:
         known = " or ".join(str(preset.n_codebooks) for preset in PRESETS.values())
         raise ModelInvalid(
             f"language model of EnCodec: {n_codebooks} tensors emb.*.weight, expected {known}"
         )
-    theirs = {name: _their_names(name, n_codebooks) for name in config.layout()}
+    sizes = PRESETS[found[0]]
+    theirs = {name: _their_names(name, n_codebooks) for name in sizes.layout()}
     expected = {
         their_name: shape if name not in _STACKED else shape[1:]
-        for name, shape in config.layout().items()
+        for name, shape in sizes.layout().items()
         for their_name in theirs[name]
     }
     check_tensors(state, expected, "language model of EnCodec")
-    return {
+    tensors = {
         name: torch.stack([state[n].float() for n in names])
         if name in _STACKED
         else state[names[0]].float()
         for name, names in theirs.items()
-    }, config
+    }
+    return ConvertedLm(found[0], sizes, tensors, {"licence": "MIT"})
 
 
 def _their_names(name: str, n_codebooks: int) -> list[str]:

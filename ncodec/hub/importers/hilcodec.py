@@ -24,7 +24,7 @@ from torch import Tensor
 from ncodec.errors import ModelInvalid
 from ncodec.hub.importers.base import Converted, check_tensors, fold_weight_norm
 from ncodec.models.hilcodec import MUSIC, PRESETS, Hilcodec, HilcodecConfig
-from ncodec.nn.hil import LOG_MEANS, fourier
+from ncodec.nn.hilcodec import LOG_MEANS, fourier
 
 _FACTS = {"licence": "MIT", "authors": "S. Ahn, B. J. Woo, M. H. Han, C. Moon, N. S. Kim"}
 _CODEBOOK = re.compile(r"quantizer\.layers\.(\d+)\.embed")
@@ -71,7 +71,7 @@ def convert(state: Mapping[str, Tensor], config: Mapping[str, Any] | None) -> Co
     tensors["quantiser.codebooks"] = torch.stack(
         [folded[f"quantizer.layers.{q}.embed"].float() for q in range(n_books)]
     )
-    return Converted("codec", _model_id(sizes), sizes, tensors, Hilcodec.name, _FACTS)
+    return Converted(_model_id(sizes), Hilcodec.name, sizes, tensors, _FACTS)
 
 
 def _separable(theirs: str, ours: str, numbers: tuple[int, int] = (1, 2)) -> dict[str, _Part]:

@@ -2,23 +2,30 @@
 
 import contextlib
 import os
-import secrets
 import shutil
 import stat
+import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from ncodec.atomic_files import atomic_output
-from ncodec.batch.locks import Lock, unused_locks
-from ncodec.batch.storage import STATE, Entry, Listing, Place, is_hidden
+from ncodec.batch.storage import STATE, Entry, Listing, StagedFile, Storage, is_hidden
 from ncodec.errors import NcodecError, UsageError
 
 _LOG, _LOCK, _WORK = ".jsonl", ".lock", ".work"
 
+if sys.platform == "win32":
+    _flock: Callable[[int, bool], None] | None = None
+else:
+    import fcntl
 
-class LocalFolder:
-    """See Place. Drafts are made in the STATE folder, so that a kill leaves none among the files.
+    def _flock(handle: int, wait: bool) -> None:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+
+
+class LocalStorage:
+    """See Storage. Files are staged in the STATE folder, so that a kill leaves none elsewhere.
 
     Links are followed. A folder is listed once, under its own name before that of a link to it.
     """
@@ -29,26 +36,26 @@ class LocalFolder:
         self.name = path
         self._root = Path(path)
 
-    def __reduce__(self) -> tuple[type["LocalFolder"], tuple[str]]:
+    def __reduce__(self) -> tuple[type["LocalStorage"], tuple[str]]:
         return type(self), (str(self._root.absolute()),)  # workers may be in other folders
 
     @property
     def identity(self) -> tuple[str, PurePosixPath]:
-        """See Place."""
+        """See Storage."""
         return "file", PurePosixPath(self._root.resolve().as_posix())
 
-    def walk(self, without: Place) -> Listing:
-        """See Place."""
+    def walk(self, without: Storage) -> Listing:
+        """See Storage."""
         if not self._root.is_dir():
             what = "is not a folder" if self._root.exists() else "no such folder"
             raise UsageError(f"{self.name}: {what}")
         walk = _Walk(self._root)
-        if isinstance(without, LocalFolder):
+        if isinstance(without, LocalStorage):
             walk.leave_out(without._root)
         return walk.run()
 
     def sizes(self, paths: Iterable[str]) -> dict[str, int]:
-        """See Place."""
+        """See Storage."""
         found: dict[str, int] = {}
         for path in paths:
             with contextlib.suppress(OSError):
@@ -56,26 +63,26 @@ class LocalFolder:
         return found
 
     def has_changed(self, path: str, size: int, mtime_ns: int | None) -> bool:
-        """See Place."""
+        """See Storage."""
         status = (self._root / path).stat()
         return (status.st_size, status.st_mtime_ns) != (size, mtime_ns)
 
     @contextlib.contextmanager
     def fetch(self, path: str, work: Path) -> Iterator[Path]:
-        """See Place."""
+        """See Storage."""
         yield self._root / path
 
-    def draft(self, path: str, work: Path) -> "LocalDraft":
-        """See Place."""
-        return LocalDraft(self._root / path, work)
+    def stage(self, path: str, work: Path) -> "LocalStagedFile":
+        """See Storage."""
+        return LocalStagedFile(self._root / path, work)
 
     @contextlib.contextmanager
     def workspace(self, run: str) -> Iterator[Path]:
-        """See Place. What runs that were killed left is removed."""
+        """See Storage. What runs that were killed left is removed."""
         state = self._root / STATE
         try:
             state.mkdir(parents=True, exist_ok=True)
-            lock = Lock(state / f"{run}{_LOCK}")
+            lock = _Lock(state / f"{run}{_LOCK}")
         except OSError as error:
             raise UsageError(f"{self.name}: cannot be written: {error.strerror}") from error
         with lock:
@@ -88,16 +95,16 @@ class LocalFolder:
                 shutil.rmtree(work, ignore_errors=True)
 
     def enter(self, work: Path) -> None:
-        """See Place. It is there, unless the run has ended: then it must not come back."""
+        """See Storage. It is there, unless the run has ended: then it must not come back."""
 
     def logs(self) -> Iterator[bytes]:
-        """See Place."""
+        """See Storage."""
         for path in sorted((self._root / STATE).glob(f"*{_LOG}")):
             with contextlib.suppress(FileNotFoundError):
                 yield path.read_bytes()
 
     def open_log(self, run: str) -> "LocalLog":
-        """See Place."""
+        """See Storage."""
         return LocalLog(self._root / STATE / f"{run}{_LOG}")
 
 
@@ -166,16 +173,15 @@ class _Walk:
             self._found.files.append(Entry(path, status.st_size, status.st_mtime_ns))
 
 
-class LocalDraft:
-    """See Draft."""
+class LocalStagedFile(StagedFile):
+    """See StagedFile."""
 
     def __init__(self, final: Path, work: Path) -> None:
+        super().__init__(final.name, work)
         self._final = final
-        suffix = final.suffix if len(final.suffix) <= 16 else ""
-        self.path = work / f"{secrets.token_hex(8)}{suffix}"
 
     def publish(self, mtime_ns: int | None) -> int:
-        """See Draft. Raises NcodecError.
+        """See StagedFile. Raises NcodecError.
 
         The content lasts before the name does. A name that a failing computer forgets costs the
         next run that file: it looks whether outputs are there, whatever the logs say.
@@ -198,13 +204,6 @@ class LocalDraft:
         except OSError as error:
             raise NcodecError(f"{self._final}: cannot be written: {error.strerror}") from error
         return size
-
-    def __enter__(self) -> "LocalDraft":
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        with contextlib.suppress(OSError):
-            self.path.unlink()
 
 
 class LocalLog:
@@ -239,9 +238,57 @@ def _sync(path: Path) -> None:
 
 
 def _clear(state: Path) -> None:
-    """Remove the drafts of runs that are no more."""
-    for _ in unused_locks(state, _LOCK):
+    """Remove the staged files of runs that are no more."""
+    for _ in _unused_locks(state, _LOCK):
         pass
     for work in list(state.glob(f"*{_WORK}")):
         if not work.with_suffix(_LOCK).exists():  # which is made before and removed after it
             shutil.rmtree(work, ignore_errors=True)
+
+
+class _Lock:
+    """A lock file of a run that is alive: the system releases it when the process ends."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        while True:
+            self._handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            with contextlib.suppress(OSError):  # a file system without locks: nothing is cleared up
+                if _flock is not None:
+                    _flock(self._handle, True)
+            if _is_still(path, self._handle):
+                return
+            os.close(self._handle)  # cleared up by another between the two calls
+
+    def __enter__(self) -> "_Lock":
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        with contextlib.suppress(OSError):
+            self._path.unlink()
+        os.close(self._handle)
+
+
+def _unused_locks(folder: Path, suffix: str) -> Iterator[Path]:
+    """Yield lock files that no process holds; each is removed when the next one is asked for."""
+    for path in sorted(folder.glob(f"*{suffix}")) if _flock is not None else ():
+        try:
+            handle = os.open(path, os.O_RDWR)
+        except OSError:
+            continue
+        try:
+            _flock(handle, False)
+            if _is_still(path, handle):
+                yield path
+                path.unlink()
+        except OSError:  # held, or not known
+            continue
+        finally:
+            os.close(handle)
+
+
+def _is_still(path: Path, handle: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(handle))
+    except OSError:
+        return False

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_network import TINY, random_network, random_tensors
 
-from ncodec.entropy.arithmetic import small_products_are_right
+from ncodec.entropy.incremental import TorchDecoder, begin
 from ncodec.entropy.layout import EntropyConfig
 from ncodec.entropy.network import Network, build
-from ncodec.entropy.processor import ProcessorSteps
-from ncodec.entropy.stepping import DeviceSteps, begin
+from ncodec.entropy.numpy_decoder import NumpyDecoder
+from ncodec.entropy.torch_ops import small_products_are_right
 from ncodec.hub.entropy_models import installed, load_network
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
@@ -21,7 +21,7 @@ DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
 def check_same(network: Network, n_packets: int, n_streams: int, n_q: int, seed: int) -> None:
     """Over the network's window and more; half way, packets end."""
-    both = [kind(network, n_packets, n_streams, n_q) for kind in (DeviceSteps, ProcessorSteps)]
+    both = [kind(network, n_packets, n_streams, n_q) for kind in (TorchDecoder, NumpyDecoder)]
     rng = np.random.RandomState(seed % 2**32)
     n_frames = 2 * network.config.window + 3
     with torch.inference_mode():
@@ -39,7 +39,7 @@ def check_same(network: Network, n_packets: int, n_streams: int, n_q: int, seed:
                     assert np.array_equal(found, expected)
                     codes = rng.randint(0, network.config.codebook_size, n_packets)
                     for steps in both:
-                        steps.tell(stream, q, codes)
+                        steps.append(stream, q, codes)
 
 
 @settings(deadline=None, max_examples=40)
@@ -93,5 +93,5 @@ def test_trained_networks(n_packets: int, n_streams: int) -> None:
 def test_the_way_is_chosen_by_the_device(device: str) -> None:
     tensors = random_tensors(TINY, 1)
     network = build(TINY, {name: tensor.float().to(device) for name, tensor in tensors.items()})
-    kind = ProcessorSteps if device == "cpu" else DeviceSteps
+    kind = NumpyDecoder if device == "cpu" else TorchDecoder
     assert type(begin(network, 1, 1, 4)) is kind

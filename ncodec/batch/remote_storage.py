@@ -1,7 +1,6 @@
 """What fsspec reaches as a tree of files."""
 
 import contextlib
-import secrets
 import shutil
 import tempfile
 import time
@@ -10,17 +9,17 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ncodec.batch.storage import STATE, Entry, Listing, Place, is_hidden
+from ncodec.batch.storage import STATE, Entry, Listing, StagedFile, Storage, is_hidden, scratch_path
 from ncodec.errors import NcodecError, UsageError
 
 _FLUSH_S = 5.0  # after which lines that wait are written with the next
-_WORK = "ncodec-batch-"  # what folders of this machine for drafts are called
-_FORGOTTEN_S = 2 * 24 * 3600.0  # after which nobody is at work in one any longer
+_WORK = "ncodec-batch-"  # what folders of this machine for staged files are called
+_FORGOTTEN_S = 2 * 24 * 3600.0  # after which no run uses one any longer
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
 
 
-class RemoteFolder:
-    """See Place. A file is fetched and published whole; logs are several objects, one a write."""
+class RemoteStorage:
+    """See Storage. A file is fetched and published whole; logs are several objects, one a write."""
 
     def __init__(self, url: str) -> None:
         self.name = url
@@ -29,22 +28,22 @@ class RemoteFolder:
         self._folders: set[str] = set()  # that were made
         self.is_shared = not isinstance(self._fs, _memory_file_system())
 
-    def __reduce__(self) -> tuple[type["RemoteFolder"], tuple[str]]:
+    def __reduce__(self) -> tuple[type["RemoteStorage"], tuple[str]]:
         return type(self), (self.name,)
 
     @property
     def identity(self) -> tuple[str, PurePosixPath]:
-        """See Place."""
+        """See Storage."""
         protocol = self._fs.protocol
         return protocol if isinstance(protocol, str) else protocol[0], PurePosixPath(self._root)
 
-    def walk(self, without: Place) -> Listing:
-        """See Place."""
-        kind, place = without.identity
+    def walk(self, without: Storage) -> Listing:
+        """See Storage."""
+        kind, root = without.identity
         files: list[Entry] = []
         for path, info in self._listed().items():
             parts = path.split("/")
-            if kind == self.identity[0] and PurePosixPath(self._root, path).is_relative_to(place):
+            if kind == self.identity[0] and PurePosixPath(self._root, path).is_relative_to(root):
                 continue
             if not any(is_hidden(part) for part in parts):
                 files.append(Entry(path, int(info.get("size") or 0), _mtime_ns(info)))
@@ -54,7 +53,7 @@ class RemoteFolder:
         return Listing(files, [])
 
     def sizes(self, paths: Iterable[str]) -> dict[str, int]:
-        """See Place."""
+        """See Storage."""
         wanted = set(paths)
         listed = self._listed() if wanted else {}
         return {path: int(info.get("size") or 0) for path, info in listed.items() if path in wanted}
@@ -76,14 +75,13 @@ class RemoteFolder:
         return listed
 
     def has_changed(self, path: str, size: int, mtime_ns: int | None) -> bool:
-        """See Place. What was fetched was whole."""
+        """See Storage. What was fetched was whole."""
         return False
 
     @contextlib.contextmanager
     def fetch(self, path: str, work: Path) -> Iterator[Path]:
-        """See Place."""
-        suffix = PurePosixPath(path).suffix
-        copy = work / f"{secrets.token_hex(8)}{suffix if len(suffix) <= 16 else ''}"
+        """See Storage."""
+        copy = scratch_path(path, work)
         try:
             with _named("cannot be fetched"):
                 self._fs.get_file(self._full(path), str(copy))
@@ -92,18 +90,18 @@ class RemoteFolder:
             with contextlib.suppress(OSError):
                 copy.unlink()
 
-    def draft(self, path: str, work: Path) -> "RemoteDraft":
-        """See Place."""
+    def stage(self, path: str, work: Path) -> "RemoteStagedFile":
+        """See Storage."""
         final = self._full(path)
         if (folder := final.rpartition("/")[0]) not in self._folders:
             self._folders.add(folder)
             with contextlib.suppress(Exception):  # many need none, and not all may make any
                 self._fs.makedirs(folder, exist_ok=True)
-        return RemoteDraft(self._fs, final, work)
+        return RemoteStagedFile(self._fs, final, work)
 
     @contextlib.contextmanager
     def workspace(self, run: str) -> Iterator[Path]:
-        """See Place. Raises UsageError for a bucket that is not there, rather than make one."""
+        """See Storage. Raises UsageError for a bucket that is not there, rather than make one."""
         top, slash, _ = self._root.partition("/")
         is_there = True
         with contextlib.suppress(Exception):  # not everybody may ask
@@ -114,7 +112,7 @@ class RemoteFolder:
             yield Path(work)
 
     def enter(self, work: Path) -> None:
-        """See Place. What workers that were killed left, here or on another machine, goes later."""
+        """See Storage. Old leavings of killed workers are removed."""
         for old in work.parent.glob(f"{_WORK}*"):
             with contextlib.suppress(OSError):
                 if time.time() - old.stat().st_mtime > _FORGOTTEN_S:
@@ -122,7 +120,7 @@ class RemoteFolder:
         work.mkdir(parents=True, exist_ok=True)
 
     def logs(self) -> Iterator[bytes]:
-        """See Place."""
+        """See Storage."""
         folder = self._full(STATE)
         try:
             self._fs.invalidate_cache()
@@ -140,7 +138,7 @@ class RemoteFolder:
                 yield content
 
     def open_log(self, run: str) -> "RemoteLog":
-        """See Place."""
+        """See Storage."""
         return RemoteLog(self._fs, self._full(f"{STATE}/{run}"))
 
     def _full(self, path: str) -> str:
@@ -151,27 +149,19 @@ class RemoteFolder:
         return f"{self._root}/{path}"
 
 
-class RemoteDraft:
-    """See Draft."""
+class RemoteStagedFile(StagedFile):
+    """See StagedFile."""
 
     def __init__(self, fs: Any, final: str, work: Path) -> None:
+        super().__init__(final, work)
         self._fs, self._final = fs, final
-        suffix = PurePosixPath(final).suffix
-        self.path = work / f"{secrets.token_hex(8)}{suffix if len(suffix) <= 16 else ''}"
 
     def publish(self, mtime_ns: int | None) -> int:
-        """See Draft. Raises NcodecError. Such places keep times of their own."""
+        """See StagedFile. Raises NcodecError. Such places keep times of their own."""
         size = self.path.stat().st_size
         with _named("cannot be written"):
             self._fs.put_file(str(self.path), self._final)
         return size
-
-    def __enter__(self) -> "RemoteDraft":
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        with contextlib.suppress(OSError):
-            self.path.unlink()
 
 
 class RemoteLog:

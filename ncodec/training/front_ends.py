@@ -1,4 +1,4 @@
-"""What discriminators see of a wave.
+"""Front ends of discriminators: what they see of a wave.
 
 Shapes: B batch, T samples, F frames, M bands.
 """
@@ -11,7 +11,7 @@ from ncodec.nn.mdct import Mdct
 from ncodec.training.pqmf import Pqmf
 
 
-class Slower(nn.Module):
+class Downsampler(nn.Module):
     """The wave at a rate 2**halvings lower, by means of four samples."""
 
     def __init__(self, halvings: int) -> None:
@@ -47,7 +47,7 @@ class Stft(nn.Module):
             return torch.view_as_real(bins[:, : self.n_bins]).permute(0, 3, 2, 1).contiguous()
 
 
-class MdctView(nn.Module):
+class MdctFrontEnd(nn.Module):
     """MDCT coefficients, as many as there are samples, in float32."""
 
     def __init__(self, n_bins: int, *, turned: bool) -> None:

@@ -1,7 +1,7 @@
-"""The integer transformer frame by frame on a processor, with few and cheap calls.
+"""The integer transformer frame by frame on the CPU, with few and cheap calls.
 
-A frame is a few hundred small operations, which are cheaper in NumPy (see `arrays`). Sums are exact
-in any order, so the numbers are those of `Network`, which says what is computed.
+A frame is a few hundred small operations, which are cheaper in NumPy (see `numpy_ops`). Sums are
+exact in any order, so the numbers are those of `Network`, which says what is computed.
 
 Shapes: P packets, S streams, B = P S rows, D width, H heads, W window, K codes.
 """
@@ -9,8 +9,9 @@ Shapes: P packets, S streams, B = P S rows, D width, H heads, W window, K codes.
 import numpy as np
 from numpy.typing import NDArray
 
-from ncodec.entropy.arithmetic import Matrix
-from ncodec.entropy.arrays import (
+from ncodec.entropy.layout import MASKED
+from ncodec.entropy.network import Network
+from ncodec.entropy.numpy_ops import (
     EIGHT_BIT,
     ROOT,
     STREAM,
@@ -24,12 +25,11 @@ from ncodec.entropy.arrays import (
     squared,
     weights,
 )
-from ncodec.entropy.layout import MASKED
-from ncodec.entropy.network import Network
+from ncodec.entropy.torch_ops import Matrix
 
 
-class ProcessorSteps:
-    """See `ncodec.entropy.stepping.Steps`."""
+class NumpyDecoder:
+    """See `ncodec.entropy.incremental.IncrementalDecoder`."""
 
     def __init__(self, network: Network, n_packets: int, n_streams: int, n_q: int) -> None:
         c = network.config
@@ -68,7 +68,7 @@ class ProcessorSteps:
         ]  # fmt: skip
 
     def keep(self, n_packets: int) -> None:
-        """See Steps."""
+        """See IncrementalDecoder."""
         self._hidden, self._first = self._hidden[:n_packets], self._first[:n_packets]
         n_rows = n_packets * self._hidden.shape[1]
         self._keys = [keys[:n_rows] for keys in self._keys]
@@ -76,7 +76,7 @@ class ProcessorSteps:
         self._set_products()
 
     def advance(self) -> None:
-        """See Steps."""
+        """See IncrementalDecoder."""
         stream = (self._hidden - self._first).reshape(-1, self._hidden.shape[2])
         stream += self._start
         limit(stream, STREAM)
@@ -92,7 +92,7 @@ class ProcessorSteps:
         self._hidden = self._first.copy()
 
     def frequencies(self, stream: int, q: int) -> Floats:
-        """See Steps; they are those of `arithmetic.frequencies`."""
+        """See IncrementalDecoder; they are those of `torch_ops.frequencies`."""
         up, out, bias, shift = self._heads[q]
         hidden = self._hidden[:, stream].copy()
         limit(hidden, STREAM)
@@ -100,8 +100,8 @@ class ProcessorSteps:
         logits += bias
         return frequencies(logits, shift)
 
-    def tell(self, stream: int, q: int, codes: NDArray[np.int64]) -> None:
-        """See Steps."""
+    def append(self, stream: int, q: int, codes: NDArray[np.int64]) -> None:
+        """See IncrementalDecoder."""
         self._hidden[:, stream] += self._vectors[q].take(codes, 0)
 
     def _attend(self, parts: Floats, number: int) -> Floats:

@@ -17,7 +17,7 @@ SHORT_BYTES = 64 << 10  # of files whose codes are decoded with those of others
 
 
 @dataclass(slots=True)
-class Coded:
+class ShortFile:
     """A short file that was read."""
 
     reader: Reader
@@ -25,7 +25,7 @@ class Coded:
     codes: list[Codes] | None = None  # of each packet
 
 
-def read_short(name: str, path: Path) -> Coded | None:
+def read_short(name: str, path: Path) -> ShortFile | None:
     """Return what a short file holds; None if it is long, damaged, or of a kind to do alone."""
     with path.open("rb") as file:
         content = file.read(SHORT_BYTES + 1)
@@ -40,12 +40,12 @@ def read_short(name: str, path: Path) -> Coded | None:
     is_plain = header.entropy == CODER_NUMBERS["transformer"] and header.n_samples is not None
     if not is_plain or any(packet.dependent for packet in packets):
         return None
-    return Coded(reader, packets)
+    return ShortFile(reader, packets)
 
 
-def decode_together(files: Sequence[Coded]) -> list[Coded]:
+def decode_together(files: Sequence[ShortFile]) -> list[ShortFile]:
     """Find the codes of files; return those whose codes are what they should be."""
-    groups: dict[tuple[object, ...], list[Coded]] = {}
+    groups: dict[tuple[object, ...], list[ShortFile]] = {}
     for file in files:
         groups.setdefault(_coding(file.reader.header), []).append(file)
     for group in groups.values():
@@ -61,7 +61,7 @@ def _coding(header: Header) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-def _decode_alike(files: Sequence[Coded]) -> None:
+def _decode_alike(files: Sequence[ShortFile]) -> None:
     try:
         coder = coder_for(files[0].reader.header)
         packets = [packet for file in files for packet in file.packets]
@@ -78,7 +78,7 @@ def _decode_alike(files: Sequence[Coded]) -> None:
             file.codes = whole
 
 
-def _is_right(file: Coded) -> bool:
+def _is_right(file: ShortFile) -> bool:
     if file.codes is None or file.reader.trailer is None:
         return False
     digest = CodesDigest()

@@ -9,17 +9,17 @@ from pathlib import Path
 import pytest
 from trees import ODD, make_audio
 
-from ncodec.batch.folder import LocalFolder
-from ncodec.batch.places import open_place
-from ncodec.batch.storage import STATE, Place, check_apart, is_plain
+from ncodec.batch.conversion import open_storage
+from ncodec.batch.local_storage import LocalStorage
+from ncodec.batch.storage import STATE, Storage, check_apart, is_plain
 from ncodec.errors import NcodecError, UsageError
 
-NOWHERE = open_place("/nonexistent/nowhere")
+NOWHERE = open_storage("/nonexistent/nowhere")
 posix_only = pytest.mark.skipif(os.name != "posix", reason="needs links and odd names")
 
 
-def listed(root: Path | str, without: Place = NOWHERE) -> list[str]:
-    return [entry.path for entry in open_place(root).walk(without).files]
+def listed(root: Path | str, without: Storage = NOWHERE) -> list[str]:
+    return [entry.path for entry in open_storage(root).walk(without).files]
 
 
 def touch(*paths: str) -> None:
@@ -37,7 +37,7 @@ def test_all_files_are_listed() -> None:
 def test_size_and_time_are_known() -> None:
     touch("lib/b.wav")
     os.utime("lib/b.wav", ns=(7, 1_234_567_890_123_456_789))
-    (entry,) = open_place("lib").walk(NOWHERE).files
+    (entry,) = open_storage("lib").walk(NOWHERE).files
     assert (entry.size, entry.mtime_ns, entry.problem) == (3, 1_234_567_890_123_456_789, "")
 
 
@@ -77,7 +77,7 @@ def test_links_that_lead_nowhere_and_pipes() -> None:
     touch("lib/a.wav")
     Path("lib/b.wav").symlink_to("gone.wav")
     os.mkfifo("lib/c.wav")
-    found = {entry.path: entry.problem for entry in open_place("lib").walk(NOWHERE).files}
+    found = {entry.path: entry.problem for entry in open_storage("lib").walk(NOWHERE).files}
     assert found == {"a.wav": "", "b.wav": "a link that leads nowhere"}
 
 
@@ -98,8 +98,8 @@ def test_folders_that_cannot_be_listed_are_told(request: pytest.FixtureRequest) 
 
 def test_a_target_within_is_left_out() -> None:
     touch("lib/a.wav", "lib/small/b.wav")
-    assert listed("lib", open_place("lib/small")) == ["a.wav"]
-    assert listed("lib/small", open_place("lib")) == ["b.wav"]
+    assert listed("lib", open_storage("lib/small")) == ["a.wav"]
+    assert listed("lib/small", open_storage("lib")) == ["b.wav"]
 
 
 @pytest.mark.parametrize(
@@ -118,21 +118,21 @@ def test_a_target_within_is_left_out() -> None:
 )
 def test_a_source_lies_outside_of_the_target(source: str, target: str, fits: bool) -> None:
     if fits:
-        check_apart(open_place(source), open_place(target))
+        check_apart(open_storage(source), open_storage(target))
     else:
         with pytest.raises(UsageError, match=r"is source and target|lies in"):
-            check_apart(open_place(source), open_place(target))
+            check_apart(open_storage(source), open_storage(target))
 
 
-def publish(place: Place, path: str, content: bytes, mtime_ns: int | None = None) -> int:
-    with place.workspace("run") as work, place.draft(path, work) as draft:
-        draft.path.write_bytes(content)
-        return draft.publish(mtime_ns)
+def publish(place: Storage, path: str, content: bytes, mtime_ns: int | None = None) -> int:
+    with place.workspace("run") as work, place.stage(path, work) as staged:
+        staged.path.write_bytes(content)
+        return staged.publish(mtime_ns)
 
 
 @pytest.mark.parametrize("root", ["made/of/it", "memory://made"])
 def test_drafts_are_published(root: str) -> None:
-    place = pickle.loads(pickle.dumps(open_place(root)))
+    place = pickle.loads(pickle.dumps(open_storage(root)))
     assert publish(place, "x y/a.wav", b"older") == 5
     assert publish(place, "x y/a.wav", b"new", 5_000_000_000) == 3
     assert place.sizes(["x y/a.wav", "b.wav"]) == {"x y/a.wav": 3}
@@ -143,17 +143,17 @@ def test_drafts_are_published(root: str) -> None:
 
 
 def test_a_draft_that_is_not_published_is_no_more() -> None:
-    place = open_place("made")
+    place = open_storage("made")
     with place.workspace("run") as work:
-        with place.draft("a.wav", work) as draft:
-            draft.path.write_bytes(b"new")
+        with place.stage("a.wav", work) as staged:
+            staged.path.write_bytes(b"new")
         assert not any(work.iterdir())
     assert listed("made") == []
     assert not any(Path("made", STATE).iterdir())
 
 
 def test_times_are_kept() -> None:
-    publish(open_place("made"), "a.wav", b"new", 1_234_567_890_123_456_789)
+    publish(open_storage("made"), "a.wav", b"new", 1_234_567_890_123_456_789)
     assert Path("made/a.wav").stat().st_mtime_ns == 1_234_567_890_123_456_789
 
 
@@ -161,7 +161,7 @@ def test_times_are_kept() -> None:
 def test_what_cannot_be_published_is_told(path: str) -> None:
     touch("made/file", "made/folder/x")
     with pytest.raises(NcodecError, match="cannot be written"):
-        publish(open_place("made"), path, b"new")
+        publish(open_storage("made"), path, b"new")
 
 
 def test_another_file_system_within_the_target(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,14 +169,14 @@ def test_another_file_system_within_the_target(monkeypatch: pytest.MonkeyPatch) 
         raise OSError(18, "Invalid cross-device link")
 
     touch("made/a.wav")
-    place = open_place("made")
-    with place.workspace("run") as work, place.draft("a.wav", work) as draft:
-        draft.path.write_bytes(b"new")
+    place = open_storage("made")
+    with place.workspace("run") as work, place.stage("a.wav", work) as staged:
+        staged.path.write_bytes(b"new")
         replace = Path.replace
         monkeypatch.setattr(
             Path, "replace", lambda a, b: refuse() if a.parent == work else replace(a, b)
         )
-        draft.publish(5_000_000_000)
+        staged.publish(5_000_000_000)
     assert Path("made/a.wav").read_bytes() == b"new"
     assert Path("made/a.wav").stat().st_mtime_ns == 5_000_000_000
 
@@ -184,7 +184,7 @@ def test_another_file_system_within_the_target(monkeypatch: pytest.MonkeyPatch) 
 @posix_only
 def test_drafts_of_dead_runs_are_removed() -> None:
     touch(f"made/{STATE}/dead.work/x", f"made/{STATE}/dead.lock", f"made/{STATE}/lost.work/x")
-    place = open_place("made")
+    place = open_storage("made")
     with place.workspace("first") as first, place.workspace("second") as second:
         names = sorted(path.name for path in Path("made", STATE).iterdir())
         assert names == ["first.lock", "first.work", "second.lock", "second.work"]
@@ -194,7 +194,7 @@ def test_drafts_of_dead_runs_are_removed() -> None:
 
 @pytest.mark.parametrize("root", ["made", "memory://logs"])
 def test_logs_of_all_runs_are_read(root: str) -> None:
-    place = open_place(root)
+    place = open_storage(root)
     for run in ("one", "two"):
         with place.workspace(run):
             log = place.open_log(run)
@@ -210,7 +210,7 @@ def test_logs_of_all_runs_are_read(root: str) -> None:
 
 @pytest.mark.parametrize("root", ["made", "memory://empty"])
 def test_a_run_without_events_leaves_no_log(root: str) -> None:
-    place = open_place(root)
+    place = open_storage(root)
     with place.workspace("run"):
         place.open_log("run").close()
     assert [*place.logs()] == []
@@ -226,10 +226,10 @@ def test_names_that_lead_out(path: str, plain: bool) -> None:
 
 
 def test_folders_that_workers_elsewhere_left_go_after_days(tmp_path: Path) -> None:
-    place = open_place("memory://bucket")
+    place = open_storage("memory://bucket")
     for name, days in (("ncodec-batch-old", 3), ("ncodec-batch-new", 1), ("other", 9)):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "draft.ncx").touch()
+        (tmp_path / name / "staged.ncx").touch()
         then = time.time() - days * 24 * 3600
         os.utime(tmp_path / name, (then, then))
     place.enter(tmp_path / "ncodec-batch-this")
@@ -240,17 +240,17 @@ def test_folders_that_workers_elsewhere_left_go_after_days(tmp_path: Path) -> No
 
 def test_protocols_that_are_not_there() -> None:
     with pytest.raises(UsageError, match="^nosuch://x: .*nosuch"):
-        open_place("nosuch://x")
+        open_storage("nosuch://x")
 
 
 def test_fsspec_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "fsspec", None)
     with pytest.raises(UsageError, match=r"needs fsspec: pip install 'ncodec\[remote\]'"):
-        open_place("memory://x")
-    assert isinstance(open_place("x"), LocalFolder)
+        open_storage("memory://x")
+    assert isinstance(open_storage("x"), LocalStorage)
 
 
 @posix_only
 def test_names_that_are_not_unicode_stay_here() -> None:
     with pytest.raises(NcodecError, match="not valid Unicode"):
-        publish(open_place("memory://odd"), "\udcff.wav", b"")
+        publish(open_storage("memory://odd"), "\udcff.wav", b"")

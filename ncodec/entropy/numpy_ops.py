@@ -1,4 +1,4 @@
-"""The arithmetic of the integer transformer in NumPy, for few rows: see `arithmetic`.
+"""The arithmetic of the integer transformer in NumPy, for few rows: see `torch_ops`.
 
 What a call costs then matters more than the numbers it handles, and NumPy's calls cost a third of
 torch's. Products are torch's all the same, which lets the number of threads be set.
@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ncodec.entropy.arithmetic import (
+from ncodec.entropy.inter_channel import ROOM_BITS
+from ncodec.entropy.torch_ops import (
     LEADING,
     LIMIT,
     OCTAVES,
@@ -26,7 +27,6 @@ from ncodec.entropy.arithmetic import (
     Matrix,
     shares,
 )
-from ncodec.entropy.twin import ROOM_BITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -118,7 +118,7 @@ def weights(scores: Floats) -> Floats:
 
 
 def frequencies(logits: NDArray[Any], shift: int) -> Floats:
-    """Return `arithmetic.frequencies` of logits [N, K], which may be overwritten, in float32."""
+    """Return `torch_ops.frequencies` of logits [N, K], which may be overwritten, in float32."""
     if len(logits) >= _MANY:
         return shares(torch.from_numpy(logits), shift, ROOM_BITS).floor_().add_(1).numpy()
     bits = logits.astype(np.int32)

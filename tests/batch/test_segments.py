@@ -1,13 +1,13 @@
-"""Long files in stretches, each coded by itself: joined, they are what the whole would be."""
+"""Long files in segments, each coded by itself: joined, they are what the whole would be."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from trees import contents, make_audio, make_mixed
+from trees import contents, convert, make_audio, make_mixed
 
-from ncodec.batch import convert, orders
-from ncodec.batch.encoder import Encoder, Stretch
+from ncodec.batch import work_units
+from ncodec.batch.encoder import CodedSegment, Encoder
 from ncodec.batch.settings import encode_settings
 from ncodec.encoding.options import EncodeOptions
 
@@ -25,11 +25,11 @@ def encoder(architectures: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[s
     )
 
 
-def in_stretches(encoder: Encoder, source: Path, count: int) -> tuple[bytes, list[Stretch]]:
+def in_segments(encoder: Encoder, source: Path, count: int) -> tuple[bytes, list[CodedSegment]]:
     """Return the file, and its parts."""
     told: list[float] = []
     parts = [
-        encoder.stretch(source.name, source, number, count, told.append) for number in range(count)
+        encoder.segment(source.name, source, number, count, told.append) for number in range(count)
     ]
     made = encoder.join(source.name, source, parts, Path("joined"))
     if source.suffix != ".mp3":  # of which nobody knows how long it is
@@ -45,7 +45,7 @@ def test_every_architecture(encoder: Callable[[str], Encoder], model: str) -> No
     n_parts = []
     for rate, seconds in ((8000, 41.3), (11025, 61.2), (44100, 30.0)):
         source = make_audio("a.flac", round(rate * seconds), 2, rate, title="Hum")
-        _, parts = in_stretches(encoder(model), source, 3)
+        _, parts = in_segments(encoder(model), source, 3)
         n_parts.append(sum(1 for part in parts if part.packets))
     # LSTMs never forget, and where segments begin depends on all before them.
     assert n_parts == ([1, 1, 1] if "encodec" in model else [3, 3, 3])
@@ -55,7 +55,7 @@ def test_every_architecture(encoder: Callable[[str], Encoder], model: str) -> No
 def test_bits_are_weighed_in_each_packet_alone(effort: str) -> None:
     encoder = Encoder(encode_settings(EncodeOptions("modelled", effort=effort)))
     source = make_audio("a.flac", round(8000 * 41.3), 2, 8000)
-    _, parts = in_stretches(encoder, source, 3)
+    _, parts = in_segments(encoder, source, 3)
     assert all(part.packets for part in parts)
 
 
@@ -63,20 +63,20 @@ def test_bits_are_weighed_in_each_packet_alone(effort: str) -> None:
 @pytest.mark.parametrize("count", [2, 5])
 def test_every_length(encoder: Callable[[str], Encoder], seconds: float, count: int) -> None:
     source = make_audio("a.wav", round(8000 * seconds))
-    _, parts = in_stretches(encoder("spectral-tiny"), source, count)
+    _, parts = in_segments(encoder("spectral-tiny"), source, count)
     assert [part.n_samples for part in parts if part.n_samples is not None] == [8000 * seconds]
 
 
 def test_a_length_that_is_not_known(encoder: Callable[[str], Encoder]) -> None:
     source = make_audio("a.mp3", 16_000 * 25, rate=16_000)
-    _, parts = in_stretches(encoder("spectral-tiny"), source, 3)
+    _, parts = in_segments(encoder("spectral-tiny"), source, 3)
     assert [bool(part.packets) for part in parts] == [True, False, False]
 
 
 @pytest.fixture
 def _everything_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(orders, "LARGE_BYTES", {False: 50_000, True: 1000})
-    monkeypatch.setattr(orders, "STRETCH_BYTES", {False: 50_000, True: 50_000})
+    monkeypatch.setattr(work_units, "LARGE_BYTES", {False: 50_000, True: 1000})
+    monkeypatch.setattr(work_units, "SEGMENT_BYTES", {False: 50_000, True: 50_000})
 
 
 @pytest.mark.usefixtures("_everything_is_long")
@@ -126,22 +126,22 @@ def test_a_file_fails_once() -> None:
 
 
 def test_only_what_is_long_is_split() -> None:
-    from ncodec.batch.outcome import Item
+    from ncodec.batch.work_units import Item, make_work_units
 
-    def orders_of(
+    def units_of(
         sizes: list[int], n_workers: int, *, decode: bool = False, **how: object
     ) -> list[int]:
         items = [Item(str(n), str(n), size, 0, **how) for n, size in enumerate(sizes)]  # type: ignore[arg-type]
-        return [len(order.items) if order.stretch is None else -order.stretch[1]
-                for order in orders.make_orders(items, n_workers, decode=decode)]  # fmt: skip
+        return [len(unit.items) if unit.segment is None else -unit.segment[1]
+                for unit in make_work_units(items, n_workers, decode=decode)]  # fmt: skip
 
     gib = 1 << 30
-    assert orders_of([gib], 2) == [-8] * 8
-    assert orders_of([gib], 1) == [1]
-    assert orders_of([gib], 2, decode=True) == [1]
-    assert orders_of([gib], 2, is_copy=True) == [1]
-    assert orders_of([gib], 2, known_sha256="0") == [1]
-    assert orders_of([gib] * 16, 4) == [1] * 16
-    assert orders_of([gib, 1000, 1000], 2) == [*[-8] * 8, 1, 1]
-    assert orders_of([40 << 20], 16) == [-2, -2]  # each worth the trouble
-    assert orders_of([20 << 20], 16) == [1]
+    assert units_of([gib], 2) == [-8] * 8
+    assert units_of([gib], 1) == [1]
+    assert units_of([gib], 2, decode=True) == [1]
+    assert units_of([gib], 2, is_copy=True) == [1]
+    assert units_of([gib], 2, known_sha256="0") == [1]
+    assert units_of([gib] * 16, 4) == [1] * 16
+    assert units_of([gib, 1000, 1000], 2) == [*[-8] * 8, 1, 1]
+    assert units_of([40 << 20], 16) == [-2, -2]  # each worth the trouble
+    assert units_of([20 << 20], 16) == [1]
