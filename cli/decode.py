@@ -29,7 +29,7 @@ from ncodec.cli.progress import clock, progress_bar, say, speed
 
 if TYPE_CHECKING:
     from ncodec.audio import AudioSink
-    from ncodec.decoding import Decoding, Salvage
+    from ncodec.decoding import Decoding, RecoveringReader
 
 FORMATS = ("wav", "flac", "ogg", "mp3", "opus", "aiff", "caf", "w64", "rf64")
 
@@ -89,17 +89,17 @@ def decode(
 
     def prepare() -> Callable[[Job], int]:
         from ncodec.audio import AudioSink
-        from ncodec.decoding import Decoding, Salvage
+        from ncodec.decoding import Decoding, RecoveringReader
         from ncodec.formats.ncx import Reader
 
         def decode_one(job: Job) -> int:
             started = time.perf_counter()
             name = source_name(job.source)
             with open_codes(job.source) as stream:
-                salvage = Salvage(stream, name) if conceal else None
+                recovery = RecoveringReader(stream, name) if conceal else None
                 decoding = Decoding(
-                    salvage.reader if salvage else Reader(stream, name), codec_rate=codec_rate,
-                    start=start, end=end, salvage=salvage,
+                    recovery.reader if recovery else Reader(stream, name), codec_rate=codec_rate,
+                    start=start, end=end, recovery=recovery,
                     n_threads=1 if job.target == STDIO else threads,
                 )  # fmt: skip
                 rate, n_samples = decoding.sample_rate_hz, decoding.n_samples
@@ -120,24 +120,24 @@ def decode(
                 clipped = f"{sink.n_clipped} of {n_values} samples clipped, peak {sink.peak:.3f}"
                 warn(f"{target_name(job.target)}: {clipped}")
             say(f"{job.title}: {_summary(sink, rate, time.perf_counter() - started)}", quiet=quiet)
-            return _report_damage(decoding, salvage) if salvage else EXIT_OK
+            return _report_damage(decoding, recovery) if recovery else EXIT_OK
 
         return decode_one
 
     run_jobs(jobs, prepare)
 
 
-def _report_damage(decoding: "Decoding", salvage: "Salvage") -> int:
+def _report_damage(decoding: "Decoding", recovery: "RecoveringReader") -> int:
     """Say what was damaged and where silence is; return the exit code."""
     told = set[str]()
     for gap in decoding.gaps:
         told.add(str(gap.error))
         silence = f"{gap.seconds:.1f} s of silence from {clock(gap.start_s)}"
         warn(f"{gap.error}: {silence}" if gap.seconds else str(gap.error))
-    for damage in salvage.damage:  # that cost no audio
+    for damage in recovery.damage:  # that cost no audio
         if str(damage.error) not in told:
             warn(str(damage.error))
-    return EXIT_CONCEALED if decoding.gaps or salvage.damage else EXIT_OK
+    return EXIT_CONCEALED if decoding.gaps or recovery.damage else EXIT_OK
 
 
 def join_tags(tags: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from ncodec.formats.ncx.source import Readable
 _FROM_HERE = 1
 
 
-class Salvage:
+class RecoveringReader:
     """A reader that goes on behind damage, and corrects one damaged byte of the header.
 
     Attributes:

@@ -2,7 +2,7 @@
 
 Its packets stay as they are, bit for bit. Where some are lost between others there is silence, so
 that all else keeps its time; what is lost at the very end is cut off. It decodes to what
-`Decoding` gives of the damaged file with a `Salvage`.
+`Decoding` gives of the damaged file with a `RecoveringReader`.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from ncodec.bitstream.access import InOrder
 from ncodec.bitstream.codes import Codes, Lost, check_digest, digest_bytes
 from ncodec.bitstream.damaged_header import open_corrected
 from ncodec.bitstream.gaps import Gap, Gaps
-from ncodec.bitstream.recovery import Salvage
+from ncodec.bitstream.recovery import RecoveringReader
 from ncodec.bitstream.span_codes import codec_for, codes_of
 from ncodec.bitstream.timeline import Span, Timeline, with_parts
 from ncodec.errors import DigestMismatch, FormatError
@@ -47,16 +47,16 @@ def examine(stream: Seekable, name: str) -> Examined:
 
     Raises FormatError where nothing is, or not even its header can be read; ModelError.
     """
-    salvage = Salvage(stream, name)
-    reader, header = salvage.reader, salvage.reader.header
+    recovery = RecoveringReader(stream, name)
+    reader, header = recovery.reader, recovery.reader.header
     codec = codec_for(reader)
-    timeline = Timeline(codec, header, header.source_sample_rate_hz, salvage.n_samples)
-    packets = InOrder(salvage.items(timeline.n_frames), salvage.n_samples)
+    timeline = Timeline(codec, header, header.source_sample_rate_hz, recovery.n_samples)
+    packets = InOrder(recovery.items(timeline.n_frames), recovery.n_samples)
     pieces = _Pieces(timeline)
     try:
         for span in timeline.spans(0, None):
             pieces.start(span)
-            for frame, found in codes_of(packets, span, reader, codec, salvaging=True):
+            for frame, found in codes_of(packets, span, reader, codec, recovering=True):
                 if isinstance(found, Lost):
                     pieces.lose(frame, found)
                 else:
@@ -64,7 +64,7 @@ def examine(stream: Seekable, name: str) -> Examined:
             pieces.end(reader.n_samples)
         for _ in packets.between(0, None):
             pass  # up to the trailer
-        if not salvage.damage and not pieces.gaps.found:
+        if not recovery.damage and not pieces.gaps.found:
             check_digest(reader, pieces.digest)
     except DigestMismatch as error:
         pieces.gaps.note_fault(error)
@@ -78,7 +78,7 @@ def examine(stream: Seekable, name: str) -> Examined:
     gaps, n_inner = pieces.gaps.found, pieces.n_inner_gaps
     return Examined(
         repaired, tuple(pieces.kept), pieces.digest.digest(), tuple(gaps[:n_inner]),
-        tuple(gaps[n_inner:]), tuple(salvage.damage),
+        tuple(gaps[n_inner:]), tuple(recovery.damage),
     )  # fmt: skip
 
 
@@ -198,8 +198,8 @@ class _Pieces:
 
     def _heard_of(self, piece: _Piece, n_source: int | None = None) -> tuple[int, int] | None:
         """Return the samples that are heard of a piece, None for none."""
-        low = self._timeline.heard_from(self._span, piece.first)
-        high = self._timeline.heard_to(self._span, piece.behind, n_source)
+        low = self._timeline.audible_start(self._span, piece.first)
+        high = self._timeline.audible_end(self._span, piece.behind, n_source)
         return (low, high) if low < high else None
 
     def _silence(self, n_samples: int) -> None:

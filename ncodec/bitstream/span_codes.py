@@ -73,17 +73,17 @@ def chunk_of(packet: Packet, codes: Codes) -> CodedChunk:
 
 
 def codes_of(
-    packets: Packets, span: Span, reader: Reader, codec: Codec, *, salvaging: bool = False
+    packets: Packets, span: Span, reader: Reader, codec: Codec, *, recovering: bool = False
 ) -> Iterator[Found]:
     """Yield what holds a span, and before it what a dependent packet of it needs.
 
-    salvaging  what cannot be had, or does not fit, is lost instead of an error
+    recovering  what cannot be had, or does not fit, is lost instead of an error
 
     Raises FormatError.
     """
     if span.is_silence:
         return
-    located = _checked(packets, span, reader, codec, salvaging)
+    located = _checked(packets, span, reader, codec, recovering)
     begins = next(located, None)
     if begins is None:
         return
@@ -97,7 +97,7 @@ def codes_of(
         packet, codes = found
         if not isinstance(codes, FormatError):
             yield frame, (packet, codes)
-        elif salvaging:
+        elif recovering:
             yield frame, Lost(packet.n_frames, codes)
         else:
             raise codes
@@ -105,7 +105,7 @@ def codes_of(
 
 
 def _checked(
-    packets: Packets, span: Span, reader: Reader, codec: Codec, salvaging: bool
+    packets: Packets, span: Span, reader: Reader, codec: Codec, recovering: bool
 ) -> Iterator[tuple[int, Packet | Lost]]:
     """Yield what may belong to a span. Raises FormatError, or loses what does not."""
     for frame, item in packets.between(span.first, span.end):
@@ -113,7 +113,7 @@ def _checked(
             fault = _span_fault(frame, item, span, codec) or _size_fault(item, reader, codec)
             if fault is not None:
                 error = type(fault)(f"{place_of(reader, item)}: {fault}")
-                if not salvaging:
+                if not recovering:
                     raise error
                 item = Lost(item.n_frames, error)
         yield frame, item

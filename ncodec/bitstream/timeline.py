@@ -129,7 +129,7 @@ class Timeline:
                 yield self._span(part, base, heard - start, start + low, start + high)
             base, heard = base + part.n_frames, heard + stop - start
 
-    def heard_from(self, span: Span, frame: int) -> int:
+    def audible_start(self, span: Span, frame: int) -> int:
         """Return the first sample, at the source's rate, that is heard from a frame of a span on.
 
         Before the part's own first frame nothing is missing: its first sample is the part's.
@@ -140,7 +140,7 @@ class Timeline:
         rate = self._header.source_sample_rate_hz
         return max(span.first_sample, -(-place * rate // self._header.sample_rate_hz))
 
-    def heard_to(self, span: Span, frame: int, n_source: int | None = None) -> int:
+    def audible_end(self, span: Span, frame: int, n_source: int | None = None) -> int:
         """Return the sample, at the source's rate, up to which the frames before one suffice.
 
         As many samples come out of the resampler, and need no more frames.

@@ -2,11 +2,11 @@
 
 `decoder` is the whole path. In `ncodec.bitstream`, `access` finds the packets, or `recovery` what
 is left of them, `timeline` says which frames make which samples, and `span_codes` takes their
-codes; `passage` and `synthesis` make audio of them.
+codes; `contiguous_run` and `synthesis` make audio of them.
 """
 
 from ncodec.bitstream.gaps import Gap
-from ncodec.bitstream.recovery import Salvage
+from ncodec.bitstream.recovery import RecoveringReader
 from ncodec.decoding.decoder import Decoding
 
-__all__ = ["Decoding", "Gap", "Salvage"]
+__all__ = ["Decoding", "Gap", "RecoveringReader"]

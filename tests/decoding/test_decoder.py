@@ -15,7 +15,7 @@ from tiny_models import PRESETS, RATES, close_to, concealed, damaged, live, song
 import ncodec
 from ncodec.bitstream.codes import Lost
 from ncodec.bitstream.timeline import Timeline
-from ncodec.decoding import Decoding, Salvage, synthesis
+from ncodec.decoding import Decoding, RecoveringReader, synthesis
 from ncodec.errors import (
     BadSignature,
     ChecksumMismatch,
@@ -294,10 +294,10 @@ def test_frames_suffice_for_as_many_samples_as_is_said(preset: str) -> None:
         timeline = Timeline(codec, header, rate, None)
         (span,) = timeline.spans(0, None)
         for frame in (*range(1, 40), 7919, 12 * 7919):
-            n = timeline.heard_to(span, frame)
+            n = timeline.audible_end(span, frame)
             counts = [codec.n_frames(timeline.at(8000, m)) for m in (n, n + 2 + rate // 8000)]
             assert counts[0] <= frame < counts[1]
-            start = timeline.heard_from(span, frame)
+            start = timeline.audible_start(span, frame)
             assert timeline.at(8000, start) + 1 >= codec.first_sample(frame)
 
 
@@ -351,8 +351,8 @@ def test_a_pipe_is_concealed_like_a_file(is_live: bool) -> None:
     blob = live(song("hilcodec-tiny", 11025)) if is_live else song()
     for spoilt in (damaged(blob, 3), damaged(blob, 0), damaged(blob, 6), blob[:-120]):
         wanted, _ = concealed(spoilt)
-        salvage = Salvage(tiny.Pipe(spoilt), "pipe")
-        decoding = Decoding(salvage.reader, salvage=salvage)
+        recovery = RecoveringReader(tiny.Pipe(spoilt), "pipe")
+        decoding = Decoding(recovery.reader, recovery=recovery)
         wav = np.concatenate(list(decoding.blocks()), axis=1)
         assert np.array_equal(wav, wanted)
 
@@ -418,14 +418,14 @@ def test_a_damaged_byte_of_the_header_is_put_right(as_pipe: bool) -> None:
         spoilt = bytearray(blob)
         spoilt[at] ^= 1 + at % 255
         stream = tiny.Pipe(bytes(spoilt), 7) if as_pipe else io.BytesIO(bytes(spoilt))
-        salvage = Salvage(stream, "song.ncx")
+        recovery = RecoveringReader(stream, "song.ncx")
         assert f"header: byte {at} is {spoilt[at]:02X}, but was {blob[at]:02X}" in str(
-            salvage.damage[0].error
+            recovery.damage[0].error
         )
-        decoding = Decoding(salvage.reader, salvage=salvage)
+        decoding = Decoding(recovery.reader, recovery=recovery)
         wav = np.concatenate(list(decoding.blocks()), axis=1)
         assert np.array_equal(wav, whole)
-        assert (len(salvage.damage), decoding.gaps) == (1, [])
+        assert (len(recovery.damage), decoding.gaps) == (1, [])
         if at > 12 and at % 5:
             continue
         with pytest.raises(FormatError):
@@ -437,7 +437,7 @@ def test_what_is_no_ncx_file_is_not_made_one() -> None:
     for content in (b"", b"RIFF" + bytes(100), rng.bytes(100_000)):
         for stream in (io.BytesIO(content), tiny.Pipe(content)):
             with pytest.raises((BadSignature, Truncated)):
-                Salvage(stream, "x")
+                RecoveringReader(stream, "x")
 
 
 def test_more_packets_than_there_should_be_are_left_out() -> None:
@@ -484,7 +484,7 @@ def test_items_are_as_many_frames_as_are_known(
     spoilt = bytearray(sink.getvalue())
     for some in missing:
         spoilt[whole[some % 8].offset + 6] ^= 1
-    salvage = Salvage(io.BytesIO(bytes(spoilt)), "x")
-    items = list(salvage.items(n_frames))
+    recovery = RecoveringReader(io.BytesIO(bytes(spoilt)), "x")
+    items = list(recovery.items(n_frames))
     assert sum(item.n_frames for item in items) == n_frames
     assert all(isinstance(item, Packet | Lost) for item in items)
