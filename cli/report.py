@@ -6,7 +6,7 @@ from typing import BinaryIO
 from ncodec.bitstream.inspect import Inspection, PacketFacts
 from ncodec.cli.progress import clock
 from ncodec.errors import FormatError, ModelMismatch, ModelMissing
-from ncodec.formats.ncx import ARCHITECTURES, ENTROPY_CODERS, PARTS, Header, Span, annotate
+from ncodec.formats.ncx import ARCHITECTURES, EDIT_LIST, ENTROPY_CODERS, Header, Span, annotate
 from ncodec.hub.codecs import find_exact
 
 _SHOWN_BYTES = 12
@@ -31,9 +31,9 @@ def as_text(name: str, facts: Inspection) -> Iterator[str]:
         ("entropy coder", _entropy_coder(facts)),
         *([("denoised", "yes")] if facts.denoised else ()),
         *(("tag", printable(f"{key}={value}")) for key, value in header.tags),
-        *(("part", text) for text in _parts(header)),
+        *(("edit", text) for text in _edits(header)),
         *(("extension", f"0x{number:02X}, {len(content)} bytes")
-          for number, content in header.extensions if number != PARTS),
+          for number, content in header.extensions if number != EDIT_LIST),
         ("bit rate", _bit_rates(facts)),
         ("bytes", _bytes(facts)),
         ("overhead", f"{facts.overhead_bytes} bytes, {100 * facts.overhead_share:.2f} %"),
@@ -52,16 +52,16 @@ def as_text(name: str, facts: Inspection) -> Iterator[str]:
     yield from _integrity(name, facts)
 
 
-def _parts(header: Header) -> Iterator[str]:
-    """Yield a line for each part that a file was put together from."""
+def _edits(header: Header) -> Iterator[str]:
+    """Yield a line for each edit that a file was put together from."""
     start_s = 0.0
-    for part in header.parts:
-        length_s = part.n_samples / header.source_sample_rate_hz
+    for edit in header.edits:
+        length_s = edit.n_samples / header.source_sample_rate_hz
         what = "silence"
-        if not part.is_silence:
-            last = part.first_frame + part.n_frames - 1
-            at_s = part.first_sample / header.source_sample_rate_hz
-            what = f"frames {part.first_frame} to {last} of their run, from its {clock(at_s)} on"
+        if not edit.is_silence:
+            last = edit.first_frame + edit.n_frames - 1
+            at_s = edit.first_sample / header.source_sample_rate_hz
+            what = f"frames {edit.first_frame} to {last} of their run, from its {clock(at_s)} on"
         yield f"{clock(start_s)} to {clock(start_s + length_s)}: {what}"
         start_s += length_s
 

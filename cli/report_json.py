@@ -42,9 +42,9 @@ def as_json(name: str, facts: Inspection) -> dict[str, object]:
         "denoised": facts.denoised,
         "tags": [{"key": key, "value": value} for key, value in header.tags],
         "parts": [
-            {"first_frame": part.first_frame, "n_frames": part.n_frames,
-             "first_sample": part.first_sample, "n_samples": part.n_samples}
-            for part in header.parts
+            {"first_frame": edit.first_frame, "n_frames": edit.n_frames,
+             "first_sample": edit.first_sample, "n_samples": edit.n_samples}
+            for edit in header.edits
         ],
         "extensions": [
             {"id": number, "content": content.hex()} for number, content in header.extensions

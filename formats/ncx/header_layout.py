@@ -4,8 +4,8 @@ from ncodec.errors import ChecksumMismatch, LimitExceeded, UnsupportedVersion
 from ncodec.formats.ncx.layout import VARINT_LIMIT, Field
 from ncodec.formats.ncx.signature import SIGNATURE_FIELD
 
-VERSION = 0x10  # major << 4 | minor; of a file without parts
-VERSION_OF_PARTS = 0x11
+VERSION = 0x10  # major << 4 | minor; of a file without an edit list
+VERSION_OF_EDIT_LIST = 0x11
 FINGERPRINT_BYTES = 4
 
 ARCHITECTURES = {1: "spectral", 2: "soundstream", 3: "encodec", 4: "hilcodec"}
@@ -18,7 +18,7 @@ ENTROPY_CODERS = {
 CODEC_PARAMETERS = 0x01
 DENOISED = b"\x01"  # what they are where soundstream's encoder took noise away
 REQUIRED_CODEC_PARAMETERS = 0x81
-PARTS = 0x82
+EDIT_LIST = 0x82
 CRITICAL_BIT = 0x80
 
 _NEWER = ": a newer version of ncodec may read the file"

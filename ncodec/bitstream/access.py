@@ -1,6 +1,6 @@
 """Which packets are needed, and where they come from: front to back, or from where the index says.
 
-Frames are counted over all packets of the file, whatever part they belong to (NCX.md, section 3).
+Frames are counted over all packets of the file, whatever edit they belong to (NCX.md, section 3).
 """
 
 import bisect

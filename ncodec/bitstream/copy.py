@@ -52,7 +52,7 @@ class PacketCopier:
         ours = self._writer.header
         self._may_copy = all(getattr(header, name) == getattr(ours, name) for name in _CODING)
 
-    def start_part(self) -> None:
+    def start_edit(self) -> None:
         """The next packet depends on none before it."""
         self._context = None
 

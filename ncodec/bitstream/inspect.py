@@ -309,14 +309,14 @@ def _with_starts(
 
 def _seconds(frame: int, header: Header) -> float:
     """Return when a frame of the file is heard; for one that warms up a decoder, when that is."""
-    parts, rate_hz, before_s = header.parts, header.source_sample_rate_hz, 0.0
-    if not parts:
+    edits, rate_hz, before_s = header.edits, header.source_sample_rate_hz, 0.0
+    if not edits:
         return frame / header.frame_rate_hz
-    for part in parts:
-        length_s = part.n_samples / rate_hz
-        if frame < part.n_frames:
-            since_s = (part.first_frame + frame) / header.frame_rate_hz
-            return before_s + min(max(0.0, since_s - part.first_sample / rate_hz), length_s)
-        frame -= part.n_frames
+    for edit in edits:
+        length_s = edit.n_samples / rate_hz
+        if frame < edit.n_frames:
+            since_s = (edit.first_frame + frame) / header.frame_rate_hz
+            return before_s + min(max(0.0, since_s - edit.first_sample / rate_hz), length_s)
+        frame -= edit.n_frames
         before_s += length_s
     return before_s

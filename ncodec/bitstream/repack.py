@@ -23,14 +23,14 @@ from ncodec.bitstream.codes import (
 )
 from ncodec.bitstream.copy import PacketCopier
 from ncodec.bitstream.span_codes import Found, chunk_of, codec_for, codes_of
-from ncodec.bitstream.timeline import Span, Timeline, window, with_parts
+from ncodec.bitstream.timeline import Span, Timeline, window, with_edits
 from ncodec.errors import FormatError, InvalidField, ModelError, UsageError
 from ncodec.formats.ncx import (
     CODEC_PARAMETERS,
     CodesDigest,
+    Edit,
     Header,
     Packet,
-    Part,
     Reader,
     Writer,
     read_index,
@@ -83,7 +83,7 @@ class Repacked:
 def ncx_to_ncx(reader: Reader, sink: Any, wanted: Wanted = ALL) -> Repacked:
     """Write all packets of a .ncx file anew, as they come: also of a live stream.
 
-    Parts and dependent packets stay what they are. Raises FormatError, ModelError, UsageError.
+    Edits and dependent packets stay what they are. Raises FormatError, ModelError, UsageError.
     """
     old, n_q = reader.header, _choose_n_q([reader], wanted)
     header = _coded(old, _model_of(reader), n_q, wanted.entropy)
@@ -116,13 +116,13 @@ def repack(openers: Sequence[Opener], sink: Any, wanted: Wanted = ALL) -> Repack
         _check_alike(sooner, later, codebooks=all_codebooks)
     n_q = _choose_n_q(inputs, wanted)
     chosen = [*zip(inputs, _windows(inputs, wanted), strict=True)]
-    parts = [part for _, spans in chosen for part in map(_part_of, spans)]
+    edits = [edit for _, spans in chosen for edit in map(_edit_of, spans)]
     header = _coded(first.header, _model_of(first), n_q, wanted.entropy)
     header = replace(header, extensions=_common_extensions(inputs))
-    header = with_parts(header, parts, first.timeline)
+    header = with_edits(header, edits, first.timeline)
     packets = PacketCopier(Writer(sink, header))
     n_frames = sum(_copy(one, spans, packets) for one, spans in chosen)
-    n_samples = sum(part.n_samples for part in parts)
+    n_samples = sum(edit.n_samples for edit in edits)
     return Repacked(
         n_frames, sum(one.n_frames for one in inputs), n_q,
         max(one.header.n_codebooks for one in inputs), n_samples, header.source_sample_rate_hz,
@@ -180,13 +180,13 @@ def _windows(inputs: Sequence[_Input], wanted: Wanted) -> Iterator[list[Span]]:
         before += one.n_samples
 
 
-def _part_of(span: Span) -> Part:
+def _edit_of(span: Span) -> Edit:
     """Return what the header says of a span, at the source's rate."""
     n_samples = (span.stop or 0) - span.start
     if span.is_silence:
-        return Part(0, 0, 0, n_samples)
+        return Edit(0, 0, 0, n_samples)
     n_frames = (span.end or 0) - span.first
-    return Part(span.first + span.offset, n_frames, span.start, n_samples)
+    return Edit(span.first + span.offset, n_frames, span.start, n_samples)
 
 
 def _copy(one: _Input, spans: Sequence[Span], packets: PacketCopier) -> int:
@@ -203,7 +203,7 @@ def _copy(one: _Input, spans: Sequence[Span], packets: PacketCopier) -> int:
         found = all_packets(reader, one.n_frames) if is_whole else open_packets(reader)
         digest = CodesDigest()
         for span in spans:
-            packets.start_part()
+            packets.start_edit()
             behind = span.first
             for frame, packet, codes in _whole(codes_of(found, span, reader, one.codec)):
                 behind = frame + packet.n_frames

@@ -14,9 +14,9 @@ from ncodec.bitstream.damaged_header import open_corrected
 from ncodec.bitstream.gaps import Gap, Gaps
 from ncodec.bitstream.recovery import RecoveringReader
 from ncodec.bitstream.span_codes import codec_for, codes_of
-from ncodec.bitstream.timeline import Span, Timeline, with_parts
+from ncodec.bitstream.timeline import Span, Timeline, with_edits
 from ncodec.errors import DigestMismatch, FormatError
-from ncodec.formats.ncx import CodesDigest, Damage, Header, Packet, Part, Writer
+from ncodec.formats.ncx import CodesDigest, Damage, Edit, Header, Packet, Writer
 from ncodec.formats.ncx.source import Seekable
 
 
@@ -72,7 +72,7 @@ def examine(stream: Seekable, name: str) -> Examined:
     if not pieces.kept and timeline.n_frames != 0:
         raise FormatError(f"{name}: nothing can be saved: no packet is whole, or none by itself")
     try:
-        repaired = with_parts(header, pieces.heard, timeline)
+        repaired = with_edits(header, pieces.heard, timeline)
     except FormatError as error:
         raise type(error)(f"{name}: {error}") from None
     gaps, n_inner = pieces.gaps.found, pieces.n_inner_gaps
@@ -113,7 +113,7 @@ class _Piece:
 
 
 class _Pieces:
-    """The parts of the repaired file: pieces of the damaged one, and silence between them.
+    """The edits of the repaired file: pieces of the damaged one, and silence between them.
 
     Attributes:
         kept: numbers of the packets, in ranges.
@@ -124,8 +124,8 @@ class _Pieces:
 
     def __init__(self, timeline: Timeline) -> None:
         self._timeline = timeline
-        self._parts: list[Part] = []
-        self._n_heard = 0  # parts up to the last that does not stand for what is lost
+        self._edits: list[Edit] = []
+        self._n_heard = 0  # edits up to the last that does not stand for what is lost
         self._piece: _Piece | None = None
         self.kept: list[range] = []
         self.digest = CodesDigest()
@@ -133,14 +133,14 @@ class _Pieces:
         self.n_inner_gaps = 0
 
     @property
-    def heard(self) -> list[Part]:
-        """The parts, without what is lost at the end."""
-        return self._parts[: self._n_heard]
+    def heard(self) -> list[Edit]:
+        """The edits, without what is lost at the end."""
+        return self._edits[: self._n_heard]
 
     def start(self, span: Span) -> None:
         """A span begins."""
         self._span = span
-        self._place = span.first_sample  # of the run, up to which the parts go
+        self._place = span.first_sample  # of the run, up to which the edits go
         self._behind = span.first  # frame behind those that were read
 
     def add(self, frame: int, packet: Packet, codes: Codes) -> None:
@@ -182,14 +182,14 @@ class _Pieces:
         self._digest(piece)
         self._silence(low - self._place)
         n_frames = piece.behind - piece.first
-        self._parts.append(Part(piece.first + self._span.offset, n_frames, low, high - low))
+        self._edits.append(Edit(piece.first + self._span.offset, n_frames, low, high - low))
         self._place = high
         self._tell()
         self.kept.append(piece.numbers)
 
     def _tell(self) -> None:
         """What there is up to here stays."""
-        self._n_heard, self.n_inner_gaps = len(self._parts), len(self.gaps.found)
+        self._n_heard, self.n_inner_gaps = len(self._edits), len(self.gaps.found)
 
     def _digest(self, piece: _Piece) -> None:
         for codes in piece.waiting:
@@ -205,9 +205,9 @@ class _Pieces:
     def _silence(self, n_samples: int) -> None:
         """Nothing is heard for so many samples."""
         if n_samples > 0:
-            before = self._parts.pop().n_samples if self._ends_lost() else 0
-            self._parts.append(Part(0, 0, 0, before + n_samples))
+            before = self._edits.pop().n_samples if self._ends_lost() else 0
+            self._edits.append(Edit(0, 0, 0, before + n_samples))
 
     def _ends_lost(self) -> bool:
-        """Whether the last part stands for what is lost."""
-        return len(self._parts) > self._n_heard and self._parts[-1].is_silence
+        """Whether the last edit stands for what is lost."""
+        return len(self._edits) > self._n_heard and self._edits[-1].is_silence

@@ -121,11 +121,11 @@ def _checked(
 
 def _span_fault(frame: int, packet: Packet, span: Span, codec: Codec) -> FormatError | None:
     """How a packet does not fit to its place, or None."""
-    inside = frame - span.part_start
+    inside = frame - span.edit_start
     end = frame + packet.n_frames
-    crosses = span.part_end is not None and end > span.part_end
+    crosses = span.edit_end is not None and end > span.edit_end
     if crosses or inside < 0 or (packet.dependent and inside == 0):
-        return InvalidField("is of more than one part of the file")
+        return InvalidField("is of more than one edit of the file")
     if inside % codec.segment_frames:
         return InvalidField(
             f"follows one that ends within a segment of {codec.segment_frames} frames"

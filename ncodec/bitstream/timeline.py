@@ -1,4 +1,4 @@
-"""Which frames and samples of a file make what is asked for, part by part (NCX.md, section 3).
+"""Which frames and samples of a file make what is asked for, edit by edit (NCX.md, section 3).
 
 Frames of the file are counted over all its packets, those of a run from the run's start.
 """
@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 from ncodec.audio import resampled_length
 from ncodec.errors import InvalidField, LimitExceeded, UsageError
-from ncodec.formats.ncx import PARTS, Header, Part, pack_parts
-from ncodec.formats.ncx.parts import MAX_SILENCE
+from ncodec.formats.ncx import EDIT_LIST, Edit, Header, pack_edits
+from ncodec.formats.ncx.edit_list import MAX_SILENCE
 from ncodec.models.base import Codec
 
 MARGIN_SECONDS = 0.1  # around a stretch, for the resampler's filter
@@ -27,11 +27,11 @@ class Span:
     offset: int  # from frames of the file to those of the run
     start: int  # sample of the run, at the rate that is asked for
     stop: int | None
-    part_start: int  # frame of the file
-    part_end: int | None
+    edit_start: int  # frame of the file
+    edit_end: int | None
     shift: int = 0  # from samples of the run to those of the file, at the rate that is asked for
-    first_sample: int = 0  # of the part, at the source's rate
-    end_sample: int | None = None  # behind the part's last, at the source's rate
+    first_sample: int = 0  # of the edit, at the source's rate
+    end_sample: int | None = None  # behind the edit's last, at the source's rate
 
     @property
     def is_silence(self) -> bool:
@@ -70,7 +70,7 @@ def window(
 
 
 class Timeline:
-    """The parts of a file, as samples at `rate_hz`.
+    """The edits of a file, as samples at `rate_hz`.
 
     Attributes:
         is_known: where they end; of a live stream only the trailer will tell.
@@ -78,28 +78,28 @@ class Timeline:
 
     def __init__(self, codec: Codec, header: Header, rate_hz: int, n_samples: int | None) -> None:
         self._codec, self._header, self._rate_hz = codec, header, rate_hz
-        if header.parts:
-            self.parts: tuple[Part, ...] = header.parts
+        if header.edits:
+            self.edits: tuple[Edit, ...] = header.edits
         else:
-            self.parts = () if n_samples is None else self.whole_run(n_samples)
-        self.is_known = bool(header.parts) or n_samples is not None
+            self.edits = () if n_samples is None else self.whole_run(n_samples)
+        self.is_known = bool(header.edits) or n_samples is not None
 
-    def whole_run(self, n_samples: int) -> tuple[Part, ...]:
-        """Return the parts of a file of so many samples that names none."""
+    def whole_run(self, n_samples: int) -> tuple[Edit, ...]:
+        """Return the edits of a file of so many samples that names none."""
         n_frames = self._codec.n_frames(self.at(self._header.sample_rate_hz, n_samples))
-        return (Part(0, n_frames, 0, n_samples),) if n_samples else ()
+        return (Edit(0, n_frames, 0, n_samples),) if n_samples else ()
 
     @property
     def n_frames(self) -> int | None:
-        """Frames of all parts; None if only the trailer will tell."""
-        return sum(part.n_frames for part in self.parts) if self.is_known else None
+        """Frames of all edits; None if only the trailer will tell."""
+        return sum(edit.n_frames for edit in self.edits) if self.is_known else None
 
     @property
     def n_samples(self) -> int | None:
-        """Samples of all parts at the rate that is asked for."""
+        """Samples of all edits at the rate that is asked for."""
         if not self.is_known:
             return None
-        return sum(stop - start for start, stop in map(self._heard, self.parts))
+        return sum(stop - start for start, stop in map(self._heard, self.edits))
 
     def at(self, rate_hz: int, n_source: int) -> int:
         """Return a place of the source at another rate."""
@@ -112,7 +112,7 @@ class Timeline:
     def spans(self, first: int, end: int | None) -> Iterator[Span]:
         """Yield what makes samples `first` to `end` of the file, at the rate that is asked for.
 
-        Raises InvalidField or LimitExceeded for a part that cannot be played.
+        Raises InvalidField or LimitExceeded for an edit that cannot be played.
         """
         self._check_silence()
         if not self.is_known:
@@ -120,21 +120,21 @@ class Timeline:
             behind = None if end is None else self._frame_behind(end)
             yield Span(frame, behind, 0, first, end, 0, None)
             return
-        base = heard = 0  # frames and samples of the parts before
-        for part in self.parts:
-            start, stop = self._heard(part)
+        base = heard = 0  # frames and samples of the edits before
+        for edit in self.edits:
+            start, stop = self._heard(edit)
             low = max(0, first - heard)
             high = stop - start if end is None else min(stop - start, end - heard)
             if low < high:
-                yield self._span(part, base, heard - start, start + low, start + high)
-            base, heard = base + part.n_frames, heard + stop - start
+                yield self._span(edit, base, heard - start, start + low, start + high)
+            base, heard = base + edit.n_frames, heard + stop - start
 
     def audible_start(self, span: Span, frame: int) -> int:
         """Return the first sample, at the source's rate, that is heard from a frame of a span on.
 
-        Before the part's own first frame nothing is missing: its first sample is the part's.
+        Before the edit's own first frame nothing is missing: its first sample is the edit's.
         """
-        if frame == span.part_start:
+        if frame == span.edit_start:
             return span.first_sample
         place = self._codec.first_sample(frame + span.offset)
         rate = self._header.source_sample_rate_hz
@@ -167,55 +167,55 @@ class Timeline:
         place = max(span.start, place if span.stop is None else min(place, span.stop))
         return (place + span.shift) / self._rate_hz
 
-    def _heard(self, part: Part) -> tuple[int, int]:
+    def _heard(self, edit: Edit) -> tuple[int, int]:
         """Return which samples of its run are heard."""
-        return self.asked(part.first_sample), self.asked(part.first_sample + part.n_samples)
+        return self.asked(edit.first_sample), self.asked(edit.first_sample + edit.n_samples)
 
-    def _span(self, part: Part, base: int, shift: int, start: int, stop: int) -> Span:
-        if part.is_silence:
-            return Span(base, base, 0, start, stop, base, base, shift, 0, part.n_samples)
-        self._check(part)
-        offset, behind = part.first_frame - base, part.first_frame + part.n_frames
-        whole = self._heard(part)
-        first, end = part.first_frame, behind
+    def _span(self, edit: Edit, base: int, shift: int, start: int, stop: int) -> Span:
+        if edit.is_silence:
+            return Span(base, base, 0, start, stop, base, base, shift, 0, edit.n_samples)
+        self._check(edit)
+        offset, behind = edit.first_frame - base, edit.first_frame + edit.n_frames
+        whole = self._heard(edit)
+        first, end = edit.first_frame, behind
         if start > whole[0]:
-            first = self._frame_before(start, part.first_frame)
+            first = self._frame_before(start, edit.first_frame)
         if stop < whole[1]:
             end = min(behind, self._frame_behind(stop))
         return Span(
-            first - offset, end - offset, offset, start, stop, base, base + part.n_frames, shift,
-            part.first_sample, part.first_sample + part.n_samples,
+            first - offset, end - offset, offset, start, stop, base, base + edit.n_frames, shift,
+            edit.first_sample, edit.first_sample + edit.n_samples,
         )  # fmt: skip
 
     def _check_silence(self) -> None:
         """Raise LimitExceeded for more silence than there may be at the rate that is asked for."""
-        silence = sum(part.n_samples for part in self.parts if part.is_silence)
+        silence = sum(edit.n_samples for edit in self.edits if edit.is_silence)
         if self.asked(silence) > MAX_SILENCE:
             raise LimitExceeded(
-                f"header: parts: {silence} samples of silence are more than {MAX_SILENCE} at "
+                f"header: edit list: {silence} samples of silence are more than {MAX_SILENCE} at "
                 f"{self._rate_hz} Hz"
             )
 
-    def _check(self, part: Part) -> None:
-        """Raise InvalidField or LimitExceeded for a part that starts where none can."""
-        if part.first_frame + part.n_frames > MAX_FRAME:
+    def _check(self, edit: Edit) -> None:
+        """Raise InvalidField or LimitExceeded for an edit that starts where none can."""
+        if edit.first_frame + edit.n_frames > MAX_FRAME:
             raise LimitExceeded(
-                f"header: frame {part.first_frame + part.n_frames}, at most {MAX_FRAME}"
+                f"header: frame {edit.first_frame + edit.n_frames}, at most {MAX_FRAME}"
             )
         # The first sample that is heard at the codec's rate, give or take one.
-        heard = self.at(self._header.sample_rate_hz, part.first_sample) + 1
+        heard = self.at(self._header.sample_rate_hz, edit.first_sample) + 1
         codec = self._codec
-        if part.first_frame % codec.segment_frames or heard < codec.first_sample(part.first_frame):
+        if edit.first_frame % codec.segment_frames or heard < codec.first_sample(edit.first_frame):
             raise InvalidField(
-                f"header: parts: frame {part.first_frame} is no place to start from for sample "
-                f"{part.first_sample}"
+                f"header: edit list: frame {edit.first_frame} is no place to start from for sample "
+                f"{edit.first_sample}"
             )
-        end_sample, behind = part.first_sample + part.n_samples, part.first_frame + part.n_frames
+        end_sample, behind = edit.first_sample + edit.n_samples, edit.first_frame + edit.n_frames
         n_wanted = codec.n_frames(self.at(self._header.sample_rate_hz, end_sample))
         if behind < n_wanted:
             raise InvalidField(
-                f"header: parts: {end_sample} samples need {n_wanted} frames, a part ends with "
-                f"frame {behind}"
+                f"header: edit list: {end_sample} samples need {n_wanted} frames, an edit ends "
+                f"with frame {behind}"
             )
 
     def _frame_before(self, sample: int, earliest: int) -> int:
@@ -235,18 +235,18 @@ class Timeline:
         return -(-n_frames // codec.segment_frames) * codec.segment_frames
 
 
-def with_parts(header: Header, parts: Sequence[Part], timeline: Timeline) -> Header:
-    """Return the header of a file of these parts, which it names unless they are one whole run.
+def with_edits(header: Header, edits: Sequence[Edit], timeline: Timeline) -> Header:
+    """Return the header of a file of these edits, which it names unless they are one whole run.
 
     Raises LimitExceeded where there is no room for so many.
     """
-    n_samples = sum(part.n_samples for part in parts)
+    n_samples = sum(edit.n_samples for edit in edits)
     extensions = dict(header.extensions)
-    if tuple(parts) == timeline.whole_run(n_samples):
-        extensions.pop(PARTS, None)
+    if tuple(edits) == timeline.whole_run(n_samples):
+        extensions.pop(EDIT_LIST, None)
     else:
-        extensions[PARTS] = pack_parts(parts)
+        extensions[EDIT_LIST] = pack_edits(edits)
     try:
         return replace(header, n_samples=n_samples, extensions=tuple(extensions.items()))
     except LimitExceeded as error:
-        raise LimitExceeded(f"{len(parts)} parts do not fit into one header: {error}") from None
+        raise LimitExceeded(f"{len(edits)} edits do not fit into one header: {error}") from None

@@ -9,7 +9,7 @@ from ncodec.decoding.synthesis import Audio, PacketChunk, Playback, Trimmer
 class ContiguousRun:
     """Audio from one frame of a span on.
 
-    It starts and ends as the part would that `ncodec repair` makes of it: where a loss is before or
+    It starts and ends as the edit would that `ncodec repair` makes of it: where a loss is before or
     behind, the samples that its frames alone do not give are silence.
     """
 

@@ -1,4 +1,4 @@
-"""Stretches, threads, parts and damage on the way back to audio."""
+"""Stretches, threads, edits and damage on the way back to audio."""
 
 import io
 from dataclasses import replace
@@ -27,14 +27,14 @@ from ncodec.errors import (
     UsageError,
 )
 from ncodec.formats.ncx import (
-    PARTS,
+    EDIT_LIST,
     REQUIRED_CODEC_PARAMETERS,
+    Edit,
     Header,
     Packet,
-    Part,
     Reader,
     Writer,
-    pack_parts,
+    pack_edits,
 )
 from ncodec.models.registry import architecture
 
@@ -152,7 +152,7 @@ def test_regions_do_not_change_what_is_heard(preset: str, monkeypatch: pytest.Mo
     assert close_to(ncodec.decode(blob)[0], whole)
 
 
-# Parts.
+# Edits.
 
 
 def with_header(blob: bytes, **changes: object) -> bytes:
@@ -169,9 +169,9 @@ def with_header(blob: bytes, **changes: object) -> bytes:
     return sink.getvalue()
 
 
-def of_parts(blob: bytes, *parts: Part) -> bytes:
-    n_samples = sum(part.n_samples for part in parts)
-    return with_header(blob, n_samples=n_samples, extensions=((PARTS, pack_parts(parts)),))
+def of_edits(blob: bytes, *edits: Edit) -> bytes:
+    n_samples = sum(edit.n_samples for edit in edits)
+    return with_header(blob, n_samples=n_samples, extensions=((EDIT_LIST, pack_edits(edits)),))
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -181,28 +181,28 @@ def test_parts_play_one_after_the_other(preset: str) -> None:
     whole, _ = ncodec.decode(blob)
     first = 2 * tiny.PACKET_FRAMES
     n_frames = sum(packet.n_frames for packet in Reader(io.BytesIO(blob)))
-    start = 24000  # far enough from the part's first frame
-    parts = (
-        Part(0, first, 100, 5000),
-        Part(0, 0, 0, 777),
-        Part(first, n_frames - first, start, whole.shape[1] - start),
-        Part(0, 0, 0, 3),
+    start = 24000  # far enough from the edit's first frame
+    edits = (
+        Edit(0, first, 100, 5000),
+        Edit(0, 0, 0, 777),
+        Edit(first, n_frames - first, start, whole.shape[1] - start),
+        Edit(0, 0, 0, 3),
     )
-    found, _ = ncodec.decode(of_parts(blob, *parts))
+    found, _ = ncodec.decode(of_edits(blob, *edits))
     silence = np.zeros((whole.shape[0], 777), np.float32)
     wanted = [whole[:, 100:5100], silence, whole[:, start:], silence[:, :3]]
     assert close_to(found, np.concatenate(wanted, axis=1), np.abs(whole).max())
-    # And stretches of them, through all parts.
+    # And stretches of them, through all edits.
     rng = np.random.default_rng(1)
     for _ in range(6):
         low, high = sorted(rng.integers(0, found.shape[1], 2))
-        some, _ = ncodec.decode(of_parts(blob, *parts), start=low / 8000, end=high / 8000)
+        some, _ = ncodec.decode(of_edits(blob, *edits), start=low / 8000, end=high / 8000)
         assert close_to(some, found[:, low:high], np.abs(whole).max())
 
 
 def test_silence_alone_needs_no_packets() -> None:
     header = replace(tiny.header_of(song()), n_samples=9)
-    header = replace(header, extensions=((PARTS, pack_parts([Part(0, 0, 0, 9)])),))
+    header = replace(header, extensions=((EDIT_LIST, pack_edits([Edit(0, 0, 0, 9)])),))
     sink = io.BytesIO()
     Writer(sink, header).finish(bytes.fromhex("e3b0c442"))
     wav, _ = ncodec.decode(sink.getvalue())
@@ -211,40 +211,40 @@ def test_silence_alone_needs_no_packets() -> None:
 
 
 @pytest.mark.parametrize(
-    ("parts", "said"),
+    ("edits", "said"),
     [
-        ([Part(0, 402, 0, 32000)], "packet 6 .*404 frames so far"),
-        ([Part(0, 60, 0, 32240)], "32240 samples need 404 frames, a part ends with frame 60"),
-        ([Part(0, 500, 0, 32240)], "need 500 frames, the packets hold 404"),
-        ([Part(0, 50, 0, 1000), Part(0, 354, 0, 1000)], "of more than one part"),
-        ([Part(7, 404, 100, 1000)], "frame 7 is no place to start from for sample 100"),
-        ([Part(1 << 60, 404, 1 << 62, 1000)], "at most"),
-        ([Part(0, 404, 1 << 62, 1000)], "samples need"),
-        ([Part(0, 404, 0, 1 << 62)], "samples need"),
-        ([Part(0, 404, 0, 32240), Part(0, 1, 0, 1)], "samples need 2 frames"),
+        ([Edit(0, 402, 0, 32000)], "packet 6 .*404 frames so far"),
+        ([Edit(0, 60, 0, 32240)], "32240 samples need 404 frames, an edit ends with frame 60"),
+        ([Edit(0, 500, 0, 32240)], "need 500 frames, the packets hold 404"),
+        ([Edit(0, 50, 0, 1000), Edit(0, 354, 0, 1000)], "of more than one edit"),
+        ([Edit(7, 404, 100, 1000)], "frame 7 is no place to start from for sample 100"),
+        ([Edit(1 << 60, 404, 1 << 62, 1000)], "at most"),
+        ([Edit(0, 404, 1 << 62, 1000)], "samples need"),
+        ([Edit(0, 404, 0, 1 << 62)], "samples need"),
+        ([Edit(0, 404, 0, 32240), Edit(0, 1, 0, 1)], "samples need 2 frames"),
     ],
 )
-def test_refuses_parts_that_cannot_be(parts: list[Part], said: str) -> None:
+def test_refuses_edits_that_cannot_be(edits: list[Edit], said: str) -> None:
     with pytest.raises(FormatError, match=f"bytes: .*{said}"):
-        ncodec.decode(of_parts(song(), *parts))
+        ncodec.decode(of_edits(song(), *edits))
 
 
 def test_refuses_a_part_that_starts_within_a_segment() -> None:
     with pytest.raises(FormatError, match="frame 6 is no place to start from"):
-        ncodec.decode(of_parts(song("encodec-tiny-stereo"), Part(6, 60, 2000, 100)))
+        ncodec.decode(of_edits(song("encodec-tiny-stereo"), Edit(6, 60, 2000, 100)))
 
 
 def test_refuses_a_part_that_starts_with_a_dependent_packet() -> None:
     stream = live(song())
-    parts = (Part(0, 60, 0, 1000), Part(60, 344, 20000, 1000))
-    with pytest.raises(FormatError, match="packet 1 .*more than one part"):
-        ncodec.decode(of_parts(stream, *parts))
+    edits = (Edit(0, 60, 0, 1000), Edit(60, 344, 20000, 1000))
+    with pytest.raises(FormatError, match="packet 1 .*more than one edit"):
+        ncodec.decode(of_edits(stream, *edits))
 
 
 def test_refuses_silence_that_another_rate_makes_endless() -> None:
     header = replace(
         tiny.header_of(song()), source_sample_rate_hz=1, n_samples=1 << 31,
-        extensions=((PARTS, pack_parts([Part(0, 0, 0, 1 << 31)])),),
+        extensions=((EDIT_LIST, pack_edits([Edit(0, 0, 0, 1 << 31)])),),
     )  # fmt: skip
     sink = io.BytesIO()
     Writer(sink, header).finish(bytes.fromhex("e3b0c442"))
@@ -258,21 +258,21 @@ NUMBERS = st.one_of(
     st.sampled_from([60, 120, 404, 32240, 12, 24]),
     st.integers(0, (1 << 63) - 1),
 )
-PART = st.builds(Part, NUMBERS, NUMBERS, NUMBERS, st.integers(1, 40000))
+EDIT = st.builds(Edit, NUMBERS, NUMBERS, NUMBERS, st.integers(1, 40000))
 
 
 @LENIENT
 @given(
-    st.lists(PART, min_size=1, max_size=4),
+    st.lists(EDIT, min_size=1, max_size=4),
     st.sampled_from(["spectral-tiny", "encodec-tiny-stereo"]),
 )
-def test_hostile_parts_play_or_are_refused(parts: list[Part], preset: str) -> None:
+def test_hostile_edits_play_or_are_refused(edits: list[Edit], preset: str) -> None:
     try:
-        blob = of_parts(song(preset), *parts)
+        blob = of_edits(song(preset), *edits)
         wav, _ = ncodec.decode(blob)
     except FormatError:
         return
-    assert wav.shape[1] == sum(part.n_samples for part in parts)
+    assert wav.shape[1] == sum(edit.n_samples for edit in edits)
 
 
 def test_refuses_parameters_that_no_codec_has() -> None:
@@ -403,8 +403,8 @@ def test_a_stretch_of_a_damaged_file() -> None:
 
 def test_gaps_of_parts_are_told_where_they_are_heard() -> None:
     blob = song()
-    parts = (Part(0, 0, 0, 8000), Part(0, 404, 800, 32240 - 800))
-    _, decoding = concealed(damaged(of_parts(blob, *parts), 2))
+    edits = (Edit(0, 0, 0, 8000), Edit(0, 404, 800, 32240 - 800))
+    _, decoding = concealed(damaged(of_edits(blob, *edits), 2))
     ((start, seconds),) = [(gap.start_s, gap.seconds) for gap in decoding.gaps]
     assert (start, seconds) == (pytest.approx(1 - 0.1 + 1.2), pytest.approx(0.6))
 

@@ -184,7 +184,7 @@ def ncx_to_ecdc(reader: Reader, sink: Any, *, lm: bool = False) -> Written:
     lm  code them with EnCodec's language model
 
     Raises UsageError if the file is not of one of EnCodec's models, or holds more than one stream,
-    or parts; FormatError, ModelError.
+    or an edit list; FormatError, ModelError.
     """
     header = reader.header
     model = _model_of(reader)
@@ -196,7 +196,7 @@ def ncx_to_ecdc(reader: Reader, sink: Any, *, lm: bool = False) -> Written:
         )
     if header.n_streams > 1:
         raise UsageError(f"{reader.name}: {header.n_streams} streams; an .ecdc file holds one")
-    if header.parts:
+    if header.edits:
         raise UsageError(
             f"{reader.name}: was cut or joined; an .ecdc file holds what was encoded, all of it"
         )
