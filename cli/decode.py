@@ -22,7 +22,7 @@ from ncodec.cli.options import (
     inputs_argument,
     output_option,
     quiet_option,
-    stretch_options,
+    segment_options,
     threads_option,
 )
 from ncodec.cli.progress import clock, progress_bar, say, speed
@@ -53,7 +53,7 @@ FORMATS = ("wav", "flac", "ogg", "mp3", "opus", "aiff", "caf", "w64", "rf64")
     is_flag=True,
     help="Keep the codec's sample rate, instead of going back to the source's.",
 )
-@stretch_options()
+@segment_options()
 @click.option(
     "--conceal",
     is_flag=True,

@@ -6,7 +6,14 @@ from typing import BinaryIO
 from ncodec.bitstream.inspect import Inspection, PacketFacts
 from ncodec.cli.progress import clock
 from ncodec.errors import FormatError, ModelMismatch, ModelMissing
-from ncodec.formats.ncx import ARCHITECTURES, EDIT_LIST, ENTROPY_CODERS, Header, Span, annotate
+from ncodec.formats.ncx import (
+    ARCHITECTURES,
+    EDIT_LIST,
+    ENTROPY_CODERS,
+    AnnotatedField,
+    Header,
+    annotate,
+)
 from ncodec.hub.codecs import find_exact
 
 _SHOWN_BYTES = 12
@@ -93,12 +100,12 @@ def byte_map(stream: BinaryIO, name: str, file_bytes: int) -> Iterator[str]:
     """Yield a line for every field of the file, and one for what cannot be read behind damage."""
     end, section = 0, ""
     try:
-        for span in annotate(FromStart(stream), name):
-            if span.section != section:
-                section = span.section
+        for field in annotate(FromStart(stream), name):
+            if field.section != section:
+                section = field.section
                 yield f"# {section}"
-            yield _field_line(stream, span)
-            end = span.offset + span.n_bytes
+            yield _field_line(stream, field)
+            end = field.offset + field.n_bytes
     except FormatError as error:
         yield "# not understood"
         yield f"{end:08X}  {file_bytes - end} bytes: {printable(str(error))}"
@@ -219,12 +226,11 @@ class FromStart:
         return chunk
 
 
-def _field_line(stream: BinaryIO, span: Span) -> str:
-    stream.seek(span.offset)
-    shown = stream.read(min(span.n_bytes, _SHOWN_BYTES)).hex(" ").upper()
-    if span.n_bytes > _SHOWN_BYTES:
+def _field_line(stream: BinaryIO, field: AnnotatedField) -> str:
+    stream.seek(field.offset)
+    shown = stream.read(min(field.n_bytes, _SHOWN_BYTES)).hex(" ").upper()
+    if field.n_bytes > _SHOWN_BYTES:
         shown += " ..."
     width = 3 * _SHOWN_BYTES + 3
-    return (
-        f"{span.offset:08X}  {shown:<{width}}  {span.name:<21} {printable(span.meaning)}".rstrip()
-    )
+    meaning = printable(field.meaning)
+    return f"{field.offset:08X}  {shown:<{width}}  {field.name:<21} {meaning}".rstrip()

@@ -99,10 +99,10 @@ def byte_list(stream: BinaryIO, name: str) -> list[dict[str, object]]:
     """Return the fields of the file, up to any damage."""
     fields: list[dict[str, object]] = []
     try:
-        for span in annotate(FromStart(stream), name):
+        for field in annotate(FromStart(stream), name):
             fields.append(
-                {"offset": span.offset, "n_bytes": span.n_bytes, "section": span.section,
-                 "name": span.name, "meaning": span.meaning}
+                {"offset": field.offset, "n_bytes": field.n_bytes, "section": field.section,
+                 "name": field.name, "meaning": field.meaning}
             )  # fmt: skip
     except FormatError:
         pass  # the damage is listed

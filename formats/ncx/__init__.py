@@ -6,7 +6,7 @@
 ...         decode(reader.header, packet.payload)
 """
 
-from ncodec.formats.ncx.annotate import Span, annotate
+from ncodec.formats.ncx.annotate import AnnotatedField, annotate
 from ncodec.formats.ncx.edit_list import Edit, pack_edits
 from ncodec.formats.ncx.header import Header
 from ncodec.formats.ncx.header_layout import (
@@ -50,13 +50,13 @@ __all__ = [
     "MAX_SCALES_PER_STREAM",
     "REQUIRED_CODEC_PARAMETERS",
     "SIGNATURE",
+    "AnnotatedField",
     "CodesDigest",
     "Damage",
     "Edit",
     "Header",
     "Packet",
     "Reader",
-    "Span",
     "Tags",
     "Trailer",
     "Writer",

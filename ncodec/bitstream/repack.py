@@ -1,4 +1,4 @@
-"""Other .ncx files of the same codes: other coders, fewer codebooks, stretches, several as one.
+"""Other .ncx files of the same codes: other coders, fewer codebooks, segments, several as one.
 
 Nothing is decoded to audio. What is cut out keeps the frames from which the decoder warms up and
 those that it looks ahead to, and the header says what is to be heard of them (NCX.md, section 3).
@@ -101,7 +101,7 @@ def ncx_to_ncx(reader: Reader, sink: Any, wanted: Wanted = ALL) -> Repacked:
 
 
 def repack(openers: Sequence[Opener], sink: Any, wanted: Wanted = ALL) -> Repacked:
-    """Write a stretch of files, one after the other, as one file.
+    """Write a segment of files, one after the other, as one file.
 
     openers  of the files, each called twice: first for its length. A file whose length its header
              does not know must be able to seek, and have an index
@@ -182,11 +182,11 @@ def _windows(inputs: Sequence[_Input], wanted: Wanted) -> Iterator[list[Span]]:
 
 def _edit_of(span: Span) -> Edit:
     """Return what the header says of a span, at the source's rate."""
-    n_samples = (span.stop or 0) - span.start
+    n_samples = (span.end_sample or 0) - span.start_sample
     if span.is_silence:
         return Edit(0, 0, 0, n_samples)
-    n_frames = (span.end or 0) - span.first
-    return Edit(span.first + span.offset, n_frames, span.start, n_samples)
+    n_frames = (span.end_frame or 0) - span.start_frame
+    return Edit(span.start_frame + span.frame_offset, n_frames, span.start_sample, n_samples)
 
 
 def _copy(one: _Input, spans: Sequence[Span], packets: PacketCopier) -> int:
@@ -194,7 +194,7 @@ def _copy(one: _Input, spans: Sequence[Span], packets: PacketCopier) -> int:
 
     Of a file with an index no more is read than is wanted; all of it is checked by its digest.
     """
-    n_frames = sum((span.end or 0) - span.first for span in spans)
+    n_frames = sum((span.end_frame or 0) - span.start_frame for span in spans)
     is_whole = n_frames == one.n_frames
     if not n_frames and not is_whole:
         return 0
@@ -204,17 +204,18 @@ def _copy(one: _Input, spans: Sequence[Span], packets: PacketCopier) -> int:
         digest = CodesDigest()
         for span in spans:
             packets.start_edit()
-            behind = span.first
+            end_frame = span.start_frame
             for frame, packet, codes in _whole(codes_of(found, span, reader, one.codec)):
-                behind = frame + packet.n_frames
+                end_frame = frame + packet.n_frames
                 digest.update(digest_bytes(codes))
-                first, end = max(0, span.first - frame), min(behind, span.end or 0) - frame
+                first = max(0, span.start_frame - frame)
+                end = min(end_frame, span.end_frame or 0) - frame
                 if first < end:
                     packets.write(packet, *_cut(one.codec, packet, codes, first, end))
-            if behind < (span.end or 0):
+            if end_frame < (span.end_frame or 0):
                 raise InvalidField(
-                    f"{one.name}: {one.n_samples} samples need {span.end} frames, the packets hold "
-                    f"{behind}"
+                    f"{one.name}: {one.n_samples} samples need {span.end_frame} frames, "
+                    f"the packets hold {end_frame}"
                 )
         if is_whole:
             for _ in found.between(0, None):

@@ -108,7 +108,7 @@ def _checked(
     packets: Packets, span: Span, reader: Reader, codec: Codec, recovering: bool
 ) -> Iterator[tuple[int, Packet | Lost]]:
     """Yield what may belong to a span. Raises FormatError, or loses what does not."""
-    for frame, item in packets.between(span.first, span.end):
+    for frame, item in packets.between(span.start_frame, span.end_frame):
         if isinstance(item, Packet):
             fault = _span_fault(frame, item, span, codec) or _size_fault(item, reader, codec)
             if fault is not None:
@@ -121,9 +121,9 @@ def _checked(
 
 def _span_fault(frame: int, packet: Packet, span: Span, codec: Codec) -> FormatError | None:
     """How a packet does not fit to its place, or None."""
-    inside = frame - span.edit_start
+    inside = frame - span.edit_start_frame
     end = frame + packet.n_frames
-    crosses = span.edit_end is not None and end > span.edit_end
+    crosses = span.edit_end_frame is not None and end > span.edit_end_frame
     if crosses or inside < 0 or (packet.dependent and inside == 0):
         return InvalidField("is of more than one edit of the file")
     if inside % codec.segment_frames:

@@ -1,4 +1,4 @@
-"""The way back, packets -> codes -> audio: all of a file, a stretch of it, what is whole of it.
+"""The way back, packets -> codes -> audio: all of a file, a segment of it, what is whole of it.
 
 `decoder` is the whole path. In `ncodec.bitstream`, `access` finds the packets, or `recovery` what
 is left of them, `timeline` says which frames make which samples, and `span_codes` takes their

@@ -1,4 +1,4 @@
-"""The way back: packets -> codes -> audio, all of a file or a stretch of it.
+"""The way back: packets -> codes -> audio, all of a file or a segment of it.
 
 Shapes: C channels, T samples, S streams, Q codebooks, F frames; see `ncodec.codec`.
 """
@@ -34,8 +34,8 @@ class Decoding:
     """A .ncx stream on its way back to audio.
 
     codec_rate  keep the codec's sample rate
-    start, end  seconds from the start: the stretch that is wanted, of a file with an index without
-                reading the rest; it differs from the same stretch of the whole by less than 1e-4,
+    start, end  seconds from the start: the segment that is wanted, of a file with an index without
+                reading the rest; it differs from the same segment of the whole by less than 1e-4,
                 or what docs/MODELS.md says of a codec with an LSTM
     recovery    whose reader it is, if damage is to become silence; then `gaps` tells where
     n_threads   that decode long files side by side; the audio is the same for any number. With
@@ -93,9 +93,9 @@ class Decoding:
             packets = self._packets or self._all_packets()
             given = 0
             for span in self._spans():
-                trimmer = Trimmer(self.n_channels, span.start, span.stop)
+                trimmer = Trimmer(self.n_channels, span.start_sample, span.end_sample)
                 yield from self._play(packets, span, trimmer, digest, pool)
-                given += trimmer.place - span.start
+                given += trimmer.place - span.start_sample
             self._check_end(packets, digest)
             self.n_samples = given
 
@@ -117,7 +117,7 @@ class Decoding:
     ) -> Iterator[Audio]:  # fmt: skip
         """Yield the audio of a span, trimmed to it."""
         run: ContiguousRun | None = None
-        behind = span.first
+        end_frame = span.start_frame
         recovering = self._recovery is not None
         for frame, found in codes_of(
             packets, span, self._reader, self._codec, recovering=recovering
@@ -126,53 +126,53 @@ class Decoding:
                 if run is not None:
                     yield from run.close(frame)
                     run = None
-                behind = frame + found.n_frames
-                self._gaps.note(span, frame, behind, found.error)
+                end_frame = frame + found.n_frames
+                self._gaps.note(span, frame, end_frame, found.error)
                 continue
             packet, codes = found
             digest.update(digest_bytes(codes))
             if run is None:
                 playback = self._playback(span, frame, pool)
                 run = ContiguousRun(self._timeline, span, playback, trimmer, frame)
-            behind = frame + packet.n_frames
+            end_frame = frame + packet.n_frames
             coded = PacketChunk(chunk_of(packet, codes), place_of(self._reader, packet))
             yield from run.push(coded)
-        yield from self._end_span(span, trimmer, run, behind)
+        yield from self._end_span(span, trimmer, run, end_frame)
 
     def _playback(self, span: Span, frame: int, pool: Pool | None) -> Playback:
-        # What may lie behind an end that is not known yet is held back.
+        # What may lie after an end that is not known yet is held back.
         is_live = not self._timeline.is_known or self._recovery is not None
         return Playback(
-            self._codec, self.header, self.sample_rate_hz, frame + span.offset,
+            self._codec, self.header, self.sample_rate_hz, frame + span.frame_offset,
             pool=pool, is_live=is_live,
         )  # fmt: skip
 
     def _end_span(
-        self, span: Span, trimmer: Trimmer, run: ContiguousRun | None, behind: int
+        self, span: Span, trimmer: Trimmer, run: ContiguousRun | None, end_frame: int
     ) -> Iterator[Audio]:
-        """Yield the end of a span, now that its frames up to `behind` were read.
+        """Yield the end of a span, now that its frames before `end_frame` were read.
 
         Raises InvalidField for another number of frames than it takes, Truncated.
         """
-        stop = span.stop
+        stop = span.end_sample
         if self._timeline.is_known:
-            if self._recovery is None and span.end is not None and behind < span.end:
+            if self._recovery is None and span.end_frame is not None and end_frame < span.end_frame:
                 raise InvalidField(
-                    f"{self._reader.name}: {self._reader.n_samples} samples need {span.end} "
-                    f"frames, the packets hold {behind}"
+                    f"{self._reader.name}: {self._reader.n_samples} samples need {span.end_frame} "
+                    f"frames, the packets hold {end_frame}"
                 )
-        elif span.end is None or behind < span.end:  # the source's end was met
+        elif span.end_frame is None or end_frame < span.end_frame:  # the source's end was met
             n_source = self._reader.n_samples
             if self._recovery is not None:
-                yield from self._end_recovered(span, trimmer, run, behind, n_source)
+                yield from self._end_recovered(span, trimmer, run, end_frame, n_source)
                 return
             n_source = source_length(self._reader)
             n_codec = self._timeline.at(self.header.sample_rate_hz, n_source)
             wanted = self._codec.n_frames(n_codec)
-            if behind != wanted:
+            if end_frame != wanted:
                 raise InvalidField(
                     f"{self._reader.name}: {n_source} samples need {wanted} frames, "
-                    f"the packets hold {behind}"
+                    f"the packets hold {end_frame}"
                 )
             n_asked = self._timeline.asked(n_source)
             stop = n_asked if stop is None else min(stop, n_asked)
@@ -186,12 +186,12 @@ class Decoding:
         span: Span,
         trimmer: Trimmer,
         run: ContiguousRun | None,
-        behind: int,
+        end_frame: int,
         n_source: int | None,
     ) -> Iterator[Audio]:
         """Yield the end of a damaged live stream; `n_source` if its trailer was there."""
         if run is not None:
-            yield from run.close(behind, n_source)
+            yield from run.close(end_frame, n_source)
         if n_source is not None:
             yield from trimmer.fill(self._timeline.asked(n_source))
 

@@ -73,7 +73,7 @@ def renamed(blob: bytes, **changes: object) -> bytes:
 @pytest.mark.parametrize("n_channels", [1, 2])
 @pytest.mark.parametrize("rate", RATES)
 @pytest.mark.parametrize("preset", PRESETS)
-def test_a_cut_plays_as_that_stretch(preset: str, rate: int, n_channels: int) -> None:
+def test_a_cut_plays_as_that_segment(preset: str, rate: int, n_channels: int) -> None:
     blob = song(preset, rate, n_channels)
     whole, _ = ncodec.decode(blob)
     total, scale = whole.shape[1] / rate, float(np.abs(whole).max())
@@ -409,7 +409,7 @@ def test_cuts_that_are_joined_again_play_as_before(
     assert close_to(found, whole)
 
 
-def test_a_stretch_of_a_join() -> None:
+def test_a_segment_of_a_join() -> None:
     blobs = [song("hilcodec-tiny"), song("hilcodec-tiny", seed=1), song("hilcodec-tiny", seed=2)]
     whole = np.concatenate([ncodec.decode(blob)[0] for blob in blobs], axis=1)
     for start, end in [(0.5, 1.0), (3.0, 5.0), (4.03, 8.06), (1.0, 11.0), (8.0, 8.1)]:

@@ -1,4 +1,4 @@
-"""Stretches, threads, edits and damage on the way back to audio."""
+"""Segments, threads, edits and damage on the way back to audio."""
 
 import io
 from dataclasses import replace
@@ -48,7 +48,7 @@ def _cache(architectures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NCODEC_CACHE", str(architectures))
 
 
-def stretches(total: float, rate: int) -> list[tuple[float, float | None]]:
+def segments(total: float, rate: int) -> list[tuple[float, float | None]]:
     rng = np.random.default_rng(rate)
     edges = [(0, 0.5), (0.7, None), (0, None), (1.2, 1.2 + 1 / rate), (total - 0.003, None),
              (0.4, total - 0.004), (0.6, 0.61), (1 / rate, total + 5)]  # fmt: skip
@@ -58,10 +58,10 @@ def stretches(total: float, rate: int) -> list[tuple[float, float | None]]:
 @pytest.mark.parametrize("n_channels", [1, 2])
 @pytest.mark.parametrize("rate", RATES)
 @pytest.mark.parametrize("preset", PRESETS)
-def test_a_stretch_is_that_of_the_whole(preset: str, rate: int, n_channels: int) -> None:
+def test_a_segment_is_that_of_the_whole(preset: str, rate: int, n_channels: int) -> None:
     blob = song(preset, rate, n_channels)
     whole, _ = ncodec.decode(blob)
-    for start, end in stretches(whole.shape[1] / rate, rate):
+    for start, end in segments(whole.shape[1] / rate, rate):
         found, found_rate = ncodec.decode(blob, start=start, end=end)
         wanted = whole[:, round(start * rate) : None if end is None else round(end * rate)]
         assert found_rate == rate
@@ -70,7 +70,7 @@ def test_a_stretch_is_that_of_the_whole(preset: str, rate: int, n_channels: int)
 
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("as_pipe", [False, True])
-def test_a_stretch_of_a_live_stream(preset: str, as_pipe: bool) -> None:
+def test_a_segment_of_a_live_stream(preset: str, as_pipe: bool) -> None:
     blob = live(song(preset, 11025))
     whole, _ = ncodec.decode(blob)
     for start, end in [(1.9, 2.5), (0, 0.3), (2.0, None), (3.9, 9.0)]:
@@ -82,11 +82,11 @@ def test_a_stretch_of_a_live_stream(preset: str, as_pipe: bool) -> None:
         assert decoding.n_samples == found.shape[1]
 
 
-def test_the_codecs_rate_has_stretches_too() -> None:
+def test_the_codecs_rate_has_segments_too() -> None:
     blob = song("spectral-tiny", 44100)
     whole = np.concatenate(list(Decoding(Reader(io.BytesIO(blob)), codec_rate=True).blocks()), 1)
-    stretch = Decoding(Reader(io.BytesIO(blob)), codec_rate=True, start=1.0, end=1.5)
-    found = np.concatenate(list(stretch.blocks()), axis=1)
+    segment = Decoding(Reader(io.BytesIO(blob)), codec_rate=True, start=1.0, end=1.5)
+    found = np.concatenate(list(segment.blocks()), axis=1)
     assert close_to(found, whole[:, 8000:12000])
 
 
@@ -103,7 +103,7 @@ def test_the_codecs_rate_has_stretches_too() -> None:
         (1.0, 1.00001, "no audio is there"),
     ],
 )
-def test_refuses_a_stretch_without_audio(start: float, end: float | None, said: str) -> None:
+def test_refuses_a_segment_without_audio(start: float, end: float | None, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         Decoding(Reader(io.BytesIO(song()), "song.ncx"), start=start, end=end)
 
@@ -192,7 +192,7 @@ def test_parts_play_one_after_the_other(preset: str) -> None:
     silence = np.zeros((whole.shape[0], 777), np.float32)
     wanted = [whole[:, 100:5100], silence, whole[:, start:], silence[:, :3]]
     assert close_to(found, np.concatenate(wanted, axis=1), np.abs(whole).max())
-    # And stretches of them, through all edits.
+    # And segments of them, through all edits.
     rng = np.random.default_rng(1)
     for _ in range(6):
         low, high = sorted(rng.integers(0, found.shape[1], 2))
@@ -392,7 +392,7 @@ def test_a_live_stream_that_breaks_off_is_as_long_as_its_packets() -> None:
     assert not decoding.gaps
 
 
-def test_a_stretch_of_a_damaged_file() -> None:
+def test_a_segment_of_a_damaged_file() -> None:
     blob = damaged(song("hilcodec-tiny", 11025), 3)
     whole, _ = concealed(blob)
     for start, end in [(0.1, 1.0), (1.5, 3.0), (2.0, 2.1), (3.0, None)]:
