@@ -14,7 +14,7 @@ import ncodec
 from ncodec.bitstream.codes import CodesWriter, decode_packets
 from ncodec.bitstream.repack import Wanted, repack
 from ncodec.bitstream.span_codes import chunk_of, codec_for
-from ncodec.decoding import Decoding, RecoveringReader
+from ncodec.decoding import DecodeOptions, Decoding, RecoveringReader
 from ncodec.formats.ncx import Header, Reader, Writer
 from ncodec.formats.ncx.source import Readable
 from ncodec.hub.codecs import save_codec
@@ -162,7 +162,7 @@ def damaged(blob: bytes, *numbers: int) -> bytes:
 def concealed(blob: bytes, **options: object) -> tuple[np.ndarray, Decoding]:
     """What `ncodec decode --conceal` makes of a file."""
     recovery = RecoveringReader(io.BytesIO(blob), "song.ncx")
-    decoding = Decoding(recovery.reader, recovery=recovery, **options)  # type: ignore[arg-type]
+    decoding = Decoding(recovery, DecodeOptions(**options))  # type: ignore[arg-type]
     empty = np.zeros((decoding.n_channels, 0), np.float32)
     return np.concatenate([empty, *decoding.blocks()], axis=1), decoding
 

@@ -8,5 +8,6 @@ codes; `contiguous_run` and `synthesis` make audio of them.
 from ncodec.bitstream.gaps import Gap
 from ncodec.bitstream.recovery import RecoveringReader
 from ncodec.decoding.decoder import Decoding
+from ncodec.decoding.options import DecodeOptions
 
-__all__ = ["Decoding", "Gap", "RecoveringReader"]
+__all__ = ["DecodeOptions", "Decoding", "Gap", "RecoveringReader"]

@@ -14,12 +14,9 @@ from ncodec.bitstream.recovery import RecoveringReader
 from ncodec.bitstream.span_codes import chunk_of, codec_for, codes_of, place_of
 from ncodec.bitstream.timeline import Span, Timeline, window
 from ncodec.decoding.contiguous_run import ContiguousRun
+from ncodec.decoding.options import DecodeOptions
 from ncodec.decoding.synthesis import Audio, PacketChunk, Playback, Pool, Trimmer
-from ncodec.errors import (
-    DigestMismatch,
-    FormatError,
-    InvalidField,
-)
+from ncodec.errors import DigestMismatch, FormatError, InvalidField
 from ncodec.formats.ncx import CodesDigest, Reader
 
 
@@ -30,59 +27,59 @@ def available_threads() -> int:
     return os.cpu_count() or 1
 
 
+_ALL = DecodeOptions()
+
+
 class Decoding:
     """A .ncx stream on its way back to audio.
 
-    codec_rate  keep the codec's sample rate
-    start, end  seconds from the start: the segment that is wanted, of a file with an index without
-                reading the rest; it differs from the same segment of the whole by less than 1e-4,
-                or what docs/MODELS.md says of a codec with an LSTM
-    recovery    whose reader it is, if damage is to become silence; then `gaps` tells where
-    n_threads   that decode long files side by side; the audio is the same for any number. With
-                one, audio comes as soon as it is known. None: as many as there are
+    reader  of the stream; with a RecoveringReader damage becomes silence, and `gaps` tells where
 
     Attributes:
         header: of the file.
         sample_rate_hz: of the audio that comes out.
         n_channels: of the audio that comes out.
         n_samples: per channel; None if only the trailer will tell.
+
+    Raises FormatError, ModelError, UsageError where nothing lies between start and end.
     """
 
-    def __init__(
-        self, reader: Reader, *, codec_rate: bool = False, start: float = 0,
-        end: float | None = None, recovery: RecoveringReader | None = None,
-        n_threads: int | None = 1,
-    ) -> None:  # fmt: skip
-        self.header = reader.header
-        self._reader = reader
+    def __init__(self, reader: Reader | RecoveringReader, options: DecodeOptions = _ALL) -> None:
+        self._recovery = reader if isinstance(reader, RecoveringReader) else None
+        self._reader = reader = reader.reader if isinstance(reader, RecoveringReader) else reader
+        self.header = header = reader.header
         self._codec = codec_for(reader)
-        self.n_channels = self.header.n_channels
-        source_rate_hz = self.header.source_sample_rate_hz
-        self.sample_rate_hz = self.header.sample_rate_hz if codec_rate else source_rate_hz
-        self._recovery = recovery
-        self._n_threads = available_threads() if n_threads is None else n_threads
-        self._is_whole = start == 0 and end is None
+        self.n_channels = header.n_channels
+        self.sample_rate_hz = (
+            header.sample_rate_hz if options.codec_rate else header.source_sample_rate_hz
+        )
+        self._n_threads = options.n_threads or available_threads()
+        self._is_whole = options.is_whole
         self._packets: Packets | None = None
-        n_source = recovery.n_samples if recovery else self.header.n_samples
-        if not self._is_whole and recovery is None:
+        n_source = header.n_samples
+        if self._recovery is not None:
+            n_source = self._recovery.n_samples
+        elif not self._is_whole:
             self._packets = open_packets(reader)
             n_source = self._packets.n_samples
-        self._timeline = Timeline(self._codec, self.header, self.sample_rate_hz, n_source)
-        total = self._timeline.n_samples
-        self._first, self._end = window(start, end, self.sample_rate_hz, total, reader.name)
-        self.n_samples = None if self._end is None else self._end - self._first
+        self._timeline = Timeline(self._codec, header, self.sample_rate_hz, n_source)
+        self._start_sample, self._end_sample = window(
+            options.start, options.end, self.sample_rate_hz, self._timeline.n_samples, reader.name
+        )
+        end_sample = self._end_sample
+        self.n_samples = None if end_sample is None else end_sample - self._start_sample
         self._gaps = Gaps(self._timeline)
 
     @property
     def gaps(self) -> list[Gap]:
-        """What could not be decoded so far; with a recovering reader only."""
+        """What could not be decoded so far; with a RecoveringReader only."""
         return self._gaps.found
 
     def blocks(self) -> Iterator[Audio]:
         """Yield float32 [C, T] blocks, `n_samples` samples in all.
 
         Raises FormatError for a damaged file, after all that comes before the damage; with a
-        recovering reader, only if nothing can be made of it.
+        RecoveringReader, only if nothing can be made of it.
         """
         with contextlib.ExitStack() as stack:
             pool = None
@@ -101,7 +98,7 @@ class Decoding:
 
     def _spans(self) -> Iterator[Span]:
         try:
-            yield from self._timeline.spans(self._first, self._end)
+            yield from self._timeline.spans(self._start_sample, self._end_sample)
         except FormatError as error:  # of the header
             raise type(error)(f"{self._reader.name}: {error}") from None
 

@@ -15,7 +15,7 @@ from tiny_models import PRESETS, RATES, close_to, concealed, damaged, live, song
 import ncodec
 from ncodec.bitstream.codes import Lost
 from ncodec.bitstream.timeline import Timeline
-from ncodec.decoding import Decoding, RecoveringReader, synthesis
+from ncodec.decoding import DecodeOptions, Decoding, RecoveringReader, synthesis
 from ncodec.errors import (
     BadSignature,
     ChecksumMismatch,
@@ -75,7 +75,7 @@ def test_a_segment_of_a_live_stream(preset: str, as_pipe: bool) -> None:
     whole, _ = ncodec.decode(blob)
     for start, end in [(1.9, 2.5), (0, 0.3), (2.0, None), (3.9, 9.0)]:
         stream = tiny.Pipe(blob) if as_pipe else io.BytesIO(blob)
-        decoding = Decoding(Reader(stream), start=start, end=end)
+        decoding = Decoding(Reader(stream), DecodeOptions(start=start, end=end))
         found = np.concatenate(list(decoding.blocks()), axis=1)
         last = None if end is None else round(end * 11025)
         assert close_to(found, whole[:, round(start * 11025) : last], np.abs(whole).max())
@@ -84,8 +84,10 @@ def test_a_segment_of_a_live_stream(preset: str, as_pipe: bool) -> None:
 
 def test_the_codecs_rate_has_segments_too() -> None:
     blob = song("spectral-tiny", 44100)
-    whole = np.concatenate(list(Decoding(Reader(io.BytesIO(blob)), codec_rate=True).blocks()), 1)
-    segment = Decoding(Reader(io.BytesIO(blob)), codec_rate=True, start=1.0, end=1.5)
+    whole = np.concatenate(
+        list(Decoding(Reader(io.BytesIO(blob)), DecodeOptions(codec_rate=True)).blocks()), 1
+    )
+    segment = Decoding(Reader(io.BytesIO(blob)), DecodeOptions(True, 1.0, 1.5))
     found = np.concatenate(list(segment.blocks()), axis=1)
     assert close_to(found, whole[:, 8000:12000])
 
@@ -105,7 +107,7 @@ def test_the_codecs_rate_has_segments_too() -> None:
 )
 def test_refuses_a_segment_without_audio(start: float, end: float | None, said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        Decoding(Reader(io.BytesIO(song()), "song.ncx"), start=start, end=end)
+        Decoding(Reader(io.BytesIO(song()), "song.ncx"), DecodeOptions(start=start, end=end))
 
 
 @pytest.mark.parametrize("is_live", [False, True])
@@ -115,7 +117,7 @@ def test_only_what_is_needed_is_read(is_live: bool) -> None:
     sizes = [packet.n_bytes for packet in whole]
     assert whole.trailer is not None
     stream = tiny.Counting(blob)
-    decoding = Decoding(Reader(stream), start=300.0, end=300.5)
+    decoding = Decoding(Reader(stream), DecodeOptions(start=300.0, end=300.5))
     assert np.concatenate(list(decoding.blocks()), 1).shape == (1, 4000)
     n_heads = 2 * 4096  # what is read at once of a file's start, to see the header
     assert stream.n_read < n_heads + whole.trailer.n_bytes + 6 * max(sizes) + 100
@@ -139,7 +141,7 @@ def test_threads_give_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
         blob = song(preset, 11025, 2, seconds=7.3)
         heard = []
         for n_threads in (1, 2, 3, None):
-            decoding = Decoding(Reader(io.BytesIO(blob)), n_threads=n_threads)
+            decoding = Decoding(Reader(io.BytesIO(blob)), DecodeOptions(n_threads=n_threads))
             heard.append(np.concatenate(list(decoding.blocks()), axis=1))
         assert all(np.array_equal(heard[0], other) for other in heard[1:])
 
@@ -248,7 +250,7 @@ def test_refuses_silence_that_another_rate_makes_endless() -> None:
     )  # fmt: skip
     sink = io.BytesIO()
     Writer(sink, header).finish(bytes.fromhex("e3b0c442"))
-    decoding = Decoding(Reader(io.BytesIO(sink.getvalue())), codec_rate=True)
+    decoding = Decoding(Reader(io.BytesIO(sink.getvalue())), DecodeOptions(codec_rate=True))
     with pytest.raises(LimitExceeded, match="samples of silence"):
         next(decoding.blocks())
 
@@ -352,7 +354,7 @@ def test_a_pipe_is_concealed_like_a_file(is_live: bool) -> None:
     for spoilt in (damaged(blob, 3), damaged(blob, 0), damaged(blob, 6), blob[:-120]):
         wanted, _ = concealed(spoilt)
         recovery = RecoveringReader(tiny.Pipe(spoilt), "pipe")
-        decoding = Decoding(recovery.reader, recovery=recovery)
+        decoding = Decoding(recovery)
         wav = np.concatenate(list(decoding.blocks()), axis=1)
         assert np.array_equal(wav, wanted)
 
@@ -422,7 +424,7 @@ def test_a_damaged_byte_of_the_header_is_put_right(as_pipe: bool) -> None:
         assert f"header: byte {at} is {spoilt[at]:02X}, but was {blob[at]:02X}" in str(
             recovery.damage[0].error
         )
-        decoding = Decoding(recovery.reader, recovery=recovery)
+        decoding = Decoding(recovery)
         wav = np.concatenate(list(decoding.blocks()), axis=1)
         assert np.array_equal(wav, whole)
         assert (len(recovery.damage), decoding.gaps) == (1, [])

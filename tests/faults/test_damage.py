@@ -51,7 +51,7 @@ def whole(request: pytest.FixtureRequest, _tiny_model: None) -> Whole:
 
 def conceal(blob: bytes) -> tuple[np.ndarray, Decoding, RecoveringReader]:
     recovery = RecoveringReader(io.BytesIO(blob), "file")
-    decoding = Decoding(recovery.reader, recovery=recovery)
+    decoding = Decoding(recovery)
     return np.concatenate([*decoding.blocks()], axis=1), decoding, recovery
 
 
