@@ -167,9 +167,9 @@ def _to_ncx(job: Job, sink: BinaryIO, wanted: "Wanted") -> str:
 
 def _cut_or_join(sources: Sequence[str], sink: BinaryIO, wanted: "Wanted", stack: ExitStack) -> str:
     """Make an .ncx file of a segment of one file, or of several; return what is said of it."""
-    from ncodec.bitstream.copy import can_seek, rewindable
     from ncodec.bitstream.ecdc.convert import ncx_of_ecdc
     from ncodec.bitstream.repack import repack as repack_files
+    from ncodec.formats.streams import can_seek, rewindable
 
     openers: list[Callable[[], AbstractContextManager[Reader]]] = []
     checked = True

@@ -14,6 +14,7 @@ from ncodec.formats.ncx import (
     Header,
     annotate,
 )
+from ncodec.formats.streams import View
 from ncodec.hub.codecs import find_exact
 
 _SHOWN_BYTES = 12
@@ -100,7 +101,7 @@ def byte_map(stream: BinaryIO, name: str, file_bytes: int) -> Iterator[str]:
     """Yield a line for every field of the file, and one for what cannot be read behind damage."""
     end, section = 0, ""
     try:
-        for field in annotate(FromStart(stream), name):
+        for field in annotate(View(stream, 0), name):
             if field.section != section:
                 section = field.section
                 yield f"# {section}"
@@ -209,21 +210,6 @@ def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str
     for row in table:
         cells = (cell.rjust(width) for cell, width in zip(row, widths, strict=True))
         yield "  " + "  ".join(cells)
-
-
-class FromStart:
-    """Reads a stream on from a place of its own, whatever else is read between."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self._at = 0
-
-    def read(self, size: int, /) -> bytes:
-        """Return up to `size` bytes."""
-        self._stream.seek(self._at)
-        chunk = self._stream.read(size)
-        self._at += len(chunk)
-        return chunk
 
 
 def _field_line(stream: BinaryIO, field: AnnotatedField) -> str:

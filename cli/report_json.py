@@ -4,9 +4,10 @@ from typing import BinaryIO
 
 from ncodec.bitstream.inspect import Inspection
 from ncodec.cli.options import INSPECT_SCHEMA
-from ncodec.cli.report import FromStart, architecture_name, model_state
+from ncodec.cli.report import architecture_name, model_state
 from ncodec.errors import FormatError
 from ncodec.formats.ncx import ENTROPY_CODERS, Damage, annotate
+from ncodec.formats.streams import View
 
 
 def as_json(name: str, facts: Inspection) -> dict[str, object]:
@@ -99,7 +100,7 @@ def byte_list(stream: BinaryIO, name: str) -> list[dict[str, object]]:
     """Return the fields of the file, up to any damage."""
     fields: list[dict[str, object]] = []
     try:
-        for field in annotate(FromStart(stream), name):
+        for field in annotate(View(stream, 0), name):
             fields.append(
                 {"offset": field.offset, "n_bytes": field.n_bytes, "section": field.section,
                  "name": field.name, "meaning": field.meaning}

@@ -16,7 +16,7 @@ from ncodec.bitstream.repack import Wanted, repack
 from ncodec.bitstream.span_codes import chunk_of, codec_for
 from ncodec.decoding import DecodeOptions, Decoding, RecoveringReader
 from ncodec.formats.ncx import Header, Reader, Writer
-from ncodec.formats.ncx.source import Readable
+from ncodec.formats.streams import Readable
 from ncodec.hub.codecs import save_codec
 from ncodec.models.base import Codec
 from ncodec.models.registry import architecture

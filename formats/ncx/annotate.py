@@ -7,8 +7,9 @@ from ncodec.errors import FormatError
 from ncodec.formats.ncx import header_layout as fields
 from ncodec.formats.ncx.packets import FRAMES_FLAGS, PAYLOAD
 from ncodec.formats.ncx.reader import Reader
-from ncodec.formats.ncx.source import Mark, Readable
+from ncodec.formats.ncx.source import Mark
 from ncodec.formats.ncx.trailer import COUNT_FLAGS, MARKER
+from ncodec.formats.streams import Readable
 
 _SHOWN_BYTES = 16
 

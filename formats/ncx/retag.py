@@ -9,8 +9,9 @@ from ncodec.formats.ncx.header import Header
 from ncodec.formats.ncx.header_layout import TAG
 from ncodec.formats.ncx.layout import pack_text
 from ncodec.formats.ncx.signature import SIGNATURE
-from ncodec.formats.ncx.source import CHUNK_BYTES, Cursor, Readable, Source
+from ncodec.formats.ncx.source import CHUNK_BYTES, Cursor, Source
 from ncodec.formats.ncx.tags import check_tags
+from ncodec.formats.streams import Readable
 
 Tags = tuple[tuple[str, str], ...]
 

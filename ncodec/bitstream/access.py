@@ -4,6 +4,7 @@ Frames are counted over all packets of the file, whatever edit they belong to (N
 """
 
 import bisect
+import os
 from collections.abc import Iterator
 from itertools import accumulate
 from typing import Protocol
@@ -11,9 +12,7 @@ from typing import Protocol
 from ncodec.bitstream.codes import Lost
 from ncodec.errors import FormatError, InvalidField
 from ncodec.formats.ncx import Header, Packet, Reader, Trailer, read_index, read_packet
-from ncodec.formats.ncx.source import Seekable
-
-_FROM_HERE = 1
+from ncodec.formats.streams import Seekable
 
 
 class Packets(Protocol):
@@ -128,7 +127,7 @@ def open_packets(reader: Reader) -> Packets:
     """Return the packets of a file that is to be read in part only, by its index if it can be."""
     stream = reader.seekable
     if stream is not None:
-        place = stream.seek(0, _FROM_HERE)
+        place = stream.seek(0, os.SEEK_CUR)
         try:
             trailer = read_index(stream, reader.name)
             return Indexed(stream, reader.header, trailer, reader.name)

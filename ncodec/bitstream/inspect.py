@@ -3,6 +3,7 @@
 Shapes: S streams, Q codebooks, F frames, K codes of a codebook.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -24,7 +25,7 @@ from ncodec.formats.ncx import (
     Reader,
     Trailer,
 )
-from ncodec.formats.ncx.source import Seekable
+from ncodec.formats.streams import Seekable
 
 if TYPE_CHECKING:
     from ncodec.entropy import EntropyCoder
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 DigestState = Literal["ok", "mismatch", "unchecked"]
 
 MAX_CELLS = 1 << 22  # of the table of how often each code occurs; beyond it there are no statistics
-_FROM_END = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +253,7 @@ def inspect(stream: Seekable, name: str, *, decode: bool | None = None) -> Inspe
 
     Raises the FormatError of a damaged header: without it nothing is known.
     """
-    file_bytes = stream.seek(0, _FROM_END)
+    file_bytes = stream.seek(0, os.SEEK_END)
     stream.seek(0)
     damage: list[Damage] = []
     reader = Reader(stream, name, on_damage=damage.append)

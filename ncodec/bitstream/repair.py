@@ -17,7 +17,7 @@ from ncodec.bitstream.span_codes import codec_for, codes_of
 from ncodec.bitstream.timeline import Span, Timeline, with_edits
 from ncodec.errors import DigestMismatch, FormatError
 from ncodec.formats.ncx import CodesDigest, Damage, Edit, Header, Packet, Writer
-from ncodec.formats.ncx.source import Seekable
+from ncodec.formats.streams import Seekable
 
 
 @dataclass(frozen=True, slots=True)

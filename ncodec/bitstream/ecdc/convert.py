@@ -15,8 +15,9 @@ from ncodec.audio import resampled_length
 from ncodec.bitstream.codes import CodesWriter, decode_packets, source_length
 from ncodec.bitstream.ecdc.codes import EcdcCodes, Segment, read_ecdc, write_ecdc
 from ncodec.errors import InvalidField, ModelError, ModelInvalid, PayloadError, UsageError
-from ncodec.formats.ecdc import CODE_BITS, MODELS, SAMPLES_PER_FRAME, EcdcHeader, Readable
+from ncodec.formats.ecdc import CODE_BITS, MODELS, SAMPLES_PER_FRAME, EcdcHeader
 from ncodec.formats.ncx import ARCHITECTURES, Header, Reader, Writer
+from ncodec.formats.streams import Readable, Replay
 from ncodec.hub.codecs import ModelFile, find, find_exact
 from ncodec.hub.entropy_models import choose_entropy
 from ncodec.models.encodec import PRESETS
@@ -84,40 +85,13 @@ def ecdc_to_ncx(stream: Readable, name: str, sink: Any, entropy: str | None = No
     return header
 
 
-class _Kept:
-    """A stream that can be read from its start again, once."""
-
-    def __init__(self, stream: Readable) -> None:
-        self._stream = stream
-        self._kept: bytearray | None = bytearray()  # what was read; None once nobody needs it
-        self._again = b""
-
-    def read(self, size: int, /) -> bytes | None:
-        """Return up to `size` bytes."""
-        if self._again:
-            chunk, self._again = self._again[:size], self._again[size:]
-            return chunk
-        chunk = self._stream.read(size)
-        if self._kept is not None:
-            self._kept += chunk or b""
-        return chunk
-
-    def rewind(self) -> None:
-        """Start again."""
-        self._again, self._kept = bytes(self._kept or b""), None
-
-    def forget(self) -> None:
-        """Read on, never again."""
-        self._kept = None
-
-
 def _read(stream: Readable, name: str) -> EcdcCodes:
     """Return what is in an .ecdc file.
 
     A language model is tried with one thread first, which all that ncodec writes needs, then with
     as many as torch takes, which EnCodec's own tool does on this machine.
     """
-    kept = _Kept(stream)
+    kept = Replay(stream)
     ecdc = read_ecdc(kept, name)
     if not ecdc.header.lm:
         kept.forget()
