@@ -12,6 +12,7 @@ from ncodec.formats.ncx.header import Header
 from ncodec.formats.ncx.header_layout import (
     ARCHITECTURES,
     CODEC_PARAMETERS,
+    CODER_NUMBERS,
     DENOISED,
     EDIT_LIST,
     ENTROPY_ADAPTIVE,
@@ -38,6 +39,7 @@ from ncodec.formats.ncx.writer import Writer
 __all__ = [
     "ARCHITECTURES",
     "CODEC_PARAMETERS",
+    "CODER_NUMBERS",
     "DENOISED",
     "EDIT_LIST",
     "ENTROPY_ADAPTIVE",

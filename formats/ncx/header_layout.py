@@ -9,12 +9,9 @@ VERSION_OF_EDIT_LIST = 0x11
 FINGERPRINT_BYTES = 4
 
 ARCHITECTURES = {1: "spectral", 2: "soundstream", 3: "encodec", 4: "hilcodec"}
-ENTROPY_PACKED, ENTROPY_ADAPTIVE, ENTROPY_TRANSFORMER = range(3)
-ENTROPY_CODERS = {
-    ENTROPY_PACKED: "packed",
-    ENTROPY_ADAPTIVE: "adaptive",
-    ENTROPY_TRANSFORMER: "transformer",
-}
+ENTROPY_CODERS = {0: "packed", 1: "adaptive", 2: "transformer"}
+CODER_NUMBERS = {name: number for number, name in ENTROPY_CODERS.items()}
+ENTROPY_PACKED, ENTROPY_ADAPTIVE, ENTROPY_TRANSFORMER = ENTROPY_CODERS
 CODEC_PARAMETERS = 0x01
 DENOISED = b"\x01"  # what they are where soundstream's encoder took noise away
 REQUIRED_CODEC_PARAMETERS = 0x81

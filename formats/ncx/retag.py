@@ -42,7 +42,7 @@ def retag(
     try:
         changed = replace(header, tags=change(header.tags))
     except FormatError as error:
-        raise type(error)(f"{name}: {error}") from None
+        raise error.within(name) from None
     yield _pack(changed, version)
     while source.need(CHUNK_BYTES) or source.buffer:
         yield bytes(source.buffer)

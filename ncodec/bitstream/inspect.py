@@ -229,7 +229,7 @@ class _CodesCheck:
             if isinstance(codes, FormatError):
                 place = f"{self._name}: packet {packet.number} at byte {packet.offset}"
                 lost = range(packet.number, packet.number + 1)
-                placed = type(codes)(f"{place}: {codes}")
+                placed = codes.within(place)
                 self.damage.append(Damage(packet.offset, packet.n_bytes, placed, lost))
             else:
                 self._digest.update(digest_bytes(codes))

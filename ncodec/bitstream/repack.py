@@ -176,7 +176,7 @@ def _windows(inputs: Sequence[_Input], wanted: Wanted) -> Iterator[list[Span]]:
         try:
             yield list(one.timeline.spans(low, high)) if low < high else []
         except FormatError as error:
-            raise type(error)(f"{one.name}: {error}") from None
+            raise error.within(one.name) from None
         before += one.n_samples
 
 
@@ -245,7 +245,7 @@ def _model_of(file: Reader | _Input) -> ModelFile:
     try:
         return find_exact(file.header.model_id, file.header.model_fingerprint)
     except ModelError as error:
-        raise type(error)(f"{file.name}: made with {error}") from None
+        raise error.within(file.name) from None
 
 
 def _choose_n_q(files: Sequence[Reader | _Input], wanted: Wanted) -> int:

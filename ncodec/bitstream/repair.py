@@ -74,7 +74,7 @@ def examine(stream: Seekable, name: str) -> Examined:
     try:
         repaired = with_edits(header, plan.heard, timeline)
     except FormatError as error:
-        raise type(error)(f"{name}: {error}") from None
+        raise error.within(name) from None
     gaps, n_inner = plan.gaps.found, plan.n_inner_gaps
     return Examined(
         repaired, tuple(plan.kept), plan.digest.digest(), tuple(gaps[:n_inner]),

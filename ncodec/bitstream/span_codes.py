@@ -30,7 +30,7 @@ def codec_for(reader: Reader) -> Codec:
     try:
         codec = load_codec(find_exact(header.model_id, header.model_fingerprint))
     except ModelError as error:
-        raise type(error)(f"{reader.name}: made with {error}") from None
+        raise error.within(reader.name) from None
     if header.extension(REQUIRED_CODEC_PARAMETERS) is not None:  # no architecture has any yet
         raise UnsupportedVersion(
             f"{reader.name}: header: required codec parameters that this version does not know"
@@ -112,7 +112,7 @@ def _checked(
         if isinstance(item, Packet):
             fault = _span_fault(frame, item, span, codec) or _size_fault(item, reader, codec)
             if fault is not None:
-                error = type(fault)(f"{place_of(reader, item)}: {fault}")
+                error = fault.within(place_of(reader, item))
                 if not recovering:
                     raise error
                 item = Lost(item.n_frames, error)

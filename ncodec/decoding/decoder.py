@@ -100,7 +100,7 @@ class Decoding:
         try:
             yield from self._timeline.spans(self._start_sample, self._end_sample)
         except FormatError as error:  # of the header
-            raise type(error)(f"{self._reader.name}: {error}") from None
+            raise error.within(self._reader.name) from None
 
     def _all_packets(self) -> InOrder:
         n_frames = self._timeline.n_frames

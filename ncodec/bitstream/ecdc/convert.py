@@ -60,7 +60,7 @@ def ecdc_to_ncx(stream: Readable, name: str, sink: Any, entropy: str | None = No
         ecdc = _read(stream, name)
         model = ecdc_model(ecdc.header.model)
     except ModelError as error:
-        raise type(error)(f"{name}: made with {error}") from None
+        raise error.within(name) from None
     geometry, n_q = ecdc.header.geometry, ecdc.header.n_codebooks
     frame_bps = geometry.sample_rate_hz * n_q * CODE_BITS / SAMPLES_PER_FRAME
     header = Header(
@@ -133,7 +133,7 @@ def _model_of(reader: Reader) -> ModelFile:
     try:
         return find_exact(reader.header.model_id, reader.header.model_fingerprint)
     except ModelError as error:
-        raise type(error)(f"{reader.name}: made with {error}") from None
+        raise error.within(reader.name) from None
 
 
 def ncx_of_ecdc(stream: Readable, name: str) -> io.BytesIO:
