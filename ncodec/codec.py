@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ncodec.audio import ArraySource, Source, as_audio
 from ncodec.bitstream.codes import Codes, iterate_codes, join
-from ncodec.decoding import Decoding
+from ncodec.decoding import DecodeOptions, Decoding
 from ncodec.encoding.encoder import PIECE_SECONDS, Encoded, Encoding
 from ncodec.encoding.live import LIVE_BLOCK_SECONDS, Live
 from ncodec.encoding.options import EncodeKeywords, EncodeOptions, ResolvedOptions
@@ -90,7 +90,7 @@ def decode(
     start, end  seconds: only what lies between
     """
     reader = Reader(io.BytesIO(blob), "bytes")
-    decoding = Decoding(reader, start=start, end=end, n_threads=None)
+    decoding = Decoding(reader, DecodeOptions(start=start, end=end, n_threads=None))
     empty = np.zeros((decoding.n_channels, 0), np.float32)
     return np.concatenate([empty, *decoding.blocks()], axis=1), decoding.sample_rate_hz
 

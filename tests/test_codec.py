@@ -13,6 +13,7 @@ import torch
 import ncodec
 from ncodec import codec as main_path
 from ncodec.audio import Resampler
+from ncodec.decoding import DecodeOptions
 from ncodec.encoding.options import EncodeKeywords, EncodeOptions
 from ncodec.errors import (
     AudioError,
@@ -156,7 +157,8 @@ def test_source_that_breaks_its_word_is_an_error() -> None:
 
 def test_codec_rate_leaves_out_the_resampler() -> None:
     wav = noise(1, 48_000)
-    decoding = main_path.Decoding(Reader(io.BytesIO(encode(wav, 48_000))), codec_rate=True)
+    reader = Reader(io.BytesIO(encode(wav, 48_000)))
+    decoding = main_path.Decoding(reader, DecodeOptions(codec_rate=True))
     assert (decoding.sample_rate_hz, decoding.n_samples) == (RATE_HZ, 8000)
     at_codec = np.concatenate(list(decoding.blocks()), axis=1)
     at_source = ncodec.decode(encode(wav, 48_000))[0]
