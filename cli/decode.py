@@ -1,7 +1,7 @@
 """`ncodec decode`: .ncx files to audio files."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
@@ -89,6 +89,7 @@ def decode(
 
     def prepare() -> Callable[[Job], int]:
         from ncodec.audio import AudioSink
+        from ncodec.codec import join_tags
         from ncodec.decoding import Decoding, Salvage
         from ncodec.formats.ncx import Reader
 
@@ -138,15 +139,6 @@ def _report_damage(decoding: "Decoding", salvage: "Salvage") -> int:
         if str(damage.error) not in told:
             warn(str(damage.error))
     return EXIT_CONCEALED if decoding.gaps or salvage.damage else EXIT_OK
-
-
-def join_tags(tags: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return the tags by key in upper case, the values of a repeated key in one."""
-    joined: dict[str, str] = {}
-    for key, value in tags:
-        key = key.upper()
-        joined[key] = f"{joined[key]}; {value}" if key in joined else value
-    return joined
 
 
 def _summary(sink: "AudioSink", rate: int, elapsed_s: float) -> str:
