@@ -78,6 +78,7 @@ def test_without_a_transformer_no_bits_are_weighed(options: dict[str, str]) -> N
     assert best == wide
 
 
+@pytest.mark.quick
 def test_live_streams_weigh_no_bits() -> None:
     streams = []
     for effort in ("fast", "default"):
@@ -110,6 +111,7 @@ def test_a_packet_is_searched_for_itself() -> None:
             np.testing.assert_array_equal(found.numpy(), codes)
 
 
+@pytest.mark.quick
 def test_which_search_there_is() -> None:
     model = find("modelled")
     codec, entropy = load_codec(model), choose_entropy(model, None, 4)
