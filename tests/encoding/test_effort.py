@@ -41,7 +41,7 @@ def payload_bytes(blob: bytes) -> int:
 
 
 def test_levels_of_effort_make_files_that_decode() -> None:
-    wav = noise(2)
+    wav = noise(2, seconds=3)
     blobs = {effort: encode(wav, effort=effort) for effort in (*EFFORTS, None, 4)}
     assert blobs[None] == blobs["default"]
     assert blobs["fast"] == blobs[4]  # this model's own beam
@@ -140,7 +140,7 @@ def test_quality_is_a_number_of_codebooks_and_what_a_bit_is_worth() -> None:
 
 
 def test_less_quality_takes_fewer_bits() -> None:
-    wav = noise()
+    wav = noise(seconds=3)
     spent = [payload_bytes(encode(wav, n_q=4, quality=quality)) for quality in (10, 7, 4, 0)]
     assert spent == sorted(spent, reverse=True)
     assert len(set(spent)) == 4
