@@ -1,7 +1,7 @@
 """`ncodec decode`: .ncx files to audio files."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -90,6 +90,7 @@ def decode(
 
     def prepare() -> Callable[[Job], int]:
         from ncodec.audio import AudioSink
+        from ncodec.codec import join_tags
         from ncodec.decoding import DecodeOptions, Decoding, RecoveringReader
         from ncodec.formats.ncx import Reader
 
@@ -137,15 +138,6 @@ def _report_damage(gaps: Sequence["Gap"], damage: Sequence["Damage"]) -> int:
         if str(one.error) not in told:  # it cost no audio
             warn(str(one.error))
     return EXIT_CONCEALED if gaps or damage else EXIT_OK
-
-
-def join_tags(tags: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return the tags by key in upper case, the values of a repeated key in one."""
-    joined: dict[str, str] = {}
-    for key, value in tags:
-        key = key.upper()
-        joined[key] = f"{joined[key]}; {value}" if key in joined else value
-    return joined
 
 
 def _summary(sink: "AudioSink", rate: int, elapsed_s: float) -> str:

@@ -54,6 +54,7 @@ def test_as_many_samples_come_back(rate: int, n_samples: int, n_channels: int) -
     assert wav.dtype == np.float32
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("n_samples", [79_999, 80_000, 80_001, 90_000, 90_001, 170_000])
 def test_lengths_around_a_packet(n_samples: int) -> None:
     blob = encode(noise(1, n_samples))
@@ -83,6 +84,7 @@ def test_five_channels_are_five_streams(tmp_path: Path) -> None:
     assert (ncodec.read_codes(alone)[0] == codes[2]).mean() > 0.99
 
 
+@pytest.mark.quick
 def test_entropy_coders_carry_the_same_codes(tmp_path: Path) -> None:
     wav, codes = noise(2, 3000), []
     for entropy in ("packed", "adaptive"):
@@ -166,6 +168,7 @@ def test_codec_rate_leaves_out_the_resampler() -> None:
     np.testing.assert_allclose(resampler.push(at_codec, last=True), at_source, atol=1e-6)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [

@@ -128,6 +128,7 @@ def test_a_cut_within_the_last_frame_differs_in_its_last_milliseconds(
         assert close_to(found[:, :n_far], wanted[:, :n_far], float(np.abs(wanted).max()))
 
 
+@pytest.mark.quick
 def test_packets_that_are_inside_are_copied() -> None:
     blob = song(seconds=8.0)
     cut = packets_of(repacked(blob, start=2.0, end=6.0, entropy="packed"))
@@ -253,6 +254,7 @@ def test_an_unspecified_bit_rate_stays_so() -> None:
 # Other coders.
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("entropy", ["packed", "adaptive", "transformer", None])
 @pytest.mark.parametrize("is_live", [False, True])
 def test_other_coders_keep_the_codes(entropy: str | None, is_live: bool) -> None:

@@ -86,6 +86,7 @@ def test_truncated_anywhere_it_becomes_whole(preset: str, is_live: bool) -> None
             examine(io.BytesIO(blob[:length]), "song.ncx")
 
 
+@pytest.mark.quick
 def test_nothing_is_wrong_with_a_whole_file() -> None:
     stereo = song("encodec-tiny-stereo", 44100, 2)
     empty = ncodec.encode(np.zeros((1, 0), np.float32), 8000, model="spectral-tiny")
@@ -168,6 +169,7 @@ def test_a_wrong_digest_is_said() -> None:
     assert [type(gap.error) for gap in found.gaps] == [DigestMismatch]
 
 
+@pytest.mark.quick
 def test_a_byte_of_the_header_is_put_right() -> None:
     blob = song(n_channels=2)
     for at in range(0, Reader(io.BytesIO(blob)).header_bytes, 3):

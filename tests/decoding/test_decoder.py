@@ -82,6 +82,7 @@ def test_a_segment_of_a_live_stream(preset: str, as_pipe: bool) -> None:
         assert decoding.n_samples == found.shape[1]
 
 
+@pytest.mark.quick
 def test_the_codecs_rate_has_segments_too() -> None:
     blob = song("spectral-tiny", 44100)
     whole = np.concatenate(
@@ -341,6 +342,7 @@ def test_each_loss_is_named_where_it_is() -> None:
     assert "song.ncx: packet 4 at byte" in str(decoding.gaps[1].error)
 
 
+@pytest.mark.quick
 def test_a_whole_file_has_no_gaps() -> None:
     for blob in (song(), live(song()), song("encodec-tiny-stereo", 44100, 2)):
         wav, decoding = concealed(blob)
@@ -359,6 +361,7 @@ def test_a_pipe_is_concealed_like_a_file(is_live: bool) -> None:
         assert np.array_equal(wav, wanted)
 
 
+@pytest.mark.quick
 def test_a_damaged_index_costs_nothing() -> None:
     blob = song()
     whole, _ = ncodec.decode(blob)
