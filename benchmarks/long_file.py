@@ -18,7 +18,7 @@ import torch
 from speed import RATE_HZ, best, gflops, test_signal
 
 import ncodec
-from ncodec.decoding import Decoding
+from ncodec.decoding import DecodeOptions, Decoding
 from ncodec.entropy import EntropyCoder
 from ncodec.entropy.transformer import TransformerCoder
 from ncodec.formats.ncx import Reader
@@ -41,7 +41,7 @@ class Counted(io.BytesIO):
 def decode(blob: bytes, n_threads: int, start: float = 0, end: float | None = None) -> np.ndarray:
     """Return the audio [C, T]."""
     reader = Reader(io.BytesIO(blob), "file")
-    decoding = Decoding(reader, start=start, end=end, n_threads=n_threads)
+    decoding = Decoding(reader, DecodeOptions(start=start, end=end, n_threads=n_threads))
     return np.concatenate([*decoding.blocks()], axis=1)
 
 
@@ -85,7 +85,7 @@ def main() -> None:
             assert np.array_equal(wav_back, whole)
         moment = best(lambda blob=blob, at=middle: decode(blob, 1, at, at + 1), 3)
         counted = Counted(blob)
-        decoding = Decoding(Reader(counted, "file"), start=middle, end=middle + 1)
+        decoding = Decoding(Reader(counted, "file"), DecodeOptions(start=middle, end=middle + 1))
         got = np.concatenate([*decoding.blocks()], axis=1)
         first = round(middle * RATE_HZ)
         assert np.abs(got - whole[:, first : first + got.shape[1]]).max() <= 1e-4

@@ -1,7 +1,7 @@
 """`ncodec decode`: .ncx files to audio files."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -22,14 +22,15 @@ from ncodec.cli.options import (
     inputs_argument,
     output_option,
     quiet_option,
-    stretch_options,
+    segment_options,
     threads_option,
 )
 from ncodec.cli.progress import clock, progress_bar, say, speed
 
 if TYPE_CHECKING:
     from ncodec.audio import AudioSink
-    from ncodec.decoding import Decoding, Salvage
+    from ncodec.decoding import Gap
+    from ncodec.formats.ncx import Damage
 
 FORMATS = ("wav", "flac", "ogg", "mp3", "opus", "aiff", "caf", "w64", "rf64")
 
@@ -53,7 +54,7 @@ FORMATS = ("wav", "flac", "ogg", "mp3", "opus", "aiff", "caf", "w64", "rf64")
     is_flag=True,
     help="Keep the codec's sample rate, instead of going back to the source's.",
 )
-@stretch_options()
+@segment_options()
 @click.option(
     "--conceal",
     is_flag=True,
@@ -89,19 +90,17 @@ def decode(
 
     def prepare() -> Callable[[Job], int]:
         from ncodec.audio import AudioSink
-        from ncodec.decoding import Decoding, Salvage
+        from ncodec.codec import join_tags
+        from ncodec.decoding import DecodeOptions, Decoding, RecoveringReader
         from ncodec.formats.ncx import Reader
 
         def decode_one(job: Job) -> int:
             started = time.perf_counter()
             name = source_name(job.source)
             with open_codes(job.source) as stream:
-                salvage = Salvage(stream, name) if conceal else None
-                decoding = Decoding(
-                    salvage.reader if salvage else Reader(stream, name), codec_rate=codec_rate,
-                    start=start, end=end, salvage=salvage,
-                    n_threads=1 if job.target == STDIO else threads,
-                )  # fmt: skip
+                reader = RecoveringReader(stream, name) if conceal else Reader(stream, name)
+                n_threads = 1 if job.target == STDIO else threads
+                decoding = Decoding(reader, DecodeOptions(codec_rate, start, end, n_threads))
                 rate, n_samples = decoding.sample_rate_hz, decoding.n_samples
                 total = None if n_samples is None else n_samples / rate
                 with (
@@ -120,33 +119,25 @@ def decode(
                 clipped = f"{sink.n_clipped} of {n_values} samples clipped, peak {sink.peak:.3f}"
                 warn(f"{target_name(job.target)}: {clipped}")
             say(f"{job.title}: {_summary(sink, rate, time.perf_counter() - started)}", quiet=quiet)
-            return _report_damage(decoding, salvage) if salvage else EXIT_OK
+            damage = reader.damage if isinstance(reader, RecoveringReader) else ()
+            return _report_damage(decoding.gaps, damage)
 
         return decode_one
 
     run_jobs(jobs, prepare)
 
 
-def _report_damage(decoding: "Decoding", salvage: "Salvage") -> int:
+def _report_damage(gaps: Sequence["Gap"], damage: Sequence["Damage"]) -> int:
     """Say what was damaged and where silence is; return the exit code."""
     told = set[str]()
-    for gap in decoding.gaps:
+    for gap in gaps:
         told.add(str(gap.error))
         silence = f"{gap.seconds:.1f} s of silence from {clock(gap.start_s)}"
         warn(f"{gap.error}: {silence}" if gap.seconds else str(gap.error))
-    for damage in salvage.damage:  # that cost no audio
-        if str(damage.error) not in told:
-            warn(str(damage.error))
-    return EXIT_CONCEALED if decoding.gaps or salvage.damage else EXIT_OK
-
-
-def join_tags(tags: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return the tags by key in upper case, the values of a repeated key in one."""
-    joined: dict[str, str] = {}
-    for key, value in tags:
-        key = key.upper()
-        joined[key] = f"{joined[key]}; {value}" if key in joined else value
-    return joined
+    for one in damage:
+        if str(one.error) not in told:  # it cost no audio
+            warn(str(one.error))
+    return EXIT_CONCEALED if gaps or damage else EXIT_OK
 
 
 def _summary(sink: "AudioSink", rate: int, elapsed_s: float) -> str:

@@ -19,6 +19,7 @@ from ncodec.cli.errors import EXIT_OK, is_expected, overall_exit_code, report
 from ncodec.errors import AudioError, BadSignature, NcodecError, OutputExists, UsageError
 from ncodec.formats.ecdc import MAGIC as ECDC_MAGIC
 from ncodec.formats.ncx import SIGNATURE
+from ncodec.formats.streams import Replay, View
 
 STDIO = "-"
 _AUDIO_STARTS = (b"RIFF", b"RF64", b"BW64", b"riff", b"fLaC", b"OggS", b"FORM", b"caff", b"ID3",
@@ -248,43 +249,13 @@ def open_known(source: str) -> Generator[tuple[BinaryIO, bool], None, None]:
     Raises BadSignature if it is audio.
     """
     with open_input(source) as stream:
-        begun = Begun(stream, len(ECDC_MAGIC))
-        if begun.start.startswith(_AUDIO_STARTS):
+        again = View(stream) if stream.seekable() else Replay(stream)
+        start = again.head(len(ECDC_MAGIC))
+        again.rewind()
+        if start.startswith(_AUDIO_STARTS):
             name = source_name(source)
             raise BadSignature(f"{name}: is audio, not an .ncx file; ncodec encode makes one of it")
-        if stream.seekable():
-            stream.seek(-len(begun.start), os.SEEK_CUR)
-            yield stream, begun.start == ECDC_MAGIC
-        else:
-            yield cast("BinaryIO", begun), begun.start == ECDC_MAGIC
-
-
-class Begun:
-    """A stream that cannot seek, and how it starts."""
-
-    def __init__(self, stream: BinaryIO, n_bytes: int) -> None:
-        self._stream = stream
-        self.start = b""
-        while len(self.start) < n_bytes and (more := stream.read(n_bytes - len(self.start))):
-            self.start += more
-        self._left = self.start
-        self._read1: Callable[[int], bytes] = getattr(stream, "read1", stream.read)
-
-    def seekable(self) -> bool:
-        """It is not."""
-        return False
-
-    def read1(self, size: int = -1, /) -> bytes:
-        """Return up to `size` bytes, without waiting for more than there are."""
-        if size < 0:
-            given, self._left = self._left, b""
-            return given + self._stream.read()
-        if not self._left:
-            return self._read1(size)
-        given, self._left = self._left[:size], self._left[size:]
-        return given
-
-    read = read1
+        yield cast("BinaryIO", again), start == ECDC_MAGIC
 
 
 def refuse_ncx(source: str) -> None:

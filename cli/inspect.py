@@ -3,8 +3,6 @@
 import contextlib
 import io
 import json
-import tempfile
-from typing import BinaryIO, cast
 
 import click
 
@@ -13,6 +11,7 @@ from ncodec.cli.inputs import STDIO, open_ncx, source_name
 from ncodec.cli.options import INSPECT_SCHEMA, json_option
 from ncodec.errors import FormatError
 from ncodec.formats.ncx import Reader
+from ncodec.formats.streams import Replay, rewindable
 
 MAX_HEADER_BYTES = 1 << 17  # more than it may have
 
@@ -44,11 +43,16 @@ def inspect(file: str, as_json: bool, codes: bool, packets: bool, show_bytes: bo
 
     name = source_name(file)
     with contextlib.ExitStack() as stack:
-        opened = stack.enter_context(open_ncx(file))
-        stream: BinaryIO = opened
-        if file == STDIO or not opened.seekable():
-            stream = cast("BinaryIO", stack.enter_context(tempfile.TemporaryFile()))
-            _copy(opened, stream, name)
+        stream = stack.enter_context(open_ncx(file))
+        if file == STDIO or not stream.seekable():
+            again = Replay(stream)
+            try:
+                Reader(again, name)
+            except FormatError:  # perhaps no .ncx file at all: the start of it tells what is wrong
+                stream = io.BytesIO(again.head(MAX_HEADER_BYTES))
+            else:
+                again.rewind()
+                stream = stack.enter_context(rewindable(again))
         facts = inspection.inspect(stream, name, decode=codes or None)
         if as_json:
             values = report_json.as_json(name, facts)
@@ -68,16 +72,3 @@ def inspect(file: str, as_json: bool, codes: bool, packets: bool, show_bytes: bo
                 for line in report.byte_map(stream, name, facts.file_bytes):
                     click.echo(line)
     click.get_current_context().exit(0 if facts.is_whole else EXIT_FAILED)
-
-
-def _copy(stream: BinaryIO, target: BinaryIO, name: str) -> None:
-    """Copy what is left of a stream that may not seek; of one of another kind, only the start."""
-    start = b""
-    while len(start) < MAX_HEADER_BYTES and (more := stream.read(MAX_HEADER_BYTES)):
-        start += more
-    target.write(start)
-    with contextlib.suppress(FormatError):
-        Reader(io.BytesIO(start), name)
-        while more := stream.read(1 << 20):
-            target.write(more)
-    target.seek(0)

@@ -20,7 +20,7 @@ class _Flushed:
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
 
-    def write(self, content: bytes, /) -> int:
+    def write(self, content: bytes | memoryview, /) -> int:
         """Write, and let it go."""
         n_bytes = self._stream.write(content)
         self._stream.flush()

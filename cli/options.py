@@ -153,7 +153,7 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> f
     return sum(number * 60**power for power, number in enumerate(reversed(numbers)))
 
 
-def stretch_options() -> Decorator[Any]:
+def segment_options() -> Decorator[Any]:
     """From when to when."""
 
     def decorate(command: F) -> F:

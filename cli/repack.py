@@ -31,7 +31,7 @@ from ncodec.cli.options import (
     inputs_argument,
     output_option,
     quiet_option,
-    stretch_options,
+    segment_options,
     to_option,
 )
 from ncodec.cli.progress import clock, say
@@ -53,7 +53,7 @@ _SAME = "the same codes"
     help="Keep the first codebooks, of this nominal kbit/s of each code stream.",
 )  # fmt: skip
 @click.option("--n-q", type=int, metavar="N", help="Keep the first N codebooks.")
-@stretch_options()
+@segment_options()
 @click.option("--join", is_flag=True, help="Make one file of all inputs, in their order.")
 @entropy_option()
 @to_option()
@@ -67,7 +67,7 @@ def repack(
     """Make other files of the same codes, without decoding to audio and without loss.
 
     An .ncx file can be made anew with another entropy coder, with fewer codebooks and so fewer
-    bits, as a stretch of itself, or of several files of one model that play one after the other
+    bits, as a segment of itself, or of several files of one model that play one after the other
     without a gap. What is cut or joined decodes to the very audio that it was part of: the frames
     that a decoder needs before and behind a cut are kept, and are not heard.
 
@@ -87,8 +87,8 @@ def repack(
     made = choose_format(to, output, entropy)
     if bandwidth_kbps is not None and n_q is not None:
         raise UsageError("give -b or --n-q, not both")
-    is_stretch = start != 0 or end is not None
-    if made == "ecdc" and (is_stretch or join):
+    is_segment = start != 0 or end is not None
+    if made == "ecdc" and (is_segment or join):
         raise UsageError("--start, --end and --join: an .ecdc file cannot be cut or joined")
     if join:
         jobs = _plan_join(inputs, output, overwrite=force)
@@ -105,7 +105,7 @@ def repack(
             with open_output(job.target, overwrite=force) as sink, ExitStack() as stack:
                 if made == "ecdc":
                     said = _to_ecdc(job, sink, wanted)
-                elif is_stretch or join:
+                elif is_segment or join:
                     said = _cut_or_join(sources, sink, wanted, stack)
                 else:
                     said = _to_ncx(job, sink, wanted)
@@ -166,10 +166,10 @@ def _to_ncx(job: Job, sink: BinaryIO, wanted: "Wanted") -> str:
 
 
 def _cut_or_join(sources: Sequence[str], sink: BinaryIO, wanted: "Wanted", stack: ExitStack) -> str:
-    """Make an .ncx file of a stretch of one file, or of several; return what is said of it."""
-    from ncodec.bitstream.copy import can_seek, rewindable
+    """Make an .ncx file of a segment of one file, or of several; return what is said of it."""
     from ncodec.bitstream.ecdc.convert import ncx_of_ecdc
     from ncodec.bitstream.repack import repack as repack_files
+    from ncodec.formats.streams import can_seek, rewindable
 
     openers: list[Callable[[], AbstractContextManager[Reader]]] = []
     checked = True

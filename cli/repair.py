@@ -47,8 +47,8 @@ def repair(inputs: tuple[str, ...], output: str | None, force: bool, quiet: bool
     jobs = plan_jobs(inputs, output, ".repaired.ncx", overwrite=force)
 
     def start() -> Callable[[Job], None]:
-        from ncodec.bitstream.copy import rewindable
         from ncodec.bitstream.repair import examine, write_repaired
+        from ncodec.formats.streams import rewindable
 
         def repair_one(job: Job) -> None:
             name = source_name(job.source)

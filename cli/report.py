@@ -6,7 +6,15 @@ from typing import BinaryIO
 from ncodec.bitstream.inspect import Inspection, PacketFacts
 from ncodec.cli.progress import clock
 from ncodec.errors import FormatError, ModelMismatch, ModelMissing
-from ncodec.formats.ncx import ARCHITECTURES, ENTROPY_CODERS, PARTS, Header, Span, annotate
+from ncodec.formats.ncx import (
+    ARCHITECTURES,
+    EDIT_LIST,
+    ENTROPY_CODERS,
+    AnnotatedField,
+    Header,
+    annotate,
+)
+from ncodec.formats.streams import View
 from ncodec.hub.codecs import find_exact
 
 _SHOWN_BYTES = 12
@@ -31,9 +39,9 @@ def as_text(name: str, facts: Inspection) -> Iterator[str]:
         ("entropy coder", _entropy_coder(facts)),
         *([("denoised", "yes")] if facts.denoised else ()),
         *(("tag", printable(f"{key}={value}")) for key, value in header.tags),
-        *(("part", text) for text in _parts(header)),
+        *(("edit", text) for text in _edits(header)),
         *(("extension", f"0x{number:02X}, {len(content)} bytes")
-          for number, content in header.extensions if number != PARTS),
+          for number, content in header.extensions if number != EDIT_LIST),
         ("bit rate", _bit_rates(facts)),
         ("bytes", _bytes(facts)),
         ("overhead", f"{facts.overhead_bytes} bytes, {100 * facts.overhead_share:.2f} %"),
@@ -52,16 +60,16 @@ def as_text(name: str, facts: Inspection) -> Iterator[str]:
     yield from _integrity(name, facts)
 
 
-def _parts(header: Header) -> Iterator[str]:
-    """Yield a line for each part that a file was put together from."""
+def _edits(header: Header) -> Iterator[str]:
+    """Yield a line for each edit that a file was put together from."""
     start_s = 0.0
-    for part in header.parts:
-        length_s = part.n_samples / header.source_sample_rate_hz
+    for edit in header.edits:
+        length_s = edit.n_samples / header.source_sample_rate_hz
         what = "silence"
-        if not part.is_silence:
-            last = part.first_frame + part.n_frames - 1
-            at_s = part.first_sample / header.source_sample_rate_hz
-            what = f"frames {part.first_frame} to {last} of their run, from its {clock(at_s)} on"
+        if not edit.is_silence:
+            last = edit.first_frame + edit.n_frames - 1
+            at_s = edit.first_sample / header.source_sample_rate_hz
+            what = f"frames {edit.first_frame} to {last} of their run, from its {clock(at_s)} on"
         yield f"{clock(start_s)} to {clock(start_s + length_s)}: {what}"
         start_s += length_s
 
@@ -93,12 +101,12 @@ def byte_map(stream: BinaryIO, name: str, file_bytes: int) -> Iterator[str]:
     """Yield a line for every field of the file, and one for what cannot be read behind damage."""
     end, section = 0, ""
     try:
-        for span in annotate(FromStart(stream), name):
-            if span.section != section:
-                section = span.section
+        for field in annotate(View(stream, 0), name):
+            if field.section != section:
+                section = field.section
                 yield f"# {section}"
-            yield _field_line(stream, span)
-            end = span.offset + span.n_bytes
+            yield _field_line(stream, field)
+            end = field.offset + field.n_bytes
     except FormatError as error:
         yield "# not understood"
         yield f"{end:08X}  {file_bytes - end} bytes: {printable(str(error))}"
@@ -204,27 +212,11 @@ def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str
         yield "  " + "  ".join(cells)
 
 
-class FromStart:
-    """Reads a stream on from a place of its own, whatever else is read between."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self._at = 0
-
-    def read(self, size: int, /) -> bytes:
-        """Return up to `size` bytes."""
-        self._stream.seek(self._at)
-        chunk = self._stream.read(size)
-        self._at += len(chunk)
-        return chunk
-
-
-def _field_line(stream: BinaryIO, span: Span) -> str:
-    stream.seek(span.offset)
-    shown = stream.read(min(span.n_bytes, _SHOWN_BYTES)).hex(" ").upper()
-    if span.n_bytes > _SHOWN_BYTES:
+def _field_line(stream: BinaryIO, field: AnnotatedField) -> str:
+    stream.seek(field.offset)
+    shown = stream.read(min(field.n_bytes, _SHOWN_BYTES)).hex(" ").upper()
+    if field.n_bytes > _SHOWN_BYTES:
         shown += " ..."
     width = 3 * _SHOWN_BYTES + 3
-    return (
-        f"{span.offset:08X}  {shown:<{width}}  {span.name:<21} {printable(span.meaning)}".rstrip()
-    )
+    meaning = printable(field.meaning)
+    return f"{field.offset:08X}  {shown:<{width}}  {field.name:<21} {meaning}".rstrip()

@@ -4,9 +4,10 @@ from typing import BinaryIO
 
 from ncodec.bitstream.inspect import Inspection
 from ncodec.cli.options import INSPECT_SCHEMA
-from ncodec.cli.report import FromStart, architecture_name, model_state
+from ncodec.cli.report import architecture_name, model_state
 from ncodec.errors import FormatError
 from ncodec.formats.ncx import ENTROPY_CODERS, Damage, annotate
+from ncodec.formats.streams import View
 
 
 def as_json(name: str, facts: Inspection) -> dict[str, object]:
@@ -42,9 +43,9 @@ def as_json(name: str, facts: Inspection) -> dict[str, object]:
         "denoised": facts.denoised,
         "tags": [{"key": key, "value": value} for key, value in header.tags],
         "parts": [
-            {"first_frame": part.first_frame, "n_frames": part.n_frames,
-             "first_sample": part.first_sample, "n_samples": part.n_samples}
-            for part in header.parts
+            {"first_frame": edit.first_frame, "n_frames": edit.n_frames,
+             "first_sample": edit.first_sample, "n_samples": edit.n_samples}
+            for edit in header.edits
         ],
         "extensions": [
             {"id": number, "content": content.hex()} for number, content in header.extensions
@@ -99,10 +100,10 @@ def byte_list(stream: BinaryIO, name: str) -> list[dict[str, object]]:
     """Return the fields of the file, up to any damage."""
     fields: list[dict[str, object]] = []
     try:
-        for span in annotate(FromStart(stream), name):
+        for field in annotate(View(stream, 0), name):
             fields.append(
-                {"offset": span.offset, "n_bytes": span.n_bytes, "section": span.section,
-                 "name": span.name, "meaning": span.meaning}
+                {"offset": field.offset, "n_bytes": field.n_bytes, "section": field.section,
+                 "name": field.name, "meaning": field.meaning}
             )  # fmt: skip
     except FormatError:
         pass  # the damage is listed

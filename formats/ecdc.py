@@ -5,7 +5,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any, Protocol, Self, cast
+from typing import Any, Self, cast
 
 from ncodec.errors import (
     BadSignature,
@@ -15,6 +15,7 @@ from ncodec.errors import (
     Truncated,
     UnsupportedVersion,
 )
+from ncodec.formats.streams import Readable
 
 MAGIC = b"ECDC"
 VERSION = 0
@@ -51,14 +52,6 @@ MODELS = {
     "encodec_24khz": Geometry(24000, 1, 32),
     "encodec_48khz": Geometry(48000, 2, 16, 48000, 47520, has_scales=True),
 }
-
-
-class Readable(Protocol):
-    """What a reader needs of a stream. Short reads are fine; b"" is the end."""
-
-    def read(self, size: int, /) -> bytes | None:
-        """Return up to `size` bytes, None if a stream that does not block has none yet."""
-        ...
 
 
 class Source:

@@ -1,4 +1,4 @@
-"""The main path: audio -> codes -> .ncx, and back.
+"""The front door: audio -> codes -> .ncx, and back, of arrays, files and streams.
 
 Shapes: C channels, T samples, S streams, Q codebooks, F frames. A stream is what one run of the
 codec codes: a mono codec codes stereo as two streams of one file.
@@ -6,31 +6,46 @@ codec codes: a mono codec codes stereo as two streams of one file.
 All networks run with one thread inside, in pieces whose size depends on nothing but the file, so
 that the codes do not depend on the number of threads or on what else is being done. Audio becomes
 codes in `ncodec.encoding`; the way back is in `ncodec.decoding`.
+
+Every error is an `ncodec.errors.NcodecError`, or the OSError of a file that cannot be opened.
 """
 
+import contextlib
 import io
 import os
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Unpack
+from typing import BinaryIO, TypeVar, Unpack
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
+from numpy.typing import ArrayLike, NDArray
 
-from ncodec.audio import ArraySource, Source, as_audio
+from ncodec.atomic_files import atomic_output
+from ncodec.audio import ArraySource, AudioSink, AudioSource, Source, as_audio, resampled_length
+from ncodec.audio.stream import stream_name
+from ncodec.bitstream import inspect as inspection
 from ncodec.bitstream.codes import Codes, iterate_codes, join
-from ncodec.decoding import Decoding
+from ncodec.decoding import DecodeOptions, Decoding
 from ncodec.encoding.encoder import PIECE_SECONDS, Encoded, Encoding
 from ncodec.encoding.live import LIVE_BLOCK_SECONDS, Live
 from ncodec.encoding.options import EncodeKeywords, EncodeOptions, ResolvedOptions
 from ncodec.encoding.packets import PacketWriter
 from ncodec.errors import UsageError
 from ncodec.formats.ncx import Reader, Writer
+from ncodec.formats.ncx.writer import Writable
+from ncodec.formats.streams import Readable, Seekable
+from ncodec.hub.codecs import DEFAULT_MODEL, ModelFile, find, load_codec
+from ncodec.models.base import Codec, CodedChunk
+
+FilePath = str | os.PathLike[str]
+_Stream = TypeVar("_Stream", bound=Readable)
 
 
 def encode_audio(
     source: Source,
-    sink: Any,
+    sink: Writable,
     options: ResolvedOptions,
     *,
     live: Live | None = None,
@@ -59,7 +74,7 @@ def encode_audio(
 
 
 def encode(
-    wav: Any,
+    wav: ArrayLike,
     sample_rate_hz: int,
     *,
     tags: dict[str, str] | None = None,
@@ -82,21 +97,198 @@ def encode(
     return sink.getvalue()
 
 
-def decode(
-    blob: bytes, *, start: float = 0, end: float | None = None
-) -> tuple[NDArray[np.float32], int]:
-    """Return the audio [C, T] in the bytes of a .ncx file, and its sample rate in Hz.
+def encode_file(
+    source: FilePath | bytes | BinaryIO,
+    target: FilePath | Writable,
+    *,
+    overwrite: bool = False,
+    **options: Unpack[EncodeKeywords],
+) -> Encoded:
+    """Encode an audio file into a .ncx file, with its tags; the same bytes as `ncodec encode`.
 
-    start, end  seconds: only what lies between
+    source     what libsndfile reads: a path, the bytes of a file, or a binary stream
+    target     a path, under which the file appears when it is whole, or a binary stream
+    overwrite  whether to replace a file that exists
+    options    as for `encode`
+
+    Raises AudioError for audio that cannot be read, OutputExists, UsageError, ModelMissing.
     """
-    reader = Reader(io.BytesIO(blob), "bytes")
-    decoding = Decoding(reader, start=start, end=end, n_threads=None)
-    empty = np.zeros((decoding.n_channels, 0), np.float32)
-    return np.concatenate([empty, *decoding.blocks()], axis=1), decoding.sample_rate_hz
+    resolved = EncodeOptions(**options).resolve()
+    opened = io.BytesIO(source) if isinstance(source, bytes) else source
+    with AudioSource(opened) as audio, _output(target, overwrite) as sink:
+        return encode_audio(audio, sink, resolved)
 
 
-def read_codes(path: str | os.PathLike[str]) -> Codes:
-    """Return the codes [S, Q, F] of a .ncx file."""
-    with Path(path).open("rb") as stream:
-        reader = Reader(stream, os.fspath(path))
+def decode(
+    source: FilePath | bytes | Readable, *, start: float = 0, end: float | None = None
+) -> tuple[NDArray[np.float32], int]:
+    """Return the audio [C, T] of a .ncx file, and its sample rate in Hz.
+
+    source      the bytes of a file, its path, or a binary stream at its start
+    start, end  seconds: only what lies in [start, end)
+
+    Raises FormatError for a damaged file, ModelMissing or ModelMismatch without its weights,
+    UsageError for a start or end that there is not.
+    """
+    with _input(source) as (stream, name):
+        decoding = Decoding(
+            Reader(stream, name), DecodeOptions(start=start, end=end, n_threads=None)
+        )
+        empty = np.zeros((decoding.n_channels, 0), np.float32)
+        return np.concatenate([empty, *decoding.blocks()], axis=1), decoding.sample_rate_hz
+
+
+def decode_file(
+    source: FilePath | bytes | Readable, target: FilePath | BinaryIO, *, start: float = 0,
+    end: float | None = None, container: str | None = None, subtype: str | None = None,
+    overwrite: bool = False,
+) -> int:  # fmt: skip
+    """Decode a .ncx file into an audio file, with its tags; the same bytes as `ncodec decode`.
+
+    source, start, end  as for `decode`
+    target              a path, whose suffix names the format, or a binary stream (WAV)
+    container, subtype  libsndfile's names, where the suffix and 16 bits are not what is wanted
+    overwrite           whether to replace a file that exists
+
+    Returns how many values had to be limited to +-1. Raises as `decode` does, and OutputExists,
+    AudioError for audio that the format cannot hold, UsageError for a format that there is not.
+    """
+    with _input(source) as (stream, name):
+        decoding = Decoding(
+            Reader(stream, name), DecodeOptions(start=start, end=end, n_threads=None)
+        )
+        with AudioSink(
+            target, decoding.sample_rate_hz, decoding.n_channels, n_samples=decoding.n_samples,
+            container=container, subtype=subtype, tags=join_tags(decoding.header.tags),
+            overwrite=overwrite,
+        ) as sink:  # fmt: skip
+            for block in decoding.blocks():
+                sink.write(block)
+    return sink.n_clipped
+
+
+def read_codes(source: FilePath | bytes | Readable) -> Codes:
+    """Return the codes [S, Q, F] of a .ncx file: its path, bytes, or a binary stream.
+
+    Raises FormatError for a damaged file, ModelMissing or ModelMismatch without the entropy model
+    that it names. The codec itself is not needed.
+    """
+    with _input(source) as (stream, name):
+        reader = Reader(stream, name)
         return join(list(iterate_codes(reader)), reader.header)
+
+
+def write_codes(
+    target: FilePath | Writable, codes: ArrayLike, *, model: str | ModelFile = DEFAULT_MODEL,
+    scales: ArrayLike | None = None, n_samples: int | None = None,
+    sample_rate_hz: int | None = None, tags: dict[str, str] | None = None,
+    entropy: str | None = None, overwrite: bool = False,
+) -> None:  # fmt: skip
+    """Write codes, of `Codec.encode` or made by other means, as a .ncx file that decodes to audio.
+
+    target          a path, under which the file appears when it is whole, or a binary stream
+    codes           [S, Q, F] whole numbers, array or tensor
+    scales          [S, N] levels, as `Codec.encode` gives them; 1 by default
+    n_samples       that the codes stand for, per channel; by default as many as they can
+    sample_rate_hz  that it is decoded to, and `n_samples` counts at; by default the model's
+    entropy         as for `encode`
+
+    Raises UsageError for codes that the model cannot have, OutputExists, ModelMissing.
+    """
+    array = np.asarray(codes)
+    if array.ndim != 3 or array.dtype.kind not in "iu":
+        raise UsageError(
+            f"codes of shape {array.shape}, type {array.dtype}: expected [S, Q, F] whole numbers"
+        )
+    options = EncodeOptions(model, n_q=array.shape[1], entropy=entropy).resolve()
+    codec = load_codec(options.model)
+    config, n_frames = codec.config, array.shape[2]
+    if not ((array >= 0) & (array < config.codebook_size)).all():
+        raise UsageError(
+            f"codes: model {options.model.model_id!r} has 0 to {config.codebook_size - 1}"
+        )
+    rate = sample_rate_hz or config.sample_rate_hz
+    if n_samples is None:
+        most = range(n_frames * config.samples_per_frame * rate // config.sample_rate_hz + 1)
+        n_samples = bisect_right(most, n_frames, key=lambda n: _n_frames(codec, n, rate)) - 1
+    if _n_frames(codec, n_samples, rate) != n_frames:
+        raise UsageError(
+            f"{n_frames} frames: {n_samples} samples have {_n_frames(codec, n_samples, rate)}"
+        )
+    levels = np.ones((len(array), codec.scale_counts(n_frames)[0])) if scales is None else scales
+    chunk = CodedChunk(
+        torch.from_numpy(array.astype(np.int64)), torch.from_numpy(np.asarray(levels, np.float32))
+    )
+    encoding = Encoding("codes", rate, len(array) * config.n_channels, options)
+    header = encoding.header(n_samples, (tags or {}).items())
+    segments = max(1, round(PIECE_SECONDS * config.frame_rate_hz / codec.segment_frames))
+    step = segments * codec.segment_frames  # frames of a packet
+    with _output(target, overwrite) as sink:
+        packets = PacketWriter(Writer(sink, header), is_live=False)
+        for first in range(0, n_frames, step):
+            packets.write(codec.cut(chunk, first, min(first + step, n_frames)))
+        packets.finish(n_samples)
+
+
+def _n_frames(codec: Codec, n_samples: int, sample_rate_hz: int) -> int:
+    """Return in how many frames so many samples at some rate are coded."""
+    return codec.n_frames(resampled_length(n_samples, sample_rate_hz, codec.config.sample_rate_hz))
+
+
+def load_model(model: str | ModelFile = DEFAULT_MODEL, *, device: str = "cpu") -> Codec:
+    """Return a codec that encodes and decodes tensors at its own sample rate.
+
+    model   a model's id, an architecture's name for its default model, or a model file
+
+    Its `config` has the sizes; `encode` makes a `CodedChunk` of [B, C, T] float32, and `decode`
+    the audio of that. Codecs are kept: whoever asks again is given the same, so do not change it.
+
+    Raises ModelMissing, ModelInvalid for a file that cannot be read.
+    """
+    return load_codec(find(model) if isinstance(model, str) else model, device)
+
+
+def inspect(
+    source: FilePath | bytes | Seekable, *, decode: bool | None = None
+) -> inspection.Inspection:
+    """Return what can be said of a .ncx file without making audio of it, also of a damaged one.
+
+    source  its path, its bytes, or a binary stream that can seek
+    decode  whether the codes are decoded, for their digest and statistics; by default they are
+            unless that takes a transformer
+
+    Raises the FormatError of a damaged header: without it nothing is known.
+    """
+    with _input(source) as (stream, name):
+        return inspection.inspect(stream, name, decode=decode)
+
+
+def join_tags(tags: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the tags by key in upper case, the values of a repeated key in one."""
+    joined: dict[str, str] = {}
+    for key, value in tags:
+        key = key.upper()
+        joined[key] = f"{joined[key]}; {value}" if key in joined else value
+    return joined
+
+
+@contextlib.contextmanager
+def _input(source: FilePath | bytes | _Stream) -> Iterator[tuple[BinaryIO | _Stream, str]]:
+    """Give a stream of what is to be read, and what errors call it."""
+    if isinstance(source, bytes):
+        yield io.BytesIO(source), "bytes"
+    elif isinstance(source, str | os.PathLike):
+        with Path(source).open("rb") as stream:
+            yield stream, os.fspath(source)
+    else:
+        yield source, stream_name(source)
+
+
+@contextlib.contextmanager
+def _output(target: FilePath | Writable, overwrite: bool) -> Iterator[Writable]:
+    """Give a stream to write to; a file appears whole or not at all."""
+    if isinstance(target, str | os.PathLike):
+        with atomic_output(target, overwrite) as partial, partial.open("wb") as stream:
+            yield stream
+    else:
+        yield target

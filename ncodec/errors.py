@@ -4,11 +4,17 @@ A message says what was being read, where (byte offset, packet, argument), what 
 what was found, so that the command line can print it as it is.
 """
 
+from typing import Self
+
 
 class NcodecError(Exception):
     """Base of all errors that are about the user's input rather than a fault in ncodec."""
 
     exit_code = 1
+
+    def within(self, name: str) -> Self:
+        """Return the same error, whose message first names what it is in: a file, a packet."""
+        return type(self)(f"{name}: {self}")
 
 
 class UsageError(NcodecError):
@@ -71,6 +77,10 @@ class DigestMismatch(FormatError):
 
 class ModelError(NcodecError):
     """A codec or entropy model that cannot be used."""
+
+    def within(self, name: str) -> Self:
+        """Return the same error, whose message first names the file that was made with it."""
+        return type(self)(f"{name}: made with {self}")
 
 
 class ModelMissing(ModelError):

@@ -7,10 +7,10 @@ import io
 import threading
 import weakref
 from collections import deque
-from typing import Any, Self, Unpack
+from typing import Self, Unpack
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ncodec.audio import as_audio
 from ncodec.decoding import Decoding
@@ -63,7 +63,7 @@ class StreamEncoder:
         self._made = io.BytesIO()
         self._packets = PacketWriter(Writer(self._made, self.header), is_live=True)
 
-    def push(self, wav: Any) -> bytes:
+    def push(self, wav: ArrayLike) -> bytes:
         """Return the bytes that become known with [C, T] or [T] float samples.
 
         Raises AudioError for other shapes and for values that are not finite.

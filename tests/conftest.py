@@ -18,8 +18,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--regenerate-golden",
         action="store_true",
-        help="write the golden files anew and print what changed, instead of comparing with them",
+        help="write the golden files anew and print what changed, instead of comparing with them; "
+        "in one process",
     )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    if config.getoption("--regenerate-golden"):  # prints what changed, so without workers
+        config.option.numprocesses = 0
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the tests of a file on one worker, unless it names a group: they share fixtures."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            name = item.path.relative_to(Path(__file__).parent).with_suffix("").as_posix()
+            item.add_marker(pytest.mark.xdist_group(name))
 
 
 @pytest.fixture

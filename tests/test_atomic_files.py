@@ -76,6 +76,7 @@ def test_the_partial_file_is_hidden_beside_and_keeps_the_suffix(tmp_path: Path) 
         assert not (tmp_path / "a.flac").exists()
 
 
+@pytest.mark.quick
 @posix_only
 def test_permissions_follow_the_umask_or_the_older_file(tmp_path: Path) -> None:
     path = tmp_path / "a"
@@ -92,6 +93,7 @@ def test_permissions_follow_the_umask_or_the_older_file(tmp_path: Path) -> None:
         os.umask(old_mask)
 
 
+@pytest.mark.quick
 @posix_only
 def test_a_link_is_followed(tmp_path: Path) -> None:
     target, link = tmp_path / "target", tmp_path / "link"

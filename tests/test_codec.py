@@ -13,6 +13,7 @@ import torch
 import ncodec
 from ncodec import codec as main_path
 from ncodec.audio import Resampler
+from ncodec.decoding import DecodeOptions
 from ncodec.encoding.options import EncodeKeywords, EncodeOptions
 from ncodec.errors import (
     AudioError,
@@ -53,6 +54,7 @@ def test_as_many_samples_come_back(rate: int, n_samples: int, n_channels: int) -
     assert wav.dtype == np.float32
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("n_samples", [79_999, 80_000, 80_001, 90_000, 90_001, 170_000])
 def test_lengths_around_a_packet(n_samples: int) -> None:
     blob = encode(noise(1, n_samples))
@@ -82,6 +84,7 @@ def test_five_channels_are_five_streams(tmp_path: Path) -> None:
     assert (ncodec.read_codes(alone)[0] == codes[2]).mean() > 0.99
 
 
+@pytest.mark.quick
 def test_entropy_coders_carry_the_same_codes(tmp_path: Path) -> None:
     wav, codes = noise(2, 3000), []
     for entropy in ("packed", "adaptive"):
@@ -156,7 +159,8 @@ def test_source_that_breaks_its_word_is_an_error() -> None:
 
 def test_codec_rate_leaves_out_the_resampler() -> None:
     wav = noise(1, 48_000)
-    decoding = main_path.Decoding(Reader(io.BytesIO(encode(wav, 48_000))), codec_rate=True)
+    reader = Reader(io.BytesIO(encode(wav, 48_000)))
+    decoding = main_path.Decoding(reader, DecodeOptions(codec_rate=True))
     assert (decoding.sample_rate_hz, decoding.n_samples) == (RATE_HZ, 8000)
     at_codec = np.concatenate(list(decoding.blocks()), axis=1)
     at_source = ncodec.decode(encode(wav, 48_000))[0]
@@ -164,6 +168,7 @@ def test_codec_rate_leaves_out_the_resampler() -> None:
     np.testing.assert_allclose(resampler.push(at_codec, last=True), at_source, atol=1e-6)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [

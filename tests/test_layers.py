@@ -67,6 +67,14 @@ def test_every_room_has_its_floor() -> None:
     assert len(set(HEIGHTS) - {"ncodec.cli", "ncodec.formats"}) <= 16
 
 
+def test_tests_lie_in_folders_of_the_rooms_and_some_of_each_are_quick() -> None:
+    tests = Path(__file__).parent
+    rooms = {name.split(".")[1] for name in HEIGHTS if MODULES[name].name == "__init__.py"}
+    assert {path.parent.name for path in tests.glob("*/test_*.py")} == rooms | {"faults"}
+    for room in rooms:
+        assert any("mark.quick" in path.read_text() for path in (tests / room).glob("*.py")), room
+
+
 @pytest.mark.parametrize("name", sorted(set(MODULES) - set(OUTSIDE)))
 def test_imports_run_one_way(name: str) -> None:
     room = room_of(name)

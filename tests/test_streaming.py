@@ -131,6 +131,7 @@ def test_a_live_stream_sounds_like_the_file_of_the_same_audio(
     assert error_db(file) < -10
 
 
+@pytest.mark.quick
 def test_files_are_decoded_from_a_stream_as_well() -> None:
     wav = noise(1, 40_000)
     blob = ncodec.encode(wav, 8000, model="spectral-tiny")
@@ -169,6 +170,7 @@ def test_what_is_given_up_leaves_no_thread() -> None:
     assert threading.active_count() == before
 
 
+@pytest.mark.quick
 def test_errors() -> None:
     with pytest.raises(UsageError, match="sample rate"):
         ncodec.StreamEncoder(0)

@@ -14,9 +14,9 @@ import ncodec
 from ncodec.bitstream.codes import CodesWriter, decode_packets
 from ncodec.bitstream.repack import Wanted, repack
 from ncodec.bitstream.span_codes import chunk_of, codec_for
-from ncodec.decoding import Decoding, Salvage
+from ncodec.decoding import DecodeOptions, Decoding, RecoveringReader
 from ncodec.formats.ncx import Header, Reader, Writer
-from ncodec.formats.ncx.source import Readable
+from ncodec.formats.streams import Readable
 from ncodec.hub.codecs import save_codec
 from ncodec.models.base import Codec
 from ncodec.models.registry import architecture
@@ -161,8 +161,8 @@ def damaged(blob: bytes, *numbers: int) -> bytes:
 
 def concealed(blob: bytes, **options: object) -> tuple[np.ndarray, Decoding]:
     """What `ncodec decode --conceal` makes of a file."""
-    salvage = Salvage(io.BytesIO(blob), "song.ncx")
-    decoding = Decoding(salvage.reader, salvage=salvage, **options)  # type: ignore[arg-type]
+    recovery = RecoveringReader(io.BytesIO(blob), "song.ncx")
+    decoding = Decoding(recovery, DecodeOptions(**options))  # type: ignore[arg-type]
     empty = np.zeros((decoding.n_channels, 0), np.float32)
     return np.concatenate([empty, *decoding.blocks()], axis=1), decoding
 

@@ -6,16 +6,18 @@
 ...         decode(reader.header, packet.payload)
 """
 
-from ncodec.formats.ncx.annotate import Span, annotate
+from ncodec.formats.ncx.annotate import AnnotatedField, annotate
+from ncodec.formats.ncx.edit_list import Edit, pack_edits
 from ncodec.formats.ncx.header import Header
 from ncodec.formats.ncx.header_layout import (
     ARCHITECTURES,
     CODEC_PARAMETERS,
+    CODER_NUMBERS,
+    EDIT_LIST,
     ENTROPY_ADAPTIVE,
     ENTROPY_CODERS,
     ENTROPY_PACKED,
     ENTROPY_TRANSFORMER,
-    PARTS,
     REQUIRED_CODEC_PARAMETERS,
 )
 from ncodec.formats.ncx.index import read_index, read_packet
@@ -26,7 +28,6 @@ from ncodec.formats.ncx.packets import (
     MAX_SCALES_PER_STREAM,
     Packet,
 )
-from ncodec.formats.ncx.parts import Part, pack_parts
 from ncodec.formats.ncx.reader import Reader
 from ncodec.formats.ncx.recovery import Damage
 from ncodec.formats.ncx.retag import Tags, check_tag, retag
@@ -37,6 +38,8 @@ from ncodec.formats.ncx.writer import Writer
 __all__ = [
     "ARCHITECTURES",
     "CODEC_PARAMETERS",
+    "CODER_NUMBERS",
+    "EDIT_LIST",
     "ENTROPY_ADAPTIVE",
     "ENTROPY_CODERS",
     "ENTROPY_PACKED",
@@ -45,22 +48,21 @@ __all__ = [
     "MAX_PACKETS",
     "MAX_PAYLOAD_BYTES",
     "MAX_SCALES_PER_STREAM",
-    "PARTS",
     "REQUIRED_CODEC_PARAMETERS",
     "SIGNATURE",
+    "AnnotatedField",
     "CodesDigest",
     "Damage",
+    "Edit",
     "Header",
     "Packet",
-    "Part",
     "Reader",
-    "Span",
     "Tags",
     "Trailer",
     "Writer",
     "annotate",
     "check_tag",
-    "pack_parts",
+    "pack_edits",
     "read_index",
     "read_packet",
     "retag",

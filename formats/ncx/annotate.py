@@ -7,14 +7,15 @@ from ncodec.errors import FormatError
 from ncodec.formats.ncx import header_layout as fields
 from ncodec.formats.ncx.packets import FRAMES_FLAGS, PAYLOAD
 from ncodec.formats.ncx.reader import Reader
-from ncodec.formats.ncx.source import Mark, Readable
+from ncodec.formats.ncx.source import Mark
 from ncodec.formats.ncx.trailer import COUNT_FLAGS, MARKER
+from ncodec.formats.streams import Readable
 
 _SHOWN_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class AnnotatedField:
     """One field of a file: where it is, what it is called, what it says."""
 
     offset: int
@@ -24,7 +25,7 @@ class Span:
     section: str  # "header", "packet 0", ..., "trailer"
 
 
-def annotate(stream: Readable, name: str = "<stream>") -> Iterator[Span]:
+def annotate(stream: Readable, name: str = "<stream>") -> Iterator[AnnotatedField]:
     """Yield the fields of a file in order, without holes or overlaps.
 
     Raises the FormatError of the first damage, once the fields before it have been yielded.
@@ -33,25 +34,25 @@ def annotate(stream: Readable, name: str = "<stream>") -> Iterator[Span]:
     section = "header"
     try:
         reader = Reader(stream, name, marks=marks)
-        yield from _spans(marks, section)
+        yield from _annotated(marks, section)
         section = "packet 0"
         for packet in reader:
-            yield from _spans(marks, f"packet {packet.number}")
+            yield from _annotated(marks, f"packet {packet.number}")
             section = f"packet {packet.number + 1}"
     except FormatError:
-        yield from _spans(marks, section)
+        yield from _annotated(marks, section)
         raise
-    yield from _spans(marks, "trailer")
+    yield from _annotated(marks, "trailer")
 
 
-def _spans(marks: list[Mark], section: str) -> Iterator[Span]:
+def _annotated(marks: list[Mark], section: str) -> Iterator[AnnotatedField]:
     """Yield and forget `marks`."""
     taken = marks.copy()
     marks.clear()
     if taken and taken[0].field is MARKER:
         section = "trailer"
     for mark in taken:
-        yield Span(mark.offset, mark.n_bytes, mark.field.name, _meaning(mark), section)
+        yield AnnotatedField(mark.offset, mark.n_bytes, mark.field.name, _meaning(mark), section)
 
 
 def _meaning(mark: Mark) -> str:

@@ -7,8 +7,8 @@ from typing import Self
 
 from ncodec.errors import FormatError, InvalidField
 from ncodec.formats.ncx import header_layout as fields
+from ncodec.formats.ncx.edit_list import Edit, parse_edits
 from ncodec.formats.ncx.layout import pack_bytes, pack_number, pack_text
-from ncodec.formats.ncx.parts import Part, parse_parts
 from ncodec.formats.ncx.signature import SIGNATURE, read_signature
 from ncodec.formats.ncx.source import Cursor
 from ncodec.formats.ncx.tags import check_extensions, check_tags, parse_extensions, parse_tags
@@ -62,21 +62,23 @@ class Header:
             raise InvalidField(f"n_samples is {self.n_samples}, expected 0 or more")
         check_tags(self.tags)
         check_extensions(self.extensions)
-        self._check_parts()
+        self._check_edits()
         self.pack()  # checks the range of every field
         if self.n_channels % self.n_streams:
             fault = f"{self.n_channels} channels cannot be shared by {self.n_streams} streams"
             raise InvalidField(f"n_streams: {fault}")
 
-    def _check_parts(self) -> None:
-        if self.parts and self.n_samples != (total := sum(part.n_samples for part in self.parts)):
-            raise InvalidField(f"parts: {total} samples in all, but n_samples is {self.n_samples}")
+    def _check_edits(self) -> None:
+        if self.edits and self.n_samples != (total := sum(edit.n_samples for edit in self.edits)):
+            raise InvalidField(
+                f"edit list: {total} samples in all, but n_samples is {self.n_samples}"
+            )
 
     @property
-    def parts(self) -> tuple[Part, ...]:
+    def edits(self) -> tuple[Edit, ...]:
         """What the file was cut out of or put together from; none: its packets are one whole."""
-        content = self.extension(fields.PARTS)
-        return () if content is None else parse_parts(content)
+        content = self.extension(fields.EDIT_LIST)
+        return () if content is None else parse_edits(content)
 
     @property
     def frame_rate_hz(self) -> float:
@@ -147,7 +149,7 @@ class Header:
         body = b"".join(parts)
         packed = (
             SIGNATURE
-            + bytes((fields.VERSION_OF_PARTS if self.parts else fields.VERSION,))
+            + bytes((fields.VERSION_OF_EDIT_LIST if self.edits else fields.VERSION,))
             + pack_number(fields.HEADER_LENGTH, len(body))
             + body
         )

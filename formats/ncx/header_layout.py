@@ -4,20 +4,17 @@ from ncodec.errors import ChecksumMismatch, LimitExceeded, UnsupportedVersion
 from ncodec.formats.ncx.layout import VARINT_LIMIT, Field
 from ncodec.formats.ncx.signature import SIGNATURE_FIELD
 
-VERSION = 0x10  # major << 4 | minor; of a file without parts
-VERSION_OF_PARTS = 0x11
+VERSION = 0x10  # major << 4 | minor; of a file without an edit list
+VERSION_OF_EDIT_LIST = 0x11
 FINGERPRINT_BYTES = 4
 
 ARCHITECTURES = {1: "spectral", 2: "soundstream", 3: "encodec", 4: "hilcodec"}
-ENTROPY_PACKED, ENTROPY_ADAPTIVE, ENTROPY_TRANSFORMER = range(3)
-ENTROPY_CODERS = {
-    ENTROPY_PACKED: "packed",
-    ENTROPY_ADAPTIVE: "adaptive",
-    ENTROPY_TRANSFORMER: "transformer",
-}
+ENTROPY_CODERS = {0: "packed", 1: "adaptive", 2: "transformer"}
+CODER_NUMBERS = {name: number for number, name in ENTROPY_CODERS.items()}
+ENTROPY_PACKED, ENTROPY_ADAPTIVE, ENTROPY_TRANSFORMER = ENTROPY_CODERS
 CODEC_PARAMETERS = 0x01
 REQUIRED_CODEC_PARAMETERS = 0x81
-PARTS = 0x82
+EDIT_LIST = 0x82
 CRITICAL_BIT = 0x80
 
 _NEWER = ": a newer version of ncodec may read the file"

@@ -1,15 +1,16 @@
 """Reading any packet of a file without reading those before it. Needs a stream that can seek."""
 
+import os
 from dataclasses import replace
 
 from ncodec.errors import FormatError, InvalidField, LostSync, Truncated
 from ncodec.formats.ncx.header import Header
 from ncodec.formats.ncx.layout import MAX_VARINT_BYTES
 from ncodec.formats.ncx.packets import Packet
-from ncodec.formats.ncx.source import Cursor, Seekable, Source
+from ncodec.formats.ncx.source import Cursor, Source
 from ncodec.formats.ncx.trailer import MIN_TRAILER_BYTES, Trailer, samples_fault
+from ncodec.formats.streams import Seekable
 
-_FROM_END = 2
 MOST_BYTES = 1 << 16  # that are read at once
 
 
@@ -23,7 +24,7 @@ def read_index(stream: Seekable, name: str = "<stream>") -> Trailer:
     cursor = Cursor(Source(stream, name), "header")
     header = Header.parse(cursor)
     header_bytes = cursor.at
-    file_bytes = stream.seek(0, _FROM_END)
+    file_bytes = stream.seek(0, os.SEEK_END)
     start = _trailer_start(stream, name, file_bytes)
     if start < header_bytes:
         raise LostSync(f"{name}: no trailer ends at byte {file_bytes}: it would overlap the header")

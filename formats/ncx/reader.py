@@ -2,14 +2,14 @@
 
 from array import array
 from collections.abc import Callable, Iterator
-from typing import cast
 
 from ncodec.errors import FormatError, InvalidField, Truncated
 from ncodec.formats.ncx.header import Header
 from ncodec.formats.ncx.packets import Packet
 from ncodec.formats.ncx.recovery import Damage, Search
-from ncodec.formats.ncx.source import Cursor, Mark, Readable, Seekable, Source
+from ncodec.formats.ncx.source import Cursor, Mark, Source
 from ncodec.formats.ncx.trailer import TRAILER_MARKER, Trailer, samples_fault
+from ncodec.formats.streams import Readable, Seekable, can_seek
 
 
 class Reader:
@@ -48,8 +48,7 @@ class Reader:
     @property
     def seekable(self) -> Seekable | None:
         """The stream, if it can seek; the reader then goes on from where it is left."""
-        seekable: Callable[[], bool] | None = getattr(self._stream, "seekable", None)
-        return cast("Seekable", self._stream) if seekable is not None and seekable() else None
+        return self._stream if can_seek(self._stream) else None
 
     @property
     def n_samples(self) -> int | None:

@@ -9,8 +9,9 @@ from ncodec.formats.ncx.header import Header
 from ncodec.formats.ncx.header_layout import TAG
 from ncodec.formats.ncx.layout import pack_text
 from ncodec.formats.ncx.signature import SIGNATURE
-from ncodec.formats.ncx.source import CHUNK_BYTES, Cursor, Readable, Source
+from ncodec.formats.ncx.source import CHUNK_BYTES, Cursor, Source
 from ncodec.formats.ncx.tags import check_tags
+from ncodec.formats.streams import Readable
 
 Tags = tuple[tuple[str, str], ...]
 
@@ -41,7 +42,7 @@ def retag(
     try:
         changed = replace(header, tags=change(header.tags))
     except FormatError as error:
-        raise type(error)(f"{name}: {error}") from None
+        raise error.within(name) from None
     yield _pack(changed, version)
     while source.need(CHUNK_BYTES) or source.buffer:
         yield bytes(source.buffer)

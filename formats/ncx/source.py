@@ -2,32 +2,17 @@
 
 import io
 import zlib
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from ncodec.errors import ChecksumMismatch, FormatError, InvalidField, Truncated
 from ncodec.formats.ncx.layout import MAX_VARINT_BYTES, Field, pack_number, unpack_scales
+from ncodec.formats.streams import Readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 FIRST_CHUNK_BYTES = 1 << 12  # so that the start of a file is to be had by itself
 CHUNK_BYTES = 1 << 16
-
-
-class Readable(Protocol):
-    """What a reader needs of a stream. Short reads are fine; b"" is the end."""
-
-    def read(self, size: int, /) -> bytes | None:
-        """Return up to `size` bytes, None if a stream that does not block has none yet."""
-        ...
-
-
-class Seekable(Readable, Protocol):
-    """A stream that can also be read from any position."""
-
-    def seek(self, offset: int, whence: int = 0, /) -> int:
-        """Go to `offset`, return the new position."""
-        ...
 
 
 class Source:

@@ -5,9 +5,9 @@ import re
 from ncodec.errors import InvalidField, UnsupportedVersion
 from ncodec.formats.ncx.header_layout import (
     CRITICAL_BIT,
+    EDIT_LIST,
     EXTENSION,
     EXTENSION_ID,
-    PARTS,
     REQUIRED_CODEC_PARAMETERS,
     TAG,
     TAG_COUNT,
@@ -58,6 +58,6 @@ def check_extensions(extensions: tuple[tuple[int, bytes], ...]) -> None:
         if number in numbers:
             raise InvalidField(f"extension_id 0x{number:02X} occurs twice")
         numbers.add(number)
-        if number & CRITICAL_BIT and number not in (REQUIRED_CODEC_PARAMETERS, PARTS):
+        if number & CRITICAL_BIT and number not in (REQUIRED_CODEC_PARAMETERS, EDIT_LIST):
             fault = "is critical and unknown: the file needs a newer version of ncodec"
             raise UnsupportedVersion(f"extension_id 0x{number:02X} {fault}")

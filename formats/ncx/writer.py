@@ -58,7 +58,7 @@ class Writer:
         try:
             packed = Packet(number, n_frames, payload, dependent, scales).pack()
         except FormatError as error:
-            raise type(error)(f"packet {number}: {error}") from None
+            raise error.within(f"packet {number}") from None
         offset = self.n_bytes
         self._write(packed)
         self.payload_bytes += len(payload)

@@ -21,6 +21,7 @@ from ncodec.audio.mpeg import copy_behind_silence, find_start
 from ncodec.audio.stream import ForwardReader, is_disk_file, lend, libsndfile_path, stream_name
 from ncodec.audio.wav import UNKNOWN_SIZE, missing_bytes, read_wav_header
 from ncodec.errors import AudioError, UsageError
+from ncodec.formats.streams import Replay
 
 _MPEG_SLACK = 2 * 1152  # how far the count in an MP3's first frame may be off
 
@@ -78,14 +79,14 @@ class AudioSource:
     ) -> Decoder:
         if is_disk_file(file):
             return self._open_file(file, path, stack)
-        reader = ForwardReader(file, self.name)
+        again = Replay(file)
+        reader = ForwardReader(again, self.name)
         header = read_wav_header(reader)
         if header is not None:
-            reader.forget()
+            again.forget()
             return WavPipe(reader, header)
+        again.rewind()
         with self._temporary_file(stack) as copy:
-            copy.write(reader.seen)
-            reader.forget()
             while part := reader.read(1 << 20):
                 copy.write(part)
         return self._open_file(copy, None, stack)
@@ -144,7 +145,6 @@ class AudioSource:
             if beyond < 0:
                 found = n_there // header.frame_bytes
                 self._missing = f"the header announces {announced} samples, {found} are there"
-        reader.forget()
         return WavPipe(reader, header)
 
     @contextlib.contextmanager

@@ -6,6 +6,7 @@ import os
 from typing import Any, BinaryIO
 
 from ncodec.errors import AudioError
+from ncodec.formats.streams import Readable
 
 
 class ForwardReader:
@@ -13,15 +14,12 @@ class ForwardReader:
 
     Attributes:
         position: bytes read so far.
-        seen: those bytes, until `forget` is called, so that another reader can start over.
     """
 
-    def __init__(self, stream: BinaryIO, name: str) -> None:
+    def __init__(self, stream: Readable, name: str) -> None:
         self.name = name
         self.position = 0
-        self.seen = bytearray()
         self._stream = stream
-        self._remembers = True
 
     def read(self, n: int) -> bytes:
         """Return `n` bytes; fewer only at the end of the stream."""
@@ -36,20 +34,12 @@ class ForwardReader:
             parts.append(part)
             left -= len(part)
         self.position += n - left
-        whole = b"".join(parts)
-        if self._remembers:
-            self.seen += whole
-        return whole
+        return b"".join(parts)
 
     def skip(self, n: int) -> None:
         """Read `n` bytes, or to the end of the stream."""
         while n > 0 and (part := self.read(min(n, 1 << 20))):
             n -= len(part)
-
-    def forget(self) -> None:
-        """Stop remembering."""
-        self._remembers = False
-        self.seen.clear()
 
 
 def stream_name(stream: Any) -> str:

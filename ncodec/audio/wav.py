@@ -74,15 +74,15 @@ def read_wav_header(reader: ForwardReader) -> WavHeader | None:
     magic = reader.read(4)
     if magic not in (b"RIFF", b"RF64", b"BW64"):
         return None
+    riff_bytes, kind = int.from_bytes(reader.read(4), "little"), reader.read(4)
+    if kind != b"WAVE":
+        return None
     form: tuple[int, int, int, bool] | None = None
     tags: dict[str, str] = {}
     data_bytes = 0
     for name, size in _chunks(reader, magic):
-        if reader.seen[8:12] != b"WAVE":
-            return None
         if name == b"data":
             if magic == b"RIFF" or size != UNKNOWN_SIZE:
-                riff_bytes = int.from_bytes(reader.seen[4:8], "little")
                 unfinished = size == 0 and (riff_bytes == 0 or _is_placeholder(riff_bytes))
                 data_bytes = None if unfinished or _is_placeholder(size) else size
             elif data_bytes == 0 or data_bytes >= _UNKNOWN_FROM:
@@ -177,7 +177,6 @@ def missing_bytes(file: BinaryIO, file_bytes: int) -> int:
     and Ogg, of which it can only say whether the last page is whole. `file` is at its start.
     """
     reader = ForwardReader(file, "")
-    reader.forget()
     magic = reader.read(4)
     if magic == b"OggS":
         return _missing_ogg_bytes(file, file_bytes)

@@ -13,7 +13,7 @@ from ncodec.batch import tags as tag_files
 from ncodec.batch.batch_decode import ShortFile, decode_together, read_short
 from ncodec.batch.protocols import Progress, Result
 from ncodec.batch.settings import Settings
-from ncodec.decoding import Decoding
+from ncodec.decoding import DecodeOptions, Decoding
 from ncodec.entropy import CODER_NUMBERS, open_coder
 from ncodec.errors import FormatError
 from ncodec.formats.ncx import Reader, Writer
@@ -48,7 +48,7 @@ class Decoder:
         return [""] * len(paths)
 
     def _decode(self, reader: Reader, path: Path, on_progress: Progress) -> Result:
-        decoding = Decoding(reader, n_threads=self._n_threads)
+        decoding = Decoding(reader, DecodeOptions(n_threads=self._n_threads))
         container = self._settings.container
         tags = tuple((key.upper(), text) for key, text in decoding.header.tags)
         with AudioSink(

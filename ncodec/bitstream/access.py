@@ -1,9 +1,10 @@
 """Which packets are needed, and where they come from: front to back, or from where the index says.
 
-Frames are counted over all packets of the file, whatever part they belong to (NCX.md, section 3).
+Frames are counted over all packets of the file, whatever edit they belong to (NCX.md, section 3).
 """
 
 import bisect
+import os
 from collections.abc import Iterator
 from itertools import accumulate
 from typing import Protocol
@@ -11,21 +12,21 @@ from typing import Protocol
 from ncodec.bitstream.codes import Lost
 from ncodec.errors import FormatError, InvalidField
 from ncodec.formats.ncx import Header, Packet, Reader, Trailer, read_index, read_packet
-from ncodec.formats.ncx.source import Seekable
-
-_FROM_HERE = 1
+from ncodec.formats.streams import Seekable
 
 
 class Packets(Protocol):
-    """The packets of a file, for stretches of it that come in order."""
+    """The packets of a file, for segments of it that come in order."""
 
     n_samples: int | None  # of the source, as far as header and index tell
 
-    def between(self, first: int, end: int | None) -> Iterator[tuple[int, Packet | Lost]]:
-        """Yield what holds frames `first` to `end`, each with its own first frame.
+    def between(
+        self, start_frame: int, end_frame: int | None
+    ) -> Iterator[tuple[int, Packet | Lost]]:
+        """Yield what holds frames [start_frame, end_frame), each with its own first frame.
 
         Before them come those that a dependent one of them needs, as far back as a key packet.
-        `end` of None: all that follow.
+        `end_frame` of None: all that follow.
         """
         ...
 
@@ -36,18 +37,20 @@ class InOrder:
     def __init__(self, items: Iterator[Packet | Lost], n_samples: int | None) -> None:
         self._items = items
         self._frame = 0
-        self._left: Lost | None = None  # behind the end of the last stretch
+        self._left: Lost | None = None  # after the end of the last segment
         self.n_samples = n_samples
 
-    def between(self, first: int, end: int | None) -> Iterator[tuple[int, Packet | Lost]]:
+    def between(
+        self, start_frame: int, end_frame: int | None
+    ) -> Iterator[tuple[int, Packet | Lost]]:
         """See Packets."""
         chain: list[tuple[int, Packet | Lost]] = []  # from the last key packet on
-        while end is None or self._frame < end:
+        while end_frame is None or self._frame < end_frame:
             item, self._left = self._left or next(self._items, None), None
             if item is None:
                 return
-            if isinstance(item, Lost) and end is not None and self._frame + item.n_frames > end:
-                inside = end - self._frame
+            if isinstance(item, Lost) and end_frame and self._frame + item.n_frames > end_frame:
+                inside = end_frame - self._frame
                 self._left = Lost(item.n_frames - inside, item.error)
                 item = Lost(inside, item.error)
             start = self._frame
@@ -55,7 +58,7 @@ class InOrder:
             if isinstance(item, Lost) or not item.dependent:
                 chain = []
             chain.append((start, item))
-            if self._frame > first:
+            if self._frame > start_frame:
                 yield from chain
                 chain = []
 
@@ -70,9 +73,9 @@ class Indexed:
         self._offsets = trailer.packet_offsets
         self.n_samples = trailer.n_samples if header.n_samples is None else header.n_samples
 
-    def between(self, first: int, end: int | None) -> Iterator[tuple[int, Packet]]:
+    def between(self, start_frame: int, end_frame: int | None) -> Iterator[tuple[int, Packet]]:
         """See Packets."""
-        number = max(0, bisect.bisect_right(self._frames, first) - 1)
+        number = max(0, bisect.bisect_right(self._frames, start_frame) - 1)
         chain: list[tuple[int, Packet]] = []  # back to a key packet
         while number < len(self._sizes):
             chain.append(self._read(number - len(chain)))
@@ -80,7 +83,7 @@ class Indexed:
                 break
         yield from reversed(chain)
         for later in range(number + 1, len(self._sizes)):
-            if end is not None and self._frames[later] >= end:
+            if end_frame is not None and self._frames[later] >= end_frame:
                 break
             yield self._read(later)
 
@@ -124,7 +127,7 @@ def open_packets(reader: Reader) -> Packets:
     """Return the packets of a file that is to be read in part only, by its index if it can be."""
     stream = reader.seekable
     if stream is not None:
-        place = stream.seek(0, _FROM_HERE)
+        place = stream.seek(0, os.SEEK_CUR)
         try:
             trailer = read_index(stream, reader.name)
             return Indexed(stream, reader.header, trailer, reader.name)

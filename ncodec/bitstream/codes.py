@@ -86,10 +86,8 @@ def open_decoder(reader: Reader) -> EntropyCoder:
     """Return what decodes a file's codes. Raises as `coder_for` does, with the file's name."""
     try:
         return coder_for(reader.header)
-    except FormatError as error:
-        raise type(error)(f"{reader.name}: {error}") from None
-    except ModelError as error:
-        raise type(error)(f"{reader.name}: made with {error}") from None
+    except (FormatError, ModelError) as error:
+        raise error.within(reader.name) from None
 
 
 def decode_each(
@@ -113,7 +111,7 @@ def decode_each(
             for packet, codes in zip(group, found, strict=True):
                 if isinstance(codes, FormatError) and codes is not broken:
                     place = f"{name}: packet {packet.number} at byte {packet.offset}"
-                    broken = codes = type(codes)(f"{place}: {codes}")
+                    broken = codes = codes.within(place)
                 yield packet, codes
 
 

@@ -1,38 +1,15 @@
-"""Files and packets from one place to another.
+"""Packets from one file to another.
 
 Shapes: S streams, Q codebooks, F frames.
 """
 
-import contextlib
-import shutil
-import tempfile
-from collections.abc import Callable, Generator
-from typing import BinaryIO, Literal
+from typing import Literal
 
 from ncodec.bitstream.codes import Codes, coder_for, digest_bytes
 from ncodec.entropy import MAX_CODES
 from ncodec.formats.ncx import CodesDigest, Header, Packet, Writer
-from ncodec.formats.ncx.source import Readable
 
 _CODING = ("entropy", "entropy_model_id", "entropy_fingerprint", "n_codebooks")
-
-
-def can_seek(stream: Readable) -> bool:
-    """Whether a stream can be read from any place."""
-    seekable: Callable[[], bool] | None = getattr(stream, "seekable", None)
-    return seekable is not None and seekable()
-
-
-@contextlib.contextmanager
-def rewindable(stream: BinaryIO) -> Generator[BinaryIO, None, None]:
-    """Give a stream that can seek, or a copy of one that cannot, in a temporary file."""
-    if can_seek(stream):
-        yield stream
-        return
-    with tempfile.TemporaryFile() as file:
-        shutil.copyfileobj(stream, file)
-        file.seek(0)
-        yield file
 
 
 class PacketCopier:
@@ -52,7 +29,7 @@ class PacketCopier:
         ours = self._writer.header
         self._may_copy = all(getattr(header, name) == getattr(ours, name) for name in _CODING)
 
-    def start_part(self) -> None:
+    def start_edit(self) -> None:
         """The next packet depends on none before it."""
         self._context = None
 

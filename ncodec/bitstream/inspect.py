@@ -3,6 +3,7 @@
 Shapes: S streams, Q codebooks, F frames, K codes of a codebook.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -22,7 +23,7 @@ from ncodec.formats.ncx import (
     Reader,
     Trailer,
 )
-from ncodec.formats.ncx.source import Seekable
+from ncodec.formats.streams import Seekable
 from ncodec.models.parameters import is_denoised
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 DigestState = Literal["ok", "mismatch", "unchecked"]
 
 MAX_CELLS = 1 << 22  # of the table of how often each code occurs; beyond it there are no statistics
-_FROM_END = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +228,7 @@ class _CodesCheck:
             if isinstance(codes, FormatError):
                 place = f"{self._name}: packet {packet.number} at byte {packet.offset}"
                 lost = range(packet.number, packet.number + 1)
-                placed = type(codes)(f"{place}: {codes}")
+                placed = codes.within(place)
                 self.damage.append(Damage(packet.offset, packet.n_bytes, placed, lost))
             else:
                 self._digest.update(digest_bytes(codes))
@@ -252,7 +252,7 @@ def inspect(stream: Seekable, name: str, *, decode: bool | None = None) -> Inspe
 
     Raises the FormatError of a damaged header: without it nothing is known.
     """
-    file_bytes = stream.seek(0, _FROM_END)
+    file_bytes = stream.seek(0, os.SEEK_END)
     stream.seek(0)
     damage: list[Damage] = []
     reader = Reader(stream, name, on_damage=damage.append)
@@ -308,14 +308,14 @@ def _with_starts(
 
 def _seconds(frame: int, header: Header) -> float:
     """Return when a frame of the file is heard; for one that warms up a decoder, when that is."""
-    parts, rate_hz, before_s = header.parts, header.source_sample_rate_hz, 0.0
-    if not parts:
+    edits, rate_hz, before_s = header.edits, header.source_sample_rate_hz, 0.0
+    if not edits:
         return frame / header.frame_rate_hz
-    for part in parts:
-        length_s = part.n_samples / rate_hz
-        if frame < part.n_frames:
-            since_s = (part.first_frame + frame) / header.frame_rate_hz
-            return before_s + min(max(0.0, since_s - part.first_sample / rate_hz), length_s)
-        frame -= part.n_frames
+    for edit in edits:
+        length_s = edit.n_samples / rate_hz
+        if frame < edit.n_frames:
+            since_s = (edit.first_frame + frame) / header.frame_rate_hz
+            return before_s + min(max(0.0, since_s - edit.first_sample / rate_hz), length_s)
+        frame -= edit.n_frames
         before_s += length_s
     return before_s

@@ -1,18 +1,17 @@
 """What is whole of a damaged file, and how much is lost in between."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 
 from ncodec.bitstream.codes import Lost
 from ncodec.bitstream.damaged_header import open_corrected
 from ncodec.errors import FormatError, InvalidField
 from ncodec.formats.ncx import Damage, Packet, read_index
-from ncodec.formats.ncx.source import Readable
-
-_FROM_HERE = 1
+from ncodec.formats.streams import Readable
 
 
-class Salvage:
+class RecoveringReader:
     """A reader that goes on behind damage, and corrects one damaged byte of the header.
 
     Attributes:
@@ -76,7 +75,7 @@ class Salvage:
         stream = self.reader.seekable
         if stream is None:
             return
-        place = stream.seek(0, _FROM_HERE)
+        place = stream.seek(0, os.SEEK_CUR)
         with contextlib.suppress(FormatError):
             trailer = read_index(stream, self.reader.name)
             self._listed_frames = trailer.packet_frames

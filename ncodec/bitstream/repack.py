@@ -1,4 +1,4 @@
-"""Other .ncx files of the same codes: other coders, fewer codebooks, stretches, several as one.
+"""Other .ncx files of the same codes: other coders, fewer codebooks, segments, several as one.
 
 Nothing is decoded to audio. What is cut out keeps the frames from which the decoder warms up and
 those that it looks ahead to, and the header says what is to be heard of them (NCX.md, section 3).
@@ -23,14 +23,14 @@ from ncodec.bitstream.codes import (
 )
 from ncodec.bitstream.copy import PacketCopier
 from ncodec.bitstream.span_codes import Found, chunk_of, codec_for, codes_of
-from ncodec.bitstream.timeline import Span, Timeline, window, with_parts
+from ncodec.bitstream.timeline import Span, Timeline, window, with_edits
 from ncodec.errors import FormatError, InvalidField, ModelError, UsageError
 from ncodec.formats.ncx import (
     CODEC_PARAMETERS,
     CodesDigest,
+    Edit,
     Header,
     Packet,
-    Part,
     Reader,
     Writer,
     read_index,
@@ -83,7 +83,7 @@ class Repacked:
 def ncx_to_ncx(reader: Reader, sink: Any, wanted: Wanted = ALL) -> Repacked:
     """Write all packets of a .ncx file anew, as they come: also of a live stream.
 
-    Parts and dependent packets stay what they are. Raises FormatError, ModelError, UsageError.
+    Edits and dependent packets stay what they are. Raises FormatError, ModelError, UsageError.
     """
     old, n_q = reader.header, _choose_n_q([reader], wanted)
     header = _coded(old, _model_of(reader), n_q, wanted.entropy)
@@ -101,7 +101,7 @@ def ncx_to_ncx(reader: Reader, sink: Any, wanted: Wanted = ALL) -> Repacked:
 
 
 def repack(openers: Sequence[Opener], sink: Any, wanted: Wanted = ALL) -> Repacked:
-    """Write a stretch of files, one after the other, as one file.
+    """Write a segment of files, one after the other, as one file.
 
     openers  of the files, each called twice: first for its length. A file whose length its header
              does not know must be able to seek, and have an index
@@ -116,13 +116,13 @@ def repack(openers: Sequence[Opener], sink: Any, wanted: Wanted = ALL) -> Repack
         _check_alike(sooner, later, codebooks=all_codebooks)
     n_q = _choose_n_q(inputs, wanted)
     chosen = [*zip(inputs, _windows(inputs, wanted), strict=True)]
-    parts = [part for _, spans in chosen for part in map(_part_of, spans)]
+    edits = [edit for _, spans in chosen for edit in map(_edit_of, spans)]
     header = _coded(first.header, _model_of(first), n_q, wanted.entropy)
     header = replace(header, extensions=_common_extensions(inputs))
-    header = with_parts(header, parts, first.timeline)
+    header = with_edits(header, edits, first.timeline)
     packets = PacketCopier(Writer(sink, header))
     n_frames = sum(_copy(one, spans, packets) for one, spans in chosen)
-    n_samples = sum(part.n_samples for part in parts)
+    n_samples = sum(edit.n_samples for edit in edits)
     return Repacked(
         n_frames, sum(one.n_frames for one in inputs), n_q,
         max(one.header.n_codebooks for one in inputs), n_samples, header.source_sample_rate_hz,
@@ -176,17 +176,17 @@ def _windows(inputs: Sequence[_Input], wanted: Wanted) -> Iterator[list[Span]]:
         try:
             yield list(one.timeline.spans(low, high)) if low < high else []
         except FormatError as error:
-            raise type(error)(f"{one.name}: {error}") from None
+            raise error.within(one.name) from None
         before += one.n_samples
 
 
-def _part_of(span: Span) -> Part:
+def _edit_of(span: Span) -> Edit:
     """Return what the header says of a span, at the source's rate."""
-    n_samples = (span.stop or 0) - span.start
+    n_samples = (span.end_sample or 0) - span.start_sample
     if span.is_silence:
-        return Part(0, 0, 0, n_samples)
-    n_frames = (span.end or 0) - span.first
-    return Part(span.first + span.offset, n_frames, span.start, n_samples)
+        return Edit(0, 0, 0, n_samples)
+    n_frames = (span.end_frame or 0) - span.start_frame
+    return Edit(span.start_frame + span.frame_offset, n_frames, span.start_sample, n_samples)
 
 
 def _copy(one: _Input, spans: Sequence[Span], packets: PacketCopier) -> int:
@@ -194,7 +194,7 @@ def _copy(one: _Input, spans: Sequence[Span], packets: PacketCopier) -> int:
 
     Of a file with an index no more is read than is wanted; all of it is checked by its digest.
     """
-    n_frames = sum((span.end or 0) - span.first for span in spans)
+    n_frames = sum((span.end_frame or 0) - span.start_frame for span in spans)
     is_whole = n_frames == one.n_frames
     if not n_frames and not is_whole:
         return 0
@@ -203,18 +203,19 @@ def _copy(one: _Input, spans: Sequence[Span], packets: PacketCopier) -> int:
         found = all_packets(reader, one.n_frames) if is_whole else open_packets(reader)
         digest = CodesDigest()
         for span in spans:
-            packets.start_part()
-            behind = span.first
+            packets.start_edit()
+            end_frame = span.start_frame
             for frame, packet, codes in _whole(codes_of(found, span, reader, one.codec)):
-                behind = frame + packet.n_frames
+                end_frame = frame + packet.n_frames
                 digest.update(digest_bytes(codes))
-                first, end = max(0, span.first - frame), min(behind, span.end or 0) - frame
+                first = max(0, span.start_frame - frame)
+                end = min(end_frame, span.end_frame or 0) - frame
                 if first < end:
                     packets.write(packet, *_cut(one.codec, packet, codes, first, end))
-            if behind < (span.end or 0):
+            if end_frame < (span.end_frame or 0):
                 raise InvalidField(
-                    f"{one.name}: {one.n_samples} samples need {span.end} frames, the packets hold "
-                    f"{behind}"
+                    f"{one.name}: {one.n_samples} samples need {span.end_frame} frames, "
+                    f"the packets hold {end_frame}"
                 )
         if is_whole:
             for _ in found.between(0, None):
@@ -244,7 +245,7 @@ def _model_of(file: Reader | _Input) -> ModelFile:
     try:
         return find_exact(file.header.model_id, file.header.model_fingerprint)
     except ModelError as error:
-        raise type(error)(f"{file.name}: made with {error}") from None
+        raise error.within(file.name) from None
 
 
 def _choose_n_q(files: Sequence[Reader | _Input], wanted: Wanted) -> int:

@@ -2,7 +2,7 @@
 
 Its packets stay as they are, bit for bit. Where some are lost between others there is silence, so
 that all else keeps its time; what is lost at the very end is cut off. It decodes to what
-`Decoding` gives of the damaged file with a `Salvage`.
+`Decoding` gives of the damaged file with a `RecoveringReader`.
 """
 
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from ncodec.bitstream.access import InOrder
 from ncodec.bitstream.codes import Codes, Lost, check_digest, digest_bytes
 from ncodec.bitstream.damaged_header import open_corrected
 from ncodec.bitstream.gaps import Gap, Gaps
-from ncodec.bitstream.recovery import Salvage
+from ncodec.bitstream.recovery import RecoveringReader
 from ncodec.bitstream.span_codes import codec_for, codes_of
-from ncodec.bitstream.timeline import Span, Timeline, with_parts
+from ncodec.bitstream.timeline import Span, Timeline, with_edits
 from ncodec.errors import DigestMismatch, FormatError
-from ncodec.formats.ncx import CodesDigest, Damage, Header, Packet, Part, Writer
-from ncodec.formats.ncx.source import Seekable
+from ncodec.formats.ncx import CodesDigest, Damage, Edit, Header, Packet, Writer
+from ncodec.formats.streams import Seekable
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,38 +47,38 @@ def examine(stream: Seekable, name: str) -> Examined:
 
     Raises FormatError where nothing is, or not even its header can be read; ModelError.
     """
-    salvage = Salvage(stream, name)
-    reader, header = salvage.reader, salvage.reader.header
+    recovery = RecoveringReader(stream, name)
+    reader, header = recovery.reader, recovery.reader.header
     codec = codec_for(reader)
-    timeline = Timeline(codec, header, header.source_sample_rate_hz, salvage.n_samples)
-    packets = InOrder(salvage.items(timeline.n_frames), salvage.n_samples)
-    pieces = _Pieces(timeline)
+    timeline = Timeline(codec, header, header.source_sample_rate_hz, recovery.n_samples)
+    packets = InOrder(recovery.items(timeline.n_frames), recovery.n_samples)
+    plan = _RepairPlan(timeline)
     try:
         for span in timeline.spans(0, None):
-            pieces.start(span)
-            for frame, found in codes_of(packets, span, reader, codec, salvaging=True):
+            plan.start(span)
+            for frame, found in codes_of(packets, span, reader, codec, recovering=True):
                 if isinstance(found, Lost):
-                    pieces.lose(frame, found)
+                    plan.lose(frame, found)
                 else:
-                    pieces.add(frame, *found)
-            pieces.end(reader.n_samples)
+                    plan.add(frame, *found)
+            plan.end(reader.n_samples)
         for _ in packets.between(0, None):
             pass  # up to the trailer
-        if not salvage.damage and not pieces.gaps.found:
-            check_digest(reader, pieces.digest)
+        if not recovery.damage and not plan.gaps.found:
+            check_digest(reader, plan.digest)
     except DigestMismatch as error:
-        pieces.gaps.note_fault(error)
-        pieces.n_inner_gaps = 1
-    if not pieces.kept and timeline.n_frames != 0:
+        plan.gaps.note_fault(error)
+        plan.n_inner_gaps = 1
+    if not plan.kept and timeline.n_frames != 0:
         raise FormatError(f"{name}: nothing can be saved: no packet is whole, or none by itself")
     try:
-        repaired = with_parts(header, pieces.heard, timeline)
+        repaired = with_edits(header, plan.heard, timeline)
     except FormatError as error:
-        raise type(error)(f"{name}: {error}") from None
-    gaps, n_inner = pieces.gaps.found, pieces.n_inner_gaps
+        raise error.within(name) from None
+    gaps, n_inner = plan.gaps.found, plan.n_inner_gaps
     return Examined(
-        repaired, tuple(pieces.kept), pieces.digest.digest(), tuple(gaps[:n_inner]),
-        tuple(gaps[n_inner:]), tuple(salvage.damage),
+        repaired, tuple(plan.kept), plan.digest.digest(), tuple(gaps[:n_inner]),
+        tuple(gaps[n_inner:]), tuple(recovery.damage),
     )  # fmt: skip
 
 
@@ -103,111 +103,113 @@ def write_repaired(stream: Seekable, name: str, found: Examined, sink: Any) -> N
 
 
 @dataclass(slots=True)
-class _Piece:
+class _Run:
     """Packets that follow each other without a loss."""
 
-    first: int  # frame of the file
-    behind: int  # the one behind its last
+    start_frame: int  # of the file
+    end_frame: int
     numbers: range  # of its packets
     waiting: list[bytes]  # its codes, while it is too short to be heard by itself
 
 
-class _Pieces:
-    """The parts of the repaired file: pieces of the damaged one, and silence between them.
+class _RepairPlan:
+    """The edits of the repaired file: contiguous runs of the damaged one, and silence between them.
 
     Attributes:
         kept: numbers of the packets, in ranges.
         digest: of their codes.
         gaps: what is lost.
-        n_inner_gaps: how many of these have something whole behind them.
+        n_inner_gaps: how many of these have something whole after them.
     """
 
     def __init__(self, timeline: Timeline) -> None:
         self._timeline = timeline
-        self._parts: list[Part] = []
-        self._n_heard = 0  # parts up to the last that does not stand for what is lost
-        self._piece: _Piece | None = None
+        self._edits: list[Edit] = []
+        self._n_heard = 0  # edits up to the last that does not stand for what is lost
+        self._run: _Run | None = None
         self.kept: list[range] = []
         self.digest = CodesDigest()
         self.gaps = Gaps(timeline)
         self.n_inner_gaps = 0
 
     @property
-    def heard(self) -> list[Part]:
-        """The parts, without what is lost at the end."""
-        return self._parts[: self._n_heard]
+    def heard(self) -> list[Edit]:
+        """The edits, without what is lost at the end."""
+        return self._edits[: self._n_heard]
 
     def start(self, span: Span) -> None:
         """A span begins."""
         self._span = span
-        self._place = span.first_sample  # of the run, up to which the parts go
-        self._behind = span.first  # frame behind those that were read
+        self._place = span.source_start_sample  # of the run of the codec, up to which the edits go
+        self._end_frame = span.start_frame  # of those that were read
 
     def add(self, frame: int, packet: Packet, codes: Codes) -> None:
         """A packet is whole."""
-        if self._piece is None:
+        if self._run is None:
             numbers = range(packet.number, packet.number)
-            self._piece = _Piece(frame, frame, numbers, [])
-        piece, self._behind = self._piece, frame + packet.n_frames
-        piece.behind = self._behind
-        piece.numbers = range(piece.numbers.start, packet.number + 1)
-        piece.waiting.append(digest_bytes(codes))
-        if self._span.end_sample is not None and self._heard_of(piece) is not None:
-            self._digest(piece)  # it will be kept
+            self._run = _Run(frame, frame, numbers, [])
+        run, self._end_frame = self._run, frame + packet.n_frames
+        run.end_frame = self._end_frame
+        run.numbers = range(run.numbers.start, packet.number + 1)
+        run.waiting.append(digest_bytes(codes))
+        if self._span.source_end_sample is not None and self._audible(run) is not None:
+            self._digest(run)  # it will be kept
 
     def lose(self, frame: int, lost: Lost) -> None:
         """Frames are lost."""
         self._close()
-        self._behind = frame + lost.n_frames
-        self.gaps.note(self._span, frame, self._behind, lost.error)
+        self._end_frame = frame + lost.n_frames
+        self.gaps.note(self._span, frame, self._end_frame, lost.error)
 
     def end(self, n_source: int | None) -> None:
         """The span ends; `n_source` samples of the source, as far as header and trailer tell."""
         span = self._span
         if span.is_silence:
-            self._silence(span.end_sample or 0)
+            self._silence(span.source_end_sample or 0)
             self._tell()
             return
         self._close(n_source)
-        end = n_source if span.end_sample is None else span.end_sample
+        end = n_source if span.source_end_sample is None else span.source_end_sample
         self._silence((end or 0) - self._place)
 
     def _close(self, n_source: int | None = None) -> None:
-        """The piece ends; what it cannot give by itself is silence."""
-        piece, self._piece = self._piece, None
-        heard = None if piece is None else self._heard_of(piece, n_source)
-        if piece is None or heard is None:
+        """The run ends; what it cannot give by itself is silence."""
+        run, self._run = self._run, None
+        heard = None if run is None else self._audible(run, n_source)
+        if run is None or heard is None:
             return
         low, high = heard
-        self._digest(piece)
+        self._digest(run)
         self._silence(low - self._place)
-        n_frames = piece.behind - piece.first
-        self._parts.append(Part(piece.first + self._span.offset, n_frames, low, high - low))
+        n_frames = run.end_frame - run.start_frame
+        self._edits.append(
+            Edit(run.start_frame + self._span.frame_offset, n_frames, low, high - low)
+        )
         self._place = high
         self._tell()
-        self.kept.append(piece.numbers)
+        self.kept.append(run.numbers)
 
     def _tell(self) -> None:
         """What there is up to here stays."""
-        self._n_heard, self.n_inner_gaps = len(self._parts), len(self.gaps.found)
+        self._n_heard, self.n_inner_gaps = len(self._edits), len(self.gaps.found)
 
-    def _digest(self, piece: _Piece) -> None:
-        for codes in piece.waiting:
+    def _digest(self, run: _Run) -> None:
+        for codes in run.waiting:
             self.digest.update(codes)
-        piece.waiting = []
+        run.waiting = []
 
-    def _heard_of(self, piece: _Piece, n_source: int | None = None) -> tuple[int, int] | None:
-        """Return the samples that are heard of a piece, None for none."""
-        low = self._timeline.heard_from(self._span, piece.first)
-        high = self._timeline.heard_to(self._span, piece.behind, n_source)
+    def _audible(self, run: _Run, n_source: int | None = None) -> tuple[int, int] | None:
+        """Return the audible samples [low, high) of a run, None for none."""
+        low = self._timeline.audible_start(self._span, run.start_frame)
+        high = self._timeline.audible_end(self._span, run.end_frame, n_source)
         return (low, high) if low < high else None
 
     def _silence(self, n_samples: int) -> None:
         """Nothing is heard for so many samples."""
         if n_samples > 0:
-            before = self._parts.pop().n_samples if self._ends_lost() else 0
-            self._parts.append(Part(0, 0, 0, before + n_samples))
+            before = self._edits.pop().n_samples if self._ends_lost() else 0
+            self._edits.append(Edit(0, 0, 0, before + n_samples))
 
     def _ends_lost(self) -> bool:
-        """Whether the last part stands for what is lost."""
-        return len(self._parts) > self._n_heard and self._parts[-1].is_silence
+        """Whether the last edit stands for what is lost."""
+        return len(self._edits) > self._n_heard and self._edits[-1].is_silence

@@ -30,7 +30,7 @@ def codec_for(reader: Reader) -> Codec:
     try:
         codec = load_codec(find_exact(header.model_id, header.model_fingerprint))
     except ModelError as error:
-        raise type(error)(f"{reader.name}: made with {error}") from None
+        raise error.within(reader.name) from None
     if header.extension(REQUIRED_CODEC_PARAMETERS) is not None:  # no architecture has any yet
         raise UnsupportedVersion(
             f"{reader.name}: header: required codec parameters that this version does not know"
@@ -73,17 +73,17 @@ def chunk_of(packet: Packet, codes: Codes) -> CodedChunk:
 
 
 def codes_of(
-    packets: Packets, span: Span, reader: Reader, codec: Codec, *, salvaging: bool = False
+    packets: Packets, span: Span, reader: Reader, codec: Codec, *, recovering: bool = False
 ) -> Iterator[Found]:
     """Yield what holds a span, and before it what a dependent packet of it needs.
 
-    salvaging  what cannot be had, or does not fit, is lost instead of an error
+    recovering  what cannot be had, or does not fit, is lost instead of an error
 
     Raises FormatError.
     """
     if span.is_silence:
         return
-    located = _checked(packets, span, reader, codec, salvaging)
+    located = _checked(packets, span, reader, codec, recovering)
     begins = next(located, None)
     if begins is None:
         return
@@ -97,7 +97,7 @@ def codes_of(
         packet, codes = found
         if not isinstance(codes, FormatError):
             yield frame, (packet, codes)
-        elif salvaging:
+        elif recovering:
             yield frame, Lost(packet.n_frames, codes)
         else:
             raise codes
@@ -105,15 +105,15 @@ def codes_of(
 
 
 def _checked(
-    packets: Packets, span: Span, reader: Reader, codec: Codec, salvaging: bool
+    packets: Packets, span: Span, reader: Reader, codec: Codec, recovering: bool
 ) -> Iterator[tuple[int, Packet | Lost]]:
     """Yield what may belong to a span. Raises FormatError, or loses what does not."""
-    for frame, item in packets.between(span.first, span.end):
+    for frame, item in packets.between(span.start_frame, span.end_frame):
         if isinstance(item, Packet):
             fault = _span_fault(frame, item, span, codec) or _size_fault(item, reader, codec)
             if fault is not None:
-                error = type(fault)(f"{place_of(reader, item)}: {fault}")
-                if not salvaging:
+                error = fault.within(place_of(reader, item))
+                if not recovering:
                     raise error
                 item = Lost(item.n_frames, error)
         yield frame, item
@@ -121,11 +121,11 @@ def _checked(
 
 def _span_fault(frame: int, packet: Packet, span: Span, codec: Codec) -> FormatError | None:
     """How a packet does not fit to its place, or None."""
-    inside = frame - span.part_start
+    inside = frame - span.edit_start_frame
     end = frame + packet.n_frames
-    crosses = span.part_end is not None and end > span.part_end
+    crosses = span.edit_end_frame is not None and end > span.edit_end_frame
     if crosses or inside < 0 or (packet.dependent and inside == 0):
-        return InvalidField("is of more than one part of the file")
+        return InvalidField("is of more than one edit of the file")
     if inside % codec.segment_frames:
         return InvalidField(
             f"follows one that ends within a segment of {codec.segment_frames} frames"

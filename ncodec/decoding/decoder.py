@@ -1,4 +1,4 @@
-"""The way back: packets -> codes -> audio, all of a file or a stretch of it.
+"""The way back: packets -> codes -> audio, all of a file or a segment of it.
 
 Shapes: C channels, T samples, S streams, Q codebooks, F frames; see `ncodec.codec`.
 """
@@ -10,16 +10,13 @@ from collections.abc import Iterator
 from ncodec.bitstream.access import InOrder, Packets, all_packets, open_packets
 from ncodec.bitstream.codes import Lost, check_digest, digest_bytes, source_length
 from ncodec.bitstream.gaps import Gap, Gaps
-from ncodec.bitstream.recovery import Salvage
+from ncodec.bitstream.recovery import RecoveringReader
 from ncodec.bitstream.span_codes import chunk_of, codec_for, codes_of, place_of
 from ncodec.bitstream.timeline import Span, Timeline, window
-from ncodec.decoding.passage import Passage
-from ncodec.decoding.synthesis import Audio, Piece, Playback, Pool, Trim
-from ncodec.errors import (
-    DigestMismatch,
-    FormatError,
-    InvalidField,
-)
+from ncodec.decoding.contiguous_run import ContiguousRun
+from ncodec.decoding.options import DecodeOptions
+from ncodec.decoding.synthesis import Audio, PacketChunk, Playback, Pool, Trimmer
+from ncodec.errors import DigestMismatch, FormatError, InvalidField
 from ncodec.formats.ncx import CodesDigest, Reader
 
 
@@ -30,58 +27,59 @@ def available_threads() -> int:
     return os.cpu_count() or 1
 
 
+_ALL = DecodeOptions()
+
+
 class Decoding:
     """A .ncx stream on its way back to audio.
 
-    codec_rate  keep the codec's sample rate
-    start, end  seconds from the start: the stretch that is wanted, of a file with an index without
-                reading the rest; it differs from the same stretch of the whole by less than 1e-4,
-                or what docs/MODELS.md says of a codec with an LSTM
-    salvage     what the reader was made by, if damage is to become silence; then `gaps` tells where
-    n_threads   that decode long files side by side; the audio is the same for any number. With
-                one, audio comes as soon as it is known. None: as many as there are
+    reader  of the stream; with a RecoveringReader damage becomes silence, and `gaps` tells where
 
     Attributes:
         header: of the file.
         sample_rate_hz: of the audio that comes out.
         n_channels: of the audio that comes out.
         n_samples: per channel; None if only the trailer will tell.
+
+    Raises FormatError, ModelError, UsageError where nothing lies between start and end.
     """
 
-    def __init__(
-        self, reader: Reader, *, codec_rate: bool = False, start: float = 0,
-        end: float | None = None, salvage: Salvage | None = None, n_threads: int | None = 1,
-    ) -> None:  # fmt: skip
-        self.header = reader.header
-        self._reader = reader
+    def __init__(self, reader: Reader | RecoveringReader, options: DecodeOptions = _ALL) -> None:
+        self._recovery = reader if isinstance(reader, RecoveringReader) else None
+        self._reader = reader = reader.reader if isinstance(reader, RecoveringReader) else reader
+        self.header = header = reader.header
         self._codec = codec_for(reader)
-        self.n_channels = self.header.n_channels
-        source_rate_hz = self.header.source_sample_rate_hz
-        self.sample_rate_hz = self.header.sample_rate_hz if codec_rate else source_rate_hz
-        self._salvage = salvage
-        self._n_threads = available_threads() if n_threads is None else n_threads
-        self._is_whole = start == 0 and end is None
+        self.n_channels = header.n_channels
+        self.sample_rate_hz = (
+            header.sample_rate_hz if options.codec_rate else header.source_sample_rate_hz
+        )
+        self._n_threads = options.n_threads or available_threads()
+        self._is_whole = options.is_whole
         self._packets: Packets | None = None
-        n_source = salvage.n_samples if salvage else self.header.n_samples
-        if not self._is_whole and salvage is None:
+        n_source = header.n_samples
+        if self._recovery is not None:
+            n_source = self._recovery.n_samples
+        elif not self._is_whole:
             self._packets = open_packets(reader)
             n_source = self._packets.n_samples
-        self._timeline = Timeline(self._codec, self.header, self.sample_rate_hz, n_source)
-        total = self._timeline.n_samples
-        self._first, self._end = window(start, end, self.sample_rate_hz, total, reader.name)
-        self.n_samples = None if self._end is None else self._end - self._first
+        self._timeline = Timeline(self._codec, header, self.sample_rate_hz, n_source)
+        self._start_sample, self._end_sample = window(
+            options.start, options.end, self.sample_rate_hz, self._timeline.n_samples, reader.name
+        )
+        end_sample = self._end_sample
+        self.n_samples = None if end_sample is None else end_sample - self._start_sample
         self._gaps = Gaps(self._timeline)
 
     @property
     def gaps(self) -> list[Gap]:
-        """What could not be decoded so far; with a salvage only."""
+        """What could not be decoded so far; with a RecoveringReader only."""
         return self._gaps.found
 
     def blocks(self) -> Iterator[Audio]:
         """Yield float32 [C, T] blocks, `n_samples` samples in all.
 
         Raises FormatError for a damaged file, after all that comes before the damage; with a
-        salvage, only if nothing can be made of it.
+        RecoveringReader, only if nothing can be made of it.
         """
         with contextlib.ExitStack() as stack:
             pool = None
@@ -92,100 +90,107 @@ class Decoding:
             packets = self._packets or self._all_packets()
             given = 0
             for span in self._spans():
-                trim = Trim(self.n_channels, span.start, span.stop)
-                yield from self._play(packets, span, trim, digest, pool)
-                given += trim.place - span.start
+                trimmer = Trimmer(self.n_channels, span.start_sample, span.end_sample)
+                yield from self._play(packets, span, trimmer, digest, pool)
+                given += trimmer.place - span.start_sample
             self._check_end(packets, digest)
             self.n_samples = given
 
     def _spans(self) -> Iterator[Span]:
         try:
-            yield from self._timeline.spans(self._first, self._end)
+            yield from self._timeline.spans(self._start_sample, self._end_sample)
         except FormatError as error:  # of the header
-            raise type(error)(f"{self._reader.name}: {error}") from None
+            raise error.within(self._reader.name) from None
 
     def _all_packets(self) -> InOrder:
         n_frames = self._timeline.n_frames
-        if self._salvage is not None:
-            return InOrder(self._salvage.items(n_frames), self._salvage.n_samples)
+        if self._recovery is not None:
+            return InOrder(self._recovery.items(n_frames), self._recovery.n_samples)
         return all_packets(self._reader, n_frames)
 
     def _play(
-        self, packets: Packets, span: Span, trim: Trim, digest: CodesDigest,
+        self, packets: Packets, span: Span, trimmer: Trimmer, digest: CodesDigest,
         pool: Pool | None,
     ) -> Iterator[Audio]:  # fmt: skip
         """Yield the audio of a span, trimmed to it."""
-        passage: Passage | None = None
-        behind = span.first
-        salvaging = self._salvage is not None
-        for frame, found in codes_of(packets, span, self._reader, self._codec, salvaging=salvaging):
+        run: ContiguousRun | None = None
+        end_frame = span.start_frame
+        recovering = self._recovery is not None
+        for frame, found in codes_of(
+            packets, span, self._reader, self._codec, recovering=recovering
+        ):
             if isinstance(found, Lost):
-                if passage is not None:
-                    yield from passage.close(frame)
-                    passage = None
-                behind = frame + found.n_frames
-                self._gaps.note(span, frame, behind, found.error)
+                if run is not None:
+                    yield from run.close(frame)
+                    run = None
+                end_frame = frame + found.n_frames
+                self._gaps.note(span, frame, end_frame, found.error)
                 continue
             packet, codes = found
             digest.update(digest_bytes(codes))
-            if passage is None:
+            if run is None:
                 playback = self._playback(span, frame, pool)
-                passage = Passage(self._timeline, span, playback, trim, frame)
-            behind = frame + packet.n_frames
-            piece = Piece(chunk_of(packet, codes), place_of(self._reader, packet))
-            yield from passage.push(piece)
-        yield from self._end_span(span, trim, passage, behind)
+                run = ContiguousRun(self._timeline, span, playback, trimmer, frame)
+            end_frame = frame + packet.n_frames
+            coded = PacketChunk(chunk_of(packet, codes), place_of(self._reader, packet))
+            yield from run.push(coded)
+        yield from self._end_span(span, trimmer, run, end_frame)
 
     def _playback(self, span: Span, frame: int, pool: Pool | None) -> Playback:
-        # What may lie behind an end that is not known yet is held back.
-        is_live = not self._timeline.is_known or self._salvage is not None
+        # What may lie after an end that is not known yet is held back.
+        is_live = not self._timeline.is_known or self._recovery is not None
         return Playback(
-            self._codec, self.header, self.sample_rate_hz, frame + span.offset,
+            self._codec, self.header, self.sample_rate_hz, frame + span.frame_offset,
             pool=pool, is_live=is_live,
         )  # fmt: skip
 
     def _end_span(
-        self, span: Span, trim: Trim, passage: Passage | None, behind: int
+        self, span: Span, trimmer: Trimmer, run: ContiguousRun | None, end_frame: int
     ) -> Iterator[Audio]:
-        """Yield the end of a span, now that its frames up to `behind` were read.
+        """Yield the end of a span, now that its frames before `end_frame` were read.
 
         Raises InvalidField for another number of frames than it takes, Truncated.
         """
-        stop = span.stop
+        stop = span.end_sample
         if self._timeline.is_known:
-            if self._salvage is None and span.end is not None and behind < span.end:
+            if self._recovery is None and span.end_frame is not None and end_frame < span.end_frame:
                 raise InvalidField(
-                    f"{self._reader.name}: {self._reader.n_samples} samples need {span.end} "
-                    f"frames, the packets hold {behind}"
+                    f"{self._reader.name}: {self._reader.n_samples} samples need {span.end_frame} "
+                    f"frames, the packets hold {end_frame}"
                 )
-        elif span.end is None or behind < span.end:  # the source's end was met
+        elif span.end_frame is None or end_frame < span.end_frame:  # the source's end was met
             n_source = self._reader.n_samples
-            if self._salvage is not None:
-                yield from self._end_salvaged(span, trim, passage, behind, n_source)
+            if self._recovery is not None:
+                yield from self._end_recovered(span, trimmer, run, end_frame, n_source)
                 return
             n_source = source_length(self._reader)
             n_codec = self._timeline.at(self.header.sample_rate_hz, n_source)
             wanted = self._codec.n_frames(n_codec)
-            if behind != wanted:
+            if end_frame != wanted:
                 raise InvalidField(
                     f"{self._reader.name}: {n_source} samples need {wanted} frames, "
-                    f"the packets hold {behind}"
+                    f"the packets hold {end_frame}"
                 )
             n_asked = self._timeline.asked(n_source)
             stop = n_asked if stop is None else min(stop, n_asked)
-        if passage is not None:
-            yield from passage.finish(stop)
+        if run is not None:
+            yield from run.finish(stop)
         if stop is not None:
-            yield from trim.fill(stop)
+            yield from trimmer.fill(stop)
 
-    def _end_salvaged(
-        self, span: Span, trim: Trim, passage: Passage | None, behind: int, n_source: int | None
+    def _end_recovered(
+        self,
+        span: Span,
+        trimmer: Trimmer,
+        run: ContiguousRun | None,
+        end_frame: int,
+        n_source: int | None,
     ) -> Iterator[Audio]:
         """Yield the end of a damaged live stream; `n_source` if its trailer was there."""
-        if passage is not None:
-            yield from passage.close(behind, n_source)
+        if run is not None:
+            yield from run.close(end_frame, n_source)
         if n_source is not None:
-            yield from trim.fill(self._timeline.asked(n_source))
+            yield from trimmer.fill(self._timeline.asked(n_source))
 
     def _check_end(self, packets: Packets, digest: CodesDigest) -> None:
         """Raise FormatError where what follows the last span is not as it should be."""
@@ -196,7 +201,7 @@ class Decoding:
         try:
             check_digest(self._reader, digest)
         except DigestMismatch as error:
-            if self._salvage is None:
+            if self._recovery is None:
                 raise
-            if not self._salvage.damage and not self.gaps:
+            if not self._recovery.damage and not self.gaps:
                 self._gaps.note_fault(error)

@@ -30,7 +30,7 @@ MAX_PENDING = 1 << 24  # values of audio that wait for each other when regions a
 MAX_BLOCK = 1 << 20  # values of audio that come at once
 
 Audio = NDArray[np.float32]  # [C, T]
-Placed = tuple[int, Audio]  # audio, and the place of its first sample
+TimestampedAudio = tuple[int, Audio]  # the number of its first sample, and the audio
 
 
 class Pool(ThreadPoolExecutor):
@@ -42,11 +42,11 @@ class Pool(ThreadPoolExecutor):
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """The codes of a packet, and what errors call it."""
+class PacketChunk:
+    """The coded chunk of a packet, and what errors call the packet."""
 
     chunk: CodedChunk
-    place: str
+    label: str
 
     @property
     def n_frames(self) -> int:
@@ -65,22 +65,22 @@ class _Region:
         self._state = codec.start_decoder(header.n_streams, first_frame)
         self._place = codec.first_sample(first_frame)
 
-    def push(self, piece: Piece) -> Placed:
+    def push(self, coded: PacketChunk) -> TimestampedAudio:
         """Return the audio that becomes known. Raises InvalidField for what is not finite."""
-        chunks, self._before = [*self._before, piece.chunk], []
+        chunks, self._before = [*self._before, coded.chunk], []
         wav = np.concatenate([self._run(chunk) for chunk in chunks], axis=1)
         if not np.isfinite(wav).all():
-            raise InvalidField(f"{piece.place}: its scales are beyond what audio holds")
-        return self._placed(wav)
+            raise InvalidField(f"{coded.label}: its scales are beyond what audio holds")
+        return self._timestamped(wav)
 
-    def finish(self) -> Placed:
+    def finish(self) -> TimestampedAudio:
         """Return what is left."""
         n_streams, n_q = self._header.n_streams, self._header.n_codebooks
         nothing = torch.zeros(n_streams, n_q, 0, dtype=torch.int64)
         chunk = CodedChunk(nothing, torch.zeros(n_streams, 0))
-        return self._placed(self._run(chunk, last=True))
+        return self._timestamped(self._run(chunk, last=True))
 
-    def _placed(self, wav: Audio) -> Placed:
+    def _timestamped(self, wav: Audio) -> TimestampedAudio:
         place, self._place = self._place, self._place + wav.shape[1]
         return place, wav
 
@@ -92,12 +92,14 @@ class _Region:
             return wav.reshape(self._header.n_channels, -1).numpy()
 
 
-def _decode_region(region: _Region, pieces: list[Piece], *, last: bool) -> list[Placed]:
-    return [region.push(piece) for piece in pieces] + ([region.finish()] if last else [])
+def _decode_region(
+    region: _Region, packets: list[PacketChunk], *, last: bool
+) -> list[TimestampedAudio]:
+    return [region.push(coded) for coded in packets] + ([region.finish()] if last else [])
 
 
 class _Network:
-    """Pieces to audio at the codec's rate, from one frame on, region by region.
+    """Packets to audio at the codec's rate, from one frame on, region by region.
 
     With a pool the regions are decoded in its threads, and come when they are done.
     """
@@ -112,27 +114,27 @@ class _Network:
         self._recent: deque[CodedChunk] = deque()  # the context of a region that would start here
         self._region = _Region(codec, header, first_frame, [])
         self._region_frames = 0
-        self._pieces: list[Piece] = []  # of the region, which wait for the pool
-        self._pending: deque[Future[list[Placed]]] = deque()
+        self._waiting: list[PacketChunk] = []  # of the region, which wait for the pool
+        self._pending: deque[Future[list[TimestampedAudio]]] = deque()
 
-    def push(self, piece: Piece) -> Iterator[Audio]:
+    def push(self, coded: PacketChunk) -> Iterator[Audio]:
         """Yield the audio that is ready."""
         is_full = self._region_frames >= REGION_SECONDS * self._frame_rate
         if self._codec.has_finite_context and is_full:
             yield from self._next_region()
-        self._remember(piece.chunk)
-        self._frame += piece.n_frames
-        self._region_frames += piece.n_frames
+        self._remember(coded.chunk)
+        self._frame += coded.n_frames
+        self._region_frames += coded.n_frames
         if self._pool is None:
-            yield self._follow(self._region.push(piece))
+            yield self._follow(self._region.push(coded))
         else:
-            self._pieces.append(piece)
+            self._waiting.append(coded)
 
     def finish(self) -> Iterator[Audio]:
         """Yield what is left."""
         yield from self._drain(0)
-        for placed in _decode_region(self._region, self._pieces, last=True):
-            yield self._follow(placed)
+        for timestamped in _decode_region(self._region, self._waiting, last=True):
+            yield self._follow(timestamped)
 
     @property
     def _frame_rate(self) -> float:
@@ -140,21 +142,21 @@ class _Network:
 
     def _next_region(self) -> Iterator[Audio]:
         if self._pool is not None:
-            job = self._pool.submit(_decode_region, self._region, self._pieces, last=False)
+            job = self._pool.submit(_decode_region, self._region, self._waiting, last=False)
             self._pending.append(job)
-            self._pieces = []
+            self._waiting = []
             yield from self._drain(self._most_pending)
         self._region = _Region(self._codec, self._header, self._frame, self._context())
         self._region_frames = 0
 
     def _drain(self, n_left: int) -> Iterator[Audio]:
         while len(self._pending) > n_left:
-            for placed in self._pending.popleft().result():
-                yield self._follow(placed)
+            for timestamped in self._pending.popleft().result():
+                yield self._follow(timestamped)
 
-    def _follow(self, placed: Placed) -> Audio:
+    def _follow(self, timestamped: TimestampedAudio) -> Audio:
         """Return what is new of some audio."""
-        place, wav = placed
+        place, wav = timestamped
         wav = wav[:, max(0, self._place - place) :]
         self._place += wav.shape[1]
         return wav
@@ -173,7 +175,7 @@ class _Network:
 
 
 class Playback:
-    """Pieces to audio at `rate_hz`, from one frame on.
+    """Packets to audio at `rate_hz`, from one frame on.
 
     is_live  where it ends is not known yet, so what may lie behind is held back
     pool     whose threads decode side by side; without one, audio comes as soon as it is known
@@ -195,25 +197,25 @@ class Playback:
         self._resampler = Resampler(codec_rate, rate_hz, header.n_channels)
         self._silence = np.zeros((header.n_channels, n_before), np.float32)
 
-    def push(self, piece: Piece) -> Iterator[Placed]:
+    def push(self, coded: PacketChunk) -> Iterator[TimestampedAudio]:
         """Yield the audio that becomes known, and the place, at `rate_hz`, where it starts."""
-        for wav in self._network.push(piece):
+        for wav in self._network.push(coded):
             yield from self._resampled(wav)
 
-    def finish(self) -> Iterator[Placed]:
+    def finish(self) -> Iterator[TimestampedAudio]:
         """Yield what is left, up to the end of the last frame."""
         self._n_held = 0
         for wav in self._network.finish():
             yield from self._resampled(wav)
         yield self._resample(self._held[:, :0], last=True)
 
-    def _resampled(self, wav: Audio) -> Iterator[Placed]:
+    def _resampled(self, wav: Audio) -> Iterator[TimestampedAudio]:
         """Yield audio in blocks of a size that can be held at any rate and number of channels."""
         n = max(1, int(MAX_BLOCK / len(wav) * min(1, self._ratio)))
         for start in range(0, wav.shape[1], n):
             yield self._resample(wav[:, start : start + n])
 
-    def _resample(self, wav: Audio, *, last: bool = False) -> Placed:
+    def _resample(self, wav: Audio, *, last: bool = False) -> TimestampedAudio:
         wav = np.concatenate([self._held, wav], axis=1)
         n_sure = max(0, wav.shape[1] - self._n_held)
         wav, self._held = wav[:, :n_sure], wav[:, n_sure:]
@@ -225,8 +227,8 @@ class Playback:
         return place, given
 
 
-class Trim:
-    """Keeps of placed audio what lies between `start` and `stop`, with silence where there is none.
+class Trimmer:
+    """Keeps timestamped audio in [start, stop), with silence where there is none.
 
     Attributes:
         place: of the next sample to come.
@@ -237,10 +239,10 @@ class Trim:
         self._stop, self._n_channels = stop, n_channels
 
     def take(
-        self, placed: Iterable[Placed], start: int = 0, stop: int | None = None
+        self, timestamped: Iterable[TimestampedAudio], start: int = 0, stop: int | None = None
     ) -> Iterator[Audio]:
         """Yield what is new of some audio from `start` to `stop`, and silence before it."""
-        for place, wav in placed:
+        for place, wav in timestamped:
             first = max(place, start, self.place)
             ends = (place + wav.shape[1], stop, self._stop)
             end = min(end for end in ends if end is not None)

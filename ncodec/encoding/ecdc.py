@@ -1,7 +1,6 @@
 """Audio -> .ecdc files."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -12,10 +11,11 @@ from ncodec.encoding.encoder import Encoded, Encoding
 from ncodec.encoding.options import ResolvedOptions
 from ncodec.errors import UsageError
 from ncodec.formats.ecdc import MODELS
+from ncodec.formats.ncx.writer import Writable
 
 
 def encode_ecdc(
-    source: Source, sink: Any, options: ResolvedOptions, *, lm: bool = False,
+    source: Source, sink: Writable, options: ResolvedOptions, *, lm: bool = False,
     on_progress: Callable[[int], None] = lambda n_samples: None,
 ) -> Encoded:  # fmt: skip
     """Encode audio into an .ecdc file. Its codes are held until the length is known.

@@ -1,16 +1,14 @@
-"""The table of entropy coders: a new one is one line in each of the two tables."""
+"""The table of entropy coders: a new one is a line here, and one in the format's ENTROPY_CODERS."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from ncodec.entropy.base import EntropyCoder
 from ncodec.errors import ModelMissing, UsageError
+from ncodec.formats.ncx import CODER_NUMBERS
 
 if TYPE_CHECKING:
     from ncodec.entropy.network import Network
-
-CODER_NUMBERS = {"packed": 0, "adaptive": 1, "transformer": 2}
-"""Coder name -> its number in the header."""
 
 _CODERS = {
     "packed": "ncodec.entropy.packed:PackedCoder",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ncodec.errors import ModelMissing, UsageError
-from ncodec.formats.ncx import ENTROPY_CODERS
+from ncodec.formats.ncx import CODER_NUMBERS
 from ncodec.hub.codecs import ModelFile
 from ncodec.hub.model_files import SUPERSEDES, ModelKind, StoredModel, read_unchanged
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from ncodec.entropy.layout import EntropyConfig
     from ncodec.entropy.network import Network
-
-NUMBERS = {name: number for number, name in ENTROPY_CODERS.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +117,7 @@ class Entropy:
 
     def header_fields(self) -> dict[str, Any]:
         """Return what a header says of it."""
-        fields: dict[str, Any] = {"entropy": NUMBERS[self.name]}
+        fields: dict[str, Any] = {"entropy": CODER_NUMBERS[self.name]}
         if self.model is not None:
             fields["entropy_model_id"] = self.model.model_id
             fields["entropy_fingerprint"] = self.model.fingerprint
@@ -132,8 +130,8 @@ def choose_entropy(model: ModelFile, name: str | None, n_q: int = 1) -> Entropy:
     Without a name, it is the transformer where it has a model for this codec, else `adaptive`.
     Raises ModelMissing for a transformer without one, UsageError for an unknown name.
     """
-    if name is not None and name not in NUMBERS:
-        known = ", ".join(NUMBERS)
+    if name is not None and name not in CODER_NUMBERS:
+        known = ", ".join(CODER_NUMBERS)
         raise UsageError(f"entropy coder {name!r} is unknown; expected one of {known}")
     if name not in (None, "transformer"):
         return Entropy(name)

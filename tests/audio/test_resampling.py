@@ -32,6 +32,7 @@ def test_resampling_does_not_depend_on_the_blocks(
     assert streamed.shape == (n_channels, resampled_length(wav.shape[1], *rates))
 
 
+@pytest.mark.quick
 def test_the_length_is_rounded_with_halves_up() -> None:
     assert [resampled_length(n, 2, 1) for n in range(6)] == [0, 1, 1, 2, 2, 3]
     assert resampled_length(10**15, 44100, 48000) == 1088435374149660
@@ -43,6 +44,7 @@ def test_hardly_any_samples_are_resampled(n: int, rates: tuple[int, int]) -> Non
     assert resample(noise(2, n), *rates).shape == (2, resampled_length(n, *rates))
 
 
+@pytest.mark.quick
 def test_a_tone_keeps_its_place_and_level() -> None:
     def tone(rate: int) -> NDArray[np.float32]:
         return np.sin(2 * np.pi * 1000 * np.arange(rate) / rate).astype(np.float32)[None]

@@ -75,6 +75,7 @@ def test_the_shortest_and_longest_integers(subtype: str, ends: tuple[int, int]) 
     assert (ints >> shift).tolist() == [*ends, 0]
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE"])
 def test_floats_are_not_limited(subtype: str) -> None:
     file = io.BytesIO()
@@ -147,6 +148,7 @@ def test_the_announced_number_of_samples_must_come(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3", "caf", "aiff", "w64"])
 def test_tags_are_written_where_there_is_a_place(tmp_path: Path, suffix: str) -> None:
     tags = {"TITLE": "Träume", "ARTIST": "Someone", "TRACKNUMBER": "3", "ODD": "x"}

@@ -76,6 +76,7 @@ def test_other_formats_read_the_same_from_path_stream_and_pipe(
         np.testing.assert_allclose(wav, expected, rtol=0, atol=1e-6 if container == "MP3" else 0)
 
 
+@pytest.mark.quick
 def test_a_flac_that_does_not_know_its_length_is_read_to_its_end() -> None:
     content = bytearray(wav_bytes(noise(1, 48017), container="FLAC"))
     content[21] &= 0xF0
@@ -87,6 +88,7 @@ def test_a_flac_that_does_not_know_its_length_is_read_to_its_end() -> None:
     np.testing.assert_allclose(wav, noise(1, 48017), atol=1 / 32768)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("container", ["WAV", "FLAC", "OGG", "CAF"])
 @pytest.mark.parametrize("make_source", [on_disk, io.BytesIO, Pipe], ids=["file", "memory", "pipe"])
 def test_tags_are_read(container: str, make_source: Any) -> None:

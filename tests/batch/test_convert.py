@@ -72,6 +72,7 @@ def test_mp3_are_those_of_encode_but_know_their_length() -> None:
             assert plain.header.n_samples is None
 
 
+@pytest.mark.quick
 def test_times_and_tags_are_kept_both_ways() -> None:
     source = make_audio("lib/a.flac", title="Hum", artist="Bee")
     tags.write_tags(source, "flac", (("TITLE", "Hum"), ("ARTIST", "A"), ("ARTIST", "B")))
@@ -131,6 +132,7 @@ def test_alike_clips_are_coded_together(monkeypatch: pytest.MonkeyPatch) -> None
         assert made == encoded(Path(f"lib/{number}.wav")), number
 
 
+@pytest.mark.quick
 def test_bad_files_do_not_stop_the_others() -> None:
     for number in range(3):
         make_audio(f"lib/{number}.wav", seed=number)
@@ -175,6 +177,7 @@ def test_bad_codes_do_not_stop_the_others() -> None:
     assert [*contents(Path("back"))] == ["2.flac", "3.flac"]
 
 
+@pytest.mark.quick
 def test_what_is_done_is_skipped() -> None:
     n_files = make_mixed(Path("lib"))
     first = go("lib", "small")

@@ -5,6 +5,7 @@ import pytest
 from ncodec.batch.names import is_source, is_wanted, targets_for
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(
     ("sources", "suffix", "expected"),
     [
@@ -35,6 +36,7 @@ def test_other_files_keep_their_names() -> None:
     assert targets_for(["a.flac"], ["a.ncx", "A.flac.ncx"], ".ncx") == {"a.flac": None}
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(
     ("path", "decode", "expected"),
     [

@@ -18,7 +18,10 @@ from ncodec.batch.protocols import WorkerPool
 from ncodec.errors import NcodecError, UsageError
 
 pytest.importorskip("ray", reason="needs the extra ncodec[ray]")
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for workers in /proc")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="looks for workers in /proc"),
+    pytest.mark.xdist_group("ray"),  # a second cluster would be taken for this one
+]
 
 
 @pytest.fixture(scope="module")

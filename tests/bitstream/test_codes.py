@@ -43,6 +43,7 @@ def short_payload() -> bytes:
     return sink.getvalue()
 
 
+@pytest.mark.quick
 def test_codes_come_back() -> None:
     (codes,) = iterate_codes(Reader(io.BytesIO(whole())))
     assert np.array_equal(codes, CODES)

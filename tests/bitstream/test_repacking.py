@@ -25,13 +25,13 @@ from ncodec.errors import (
 )
 from ncodec.formats.ncx import (
     CODEC_PARAMETERS,
-    PARTS,
+    EDIT_LIST,
+    Edit,
     Header,
     Packet,
-    Part,
     Reader,
     Writer,
-    pack_parts,
+    pack_edits,
 )
 
 LENIENT = settings(
@@ -72,7 +72,7 @@ def renamed(blob: bytes, **changes: object) -> bytes:
 @pytest.mark.parametrize("n_channels", [1, 2])
 @pytest.mark.parametrize("rate", RATES)
 @pytest.mark.parametrize("preset", PRESETS)
-def test_a_cut_plays_as_that_stretch(preset: str, rate: int, n_channels: int) -> None:
+def test_a_cut_plays_as_that_segment(preset: str, rate: int, n_channels: int) -> None:
     blob = song(preset, rate, n_channels)
     whole, _ = ncodec.decode(blob)
     total, scale = whole.shape[1] / rate, float(np.abs(whole).max())
@@ -95,23 +95,23 @@ def test_a_cut_plays_as_that_stretch(preset: str, rate: int, n_channels: int) ->
 
 
 def check_codes(blob: bytes, cut: bytes) -> None:
-    """The codes of each part are those frames of its run, and packets end where they did."""
+    """The codes of each edit are those frames of its run, and packets end where they did."""
     source, found, reader = codes_in(blob), codes_in(cut), Reader(io.BytesIO(cut))
     at = 0
-    for part in reader.header.parts or [Part(0, found.shape[2], 0, 1)]:
-        run = source[:, :, part.first_frame : part.first_frame + part.n_frames]
-        np.testing.assert_array_equal(found[:, :, at : at + part.n_frames], run)
-        at += part.n_frames
+    for edit in reader.header.edits or [Edit(0, found.shape[2], 0, 1)]:
+        run = source[:, :, edit.first_frame : edit.first_frame + edit.n_frames]
+        np.testing.assert_array_equal(found[:, :, at : at + edit.n_frames], run)
+        at += edit.n_frames
     assert at == found.shape[2]
     ends = {0}
     for packet in packets_of(blob):
         ends.add(max(ends) + packet.n_frames)
-    if len(reader.header.parts) == 1:
-        (part,) = reader.header.parts
-        frame = part.first_frame
+    if len(reader.header.edits) == 1:
+        (edit,) = reader.header.edits
+        frame = edit.first_frame
         for packet in packets_of(cut):
             frame += packet.n_frames
-            assert frame in ends or frame == part.first_frame + part.n_frames
+            assert frame in ends or frame == edit.first_frame + edit.n_frames
 
 
 @pytest.mark.parametrize("rate", [11025, 44100, 48000])
@@ -128,6 +128,7 @@ def test_a_cut_within_the_last_frame_differs_in_its_last_milliseconds(
         assert close_to(found[:, :n_far], wanted[:, :n_far], float(np.abs(wanted).max()))
 
 
+@pytest.mark.quick
 def test_packets_that_are_inside_are_copied() -> None:
     blob = song(seconds=8.0)
     cut = packets_of(repacked(blob, start=2.0, end=6.0, entropy="packed"))
@@ -138,20 +139,20 @@ def test_packets_that_are_inside_are_copied() -> None:
     assert cut[0].n_frames + cut[-1].n_frames < 120
 
 
-def test_a_cut_that_is_the_whole_names_no_parts() -> None:
+def test_a_cut_that_is_the_whole_names_no_edits() -> None:
     blob = song()
     assert repacked(blob, entropy="packed") == blob
     assert repacked(blob, start=0, end=99, entropy="packed") == blob
     first = tiny.header_of(repacked(blob, end=4.0))
-    assert first.parts
+    assert first.edits
     assert first.n_samples == 32000
 
 
 def test_what_of_a_cut_reaches_to_the_ends_stays_a_run() -> None:
     cut = tiny.header_of(repacked(song("hilcodec-tiny"), end=0.01))
     assert cut.n_samples == 80
-    assert cut.parts[0].first_frame == 0
-    (last,) = tiny.header_of(repacked(song("hilcodec-tiny"), start=4.0)).parts
+    assert cut.edits[0].first_frame == 0
+    (last,) = tiny.header_of(repacked(song("hilcodec-tiny"), start=4.0)).edits
     assert last.first_frame + last.n_frames == 403
     assert last.first_sample == 32000
 
@@ -253,6 +254,7 @@ def test_an_unspecified_bit_rate_stays_so() -> None:
 # Other coders.
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("entropy", ["packed", "adaptive", "transformer", None])
 @pytest.mark.parametrize("is_live", [False, True])
 def test_other_coders_keep_the_codes(entropy: str | None, is_live: bool) -> None:
@@ -408,7 +410,7 @@ def test_cuts_that_are_joined_again_play_as_before(
     assert close_to(found, whole)
 
 
-def test_a_stretch_of_a_join() -> None:
+def test_a_segment_of_a_join() -> None:
     blobs = [song("hilcodec-tiny"), song("hilcodec-tiny", seed=1), song("hilcodec-tiny", seed=2)]
     whole = np.concatenate([ncodec.decode(blob)[0] for blob in blobs], axis=1)
     for start, end in [(0.5, 1.0), (3.0, 5.0), (4.03, 8.06), (1.0, 11.0), (8.0, 8.1)]:
@@ -456,7 +458,7 @@ def test_tags_and_extensions_are_the_first_file_s() -> None:
     same = tiny.header_of(repacked(one, one))
     assert [number for number, _ in same.extensions] == [0x41, CODEC_PARAMETERS, 0x42, 0x82]
     again = tiny.header_of(repacked(one, one, start=1.0))
-    assert len(again.parts) == 2
+    assert len(again.edits) == 2
     whole = tiny.header_of(repacked(repacked(one, one), end=4.03))
     assert [number for number, _ in whole.extensions] == [0x41, CODEC_PARAMETERS, 0x42]
 
@@ -466,13 +468,13 @@ def test_files_without_samples_add_nothing() -> None:
     blob = song()
     assert repacked(empty, blob, empty, entropy="packed") == blob
     none = tiny.header_of(repacked(empty, empty))
-    assert (none.n_samples, none.parts) == (0, ())
+    assert (none.n_samples, none.edits) == (0, ())
 
 
 def test_more_parts_than_a_header_holds() -> None:
     short = song("hilcodec-tiny", seconds=0.01)
     tagged = renamed(short, tags=(("COMMENT", "x" * 64_000),))
-    with pytest.raises(LimitExceeded, match="500 parts do not fit into one header: header_length"):
+    with pytest.raises(LimitExceeded, match="500 edits do not fit into one header: header_length"):
         repacked(*[tagged] * 500)
     blob = repacked(*[short] * 500)
     assert ncodec.decode(blob)[0].shape == (1, 40_000)
@@ -512,13 +514,13 @@ def test_frames_that_do_not_fit_the_length_are_refused() -> None:
 
 
 def test_packets_of_two_parts_are_refused() -> None:
-    parts = [Part(0, 50, 0, 100), Part(50, 354, 20000, 300)]
-    blob = changed(song(), n_samples=400, extensions=((PARTS, pack_parts(parts)),))
-    with pytest.raises(InvalidField, match="song.ncx: packet 0 .*of more than one part"):
+    edits = [Edit(0, 50, 0, 100), Edit(50, 354, 20000, 300)]
+    blob = changed(song(), n_samples=400, extensions=((EDIT_LIST, pack_edits(edits)),))
+    with pytest.raises(InvalidField, match="song.ncx: packet 0 .*of more than one edit"):
         repacked(blob, blob)
-    content = pack_parts([Part(7, 404, 100, 300)])
-    blob = changed(song(), n_samples=300, extensions=((PARTS, content),))
-    with pytest.raises(InvalidField, match="song.ncx: header: parts: frame 7 is no place"):
+    content = pack_edits([Edit(7, 404, 100, 300)])
+    blob = changed(song(), n_samples=300, extensions=((EDIT_LIST, content),))
+    with pytest.raises(InvalidField, match="song.ncx: header: edit list: frame 7 is no place"):
         repacked(blob)
 
 
@@ -545,16 +547,16 @@ NUMBERS = st.one_of(st.integers(0, 500), st.sampled_from([60, 120, 404, 450, 322
 
 @LENIENT
 @given(
-    st.lists(st.builds(Part, NUMBERS, NUMBERS, NUMBERS, st.integers(1, 40_000)), max_size=4),
+    st.lists(st.builds(Edit, NUMBERS, NUMBERS, NUMBERS, st.integers(1, 40_000)), max_size=4),
     st.sampled_from(["spectral-tiny", "encodec-tiny-stereo"]), st.floats(0, 4), st.booleans(),
 )  # fmt: skip
 def test_hostile_parts_are_cut_or_refused(
-    parts: list[Part], preset: str, start: float, is_live: bool
+    edits: list[Edit], preset: str, start: float, is_live: bool
 ) -> None:
     blob = live(song(preset)) if is_live else song(preset)
     try:
-        n_samples = sum(part.n_samples for part in parts)
-        blob = changed(blob, n_samples=n_samples, extensions=((PARTS, pack_parts(parts)),))
+        n_samples = sum(edit.n_samples for edit in edits)
+        blob = changed(blob, n_samples=n_samples, extensions=((EDIT_LIST, pack_edits(edits)),))
         cut = repacked(blob, start=start)
     except (FormatError, UsageError):
         return

@@ -15,7 +15,7 @@ import ncodec
 from ncodec.bitstream.codes import CodesWriter, decode_packets, iterate_codes
 from ncodec.bitstream.repair import Examined, examine, write_repaired
 from ncodec.errors import ChecksumMismatch, DigestMismatch, FormatError, LimitExceeded
-from ncodec.formats.ncx import PARTS, Part, Reader, Writer, pack_parts
+from ncodec.formats.ncx import EDIT_LIST, Edit, Reader, Writer, pack_edits
 
 
 @pytest.fixture(autouse=True)
@@ -86,6 +86,7 @@ def test_truncated_anywhere_it_becomes_whole(preset: str, is_live: bool) -> None
             examine(io.BytesIO(blob[:length]), "song.ncx")
 
 
+@pytest.mark.quick
 def test_nothing_is_wrong_with_a_whole_file() -> None:
     stereo = song("encodec-tiny-stereo", 44100, 2)
     empty = ncodec.encode(np.zeros((1, 0), np.float32), 8000, model="spectral-tiny")
@@ -108,7 +109,7 @@ def test_a_live_stream_gets_its_length_in_the_header() -> None:
     whole, _ = check(blob[:-3])
     header = tiny.header_of(whole)
     assert header.n_samples == 80 * 403  # what its frames make; the true one is 32240
-    assert not header.parts
+    assert not header.edits
     assert [packet.dependent for packet in Reader(io.BytesIO(whole))] == [
         packet.dependent for packet in Reader(io.BytesIO(blob))
     ]
@@ -168,6 +169,7 @@ def test_a_wrong_digest_is_said() -> None:
     assert [type(gap.error) for gap in found.gaps] == [DigestMismatch]
 
 
+@pytest.mark.quick
 def test_a_byte_of_the_header_is_put_right() -> None:
     blob = song(n_channels=2)
     for at in range(0, Reader(io.BytesIO(blob)).header_bytes, 3):
@@ -199,12 +201,12 @@ def test_what_is_wholly_lost_is_an_error() -> None:
 
 def test_parts_stay_where_they_are() -> None:
     source = song()
-    parts = (Part(0, 120, 0, 8000), Part(0, 0, 0, 500), Part(120, 284, 16000, 16000),
-             Part(0, 0, 0, 700))  # fmt: skip
+    edits = (Edit(0, 120, 0, 8000), Edit(0, 0, 0, 500), Edit(120, 284, 16000, 16000),
+             Edit(0, 0, 0, 700))  # fmt: skip
     reader = Reader(io.BytesIO(source))
     packets = list(decode_packets(reader))
     header = replace(
-        reader.header, n_samples=25200, extensions=((PARTS, pack_parts(parts)), (0x42, b"x"))
+        reader.header, n_samples=25200, extensions=((EDIT_LIST, pack_edits(edits)), (0x42, b"x"))
     )
     sink = io.BytesIO()
     writer = CodesWriter(Writer(sink, header))
@@ -217,7 +219,7 @@ def test_parts_stay_where_they_are() -> None:
         whole, _ = check(damaged(blob, *lost))
         header = tiny.header_of(whole)
         assert header.extension(0x42) == b"x"
-        assert header.parts[-1].is_silence
+        assert header.edits[-1].is_silence
         assert header.n_samples == 25200
     whole, found = check(blob[: tiny.places(blob)[4][1]])
     assert tiny.header_of(whole).n_samples == 25200  # the silence at the end is not lost
@@ -230,7 +232,7 @@ def test_too_many_losses_for_one_header_are_an_error() -> None:
     spoilt = bytearray(blob)
     for offset, _ in where[1::2]:
         spoilt[offset + 5] ^= 1
-    with pytest.raises(LimitExceeded, match="song.ncx: 11999 parts do not fit into one header"):
+    with pytest.raises(LimitExceeded, match="song.ncx: 11999 edits do not fit into one header"):
         examine(io.BytesIO(bytes(spoilt)), "song.ncx")
 
 
@@ -279,17 +281,17 @@ NUMBERS = st.one_of(st.integers(0, 500), st.sampled_from([60, 120, 404, 450, 322
     deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
-    st.lists(st.builds(Part, NUMBERS, NUMBERS, NUMBERS, st.integers(1, 40_000)), max_size=4),
+    st.lists(st.builds(Edit, NUMBERS, NUMBERS, NUMBERS, st.integers(1, 40_000)), max_size=4),
     st.sampled_from(["spectral-tiny", "encodec-tiny-stereo"]), st.booleans(),
 )  # fmt: skip
 def test_hostile_parts_become_whole_or_are_refused(
-    parts: list[Part], preset: str, is_live: bool
+    edits: list[Edit], preset: str, is_live: bool
 ) -> None:
     reader = Reader(io.BytesIO(live(song(preset)) if is_live else song(preset)))
     sink = io.BytesIO()
-    content, n_samples = pack_parts(parts), sum(part.n_samples for part in parts)
+    content, n_samples = pack_edits(edits), sum(edit.n_samples for edit in edits)
     try:
-        header = replace(reader.header, n_samples=n_samples, extensions=((PARTS, content),))
+        header = replace(reader.header, n_samples=n_samples, extensions=((EDIT_LIST, content),))
         writer = Writer(sink, header)
         for packet in reader:
             writer.write_packet(

@@ -12,7 +12,8 @@ from ran import Run
 from tones import make_audio, tone
 
 from ncodec.audio import AudioSink
-from ncodec.cli.decode import FORMATS, join_tags
+from ncodec.cli.decode import FORMATS
+from ncodec.codec import join_tags
 from ncodec.hub.codecs import save_codec
 from ncodec.models.spectral import PRESETS, SpectralCodec
 

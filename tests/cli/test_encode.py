@@ -28,6 +28,7 @@ def names() -> list[str]:
     return sorted(path.name for path in Path().iterdir())
 
 
+@pytest.mark.quick
 def test_output_stands_beside_the_input(encode: Run) -> None:
     Path("music").mkdir()
     make_audio("music/song.wav")
@@ -52,6 +53,7 @@ def test_quiet_says_nothing(encode: Run) -> None:
     assert (ran.code, ran.raw, ran.err) == (0, b"", "")
 
 
+@pytest.mark.quick
 def test_tags_go_into_the_header(encode: Run) -> None:
     make_audio("song.flac", title="Hum", artist="Ünder")
     encode("song.flac")

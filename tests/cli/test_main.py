@@ -16,6 +16,7 @@ from ncodec.cli.progress import clock
 from ncodec.errors import AudioError, OutputExists, UsageError
 
 
+@pytest.mark.quick
 def test_version(run: Run) -> None:
     ran = run("--version")
     assert (ran.code, ran.out, ran.err) == (0, f"ncodec {ncodec.__version__}\n", "")
@@ -29,6 +30,7 @@ def test_help_has_an_example(run: Run, command: str, option: str) -> None:
     assert f"ncodec {command}".strip() in ran.out.split("Example")[1]
 
 
+@pytest.mark.quick
 def test_help_lists_all_commands(run: Run) -> None:
     assert [name for name in COMMANDS if f"\n  {name} " in run("--help").out] == list(COMMANDS)
 
@@ -63,6 +65,7 @@ def raising(error: BaseException) -> Callable[..., NoReturn]:
     return fail
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(
     ("error", "code", "said"),
     [

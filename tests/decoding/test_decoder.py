@@ -1,4 +1,4 @@
-"""Stretches, threads, parts and damage on the way back to audio."""
+"""Segments, threads, edits and damage on the way back to audio."""
 
 import io
 from dataclasses import replace
@@ -15,7 +15,7 @@ from tiny_models import PRESETS, RATES, close_to, concealed, damaged, live, song
 import ncodec
 from ncodec.bitstream.codes import Lost
 from ncodec.bitstream.timeline import Timeline
-from ncodec.decoding import Decoding, Salvage, synthesis
+from ncodec.decoding import DecodeOptions, Decoding, RecoveringReader, synthesis
 from ncodec.errors import (
     BadSignature,
     ChecksumMismatch,
@@ -27,14 +27,14 @@ from ncodec.errors import (
     UsageError,
 )
 from ncodec.formats.ncx import (
-    PARTS,
+    EDIT_LIST,
     REQUIRED_CODEC_PARAMETERS,
+    Edit,
     Header,
     Packet,
-    Part,
     Reader,
     Writer,
-    pack_parts,
+    pack_edits,
 )
 from ncodec.models.registry import architecture
 
@@ -48,7 +48,7 @@ def _cache(architectures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NCODEC_CACHE", str(architectures))
 
 
-def stretches(total: float, rate: int) -> list[tuple[float, float | None]]:
+def segments(total: float, rate: int) -> list[tuple[float, float | None]]:
     rng = np.random.default_rng(rate)
     edges = [(0, 0.5), (0.7, None), (0, None), (1.2, 1.2 + 1 / rate), (total - 0.003, None),
              (0.4, total - 0.004), (0.6, 0.61), (1 / rate, total + 5)]  # fmt: skip
@@ -58,10 +58,10 @@ def stretches(total: float, rate: int) -> list[tuple[float, float | None]]:
 @pytest.mark.parametrize("n_channels", [1, 2])
 @pytest.mark.parametrize("rate", RATES)
 @pytest.mark.parametrize("preset", PRESETS)
-def test_a_stretch_is_that_of_the_whole(preset: str, rate: int, n_channels: int) -> None:
+def test_a_segment_is_that_of_the_whole(preset: str, rate: int, n_channels: int) -> None:
     blob = song(preset, rate, n_channels)
     whole, _ = ncodec.decode(blob)
-    for start, end in stretches(whole.shape[1] / rate, rate):
+    for start, end in segments(whole.shape[1] / rate, rate):
         found, found_rate = ncodec.decode(blob, start=start, end=end)
         wanted = whole[:, round(start * rate) : None if end is None else round(end * rate)]
         assert found_rate == rate
@@ -70,23 +70,26 @@ def test_a_stretch_is_that_of_the_whole(preset: str, rate: int, n_channels: int)
 
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("as_pipe", [False, True])
-def test_a_stretch_of_a_live_stream(preset: str, as_pipe: bool) -> None:
+def test_a_segment_of_a_live_stream(preset: str, as_pipe: bool) -> None:
     blob = live(song(preset, 11025))
     whole, _ = ncodec.decode(blob)
     for start, end in [(1.9, 2.5), (0, 0.3), (2.0, None), (3.9, 9.0)]:
         stream = tiny.Pipe(blob) if as_pipe else io.BytesIO(blob)
-        decoding = Decoding(Reader(stream), start=start, end=end)
+        decoding = Decoding(Reader(stream), DecodeOptions(start=start, end=end))
         found = np.concatenate(list(decoding.blocks()), axis=1)
         last = None if end is None else round(end * 11025)
         assert close_to(found, whole[:, round(start * 11025) : last], np.abs(whole).max())
         assert decoding.n_samples == found.shape[1]
 
 
-def test_the_codecs_rate_has_stretches_too() -> None:
+@pytest.mark.quick
+def test_the_codecs_rate_has_segments_too() -> None:
     blob = song("spectral-tiny", 44100)
-    whole = np.concatenate(list(Decoding(Reader(io.BytesIO(blob)), codec_rate=True).blocks()), 1)
-    stretch = Decoding(Reader(io.BytesIO(blob)), codec_rate=True, start=1.0, end=1.5)
-    found = np.concatenate(list(stretch.blocks()), axis=1)
+    whole = np.concatenate(
+        list(Decoding(Reader(io.BytesIO(blob)), DecodeOptions(codec_rate=True)).blocks()), 1
+    )
+    segment = Decoding(Reader(io.BytesIO(blob)), DecodeOptions(True, 1.0, 1.5))
+    found = np.concatenate(list(segment.blocks()), axis=1)
     assert close_to(found, whole[:, 8000:12000])
 
 
@@ -103,9 +106,9 @@ def test_the_codecs_rate_has_stretches_too() -> None:
         (1.0, 1.00001, "no audio is there"),
     ],
 )
-def test_refuses_a_stretch_without_audio(start: float, end: float | None, said: str) -> None:
+def test_refuses_a_segment_without_audio(start: float, end: float | None, said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        Decoding(Reader(io.BytesIO(song()), "song.ncx"), start=start, end=end)
+        Decoding(Reader(io.BytesIO(song()), "song.ncx"), DecodeOptions(start=start, end=end))
 
 
 @pytest.mark.parametrize("is_live", [False, True])
@@ -115,7 +118,7 @@ def test_only_what_is_needed_is_read(is_live: bool) -> None:
     sizes = [packet.n_bytes for packet in whole]
     assert whole.trailer is not None
     stream = tiny.Counting(blob)
-    decoding = Decoding(Reader(stream), start=300.0, end=300.5)
+    decoding = Decoding(Reader(stream), DecodeOptions(start=300.0, end=300.5))
     assert np.concatenate(list(decoding.blocks()), 1).shape == (1, 4000)
     n_heads = 2 * 4096  # what is read at once of a file's start, to see the header
     assert stream.n_read < n_heads + whole.trailer.n_bytes + 6 * max(sizes) + 100
@@ -139,7 +142,7 @@ def test_threads_give_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
         blob = song(preset, 11025, 2, seconds=7.3)
         heard = []
         for n_threads in (1, 2, 3, None):
-            decoding = Decoding(Reader(io.BytesIO(blob)), n_threads=n_threads)
+            decoding = Decoding(Reader(io.BytesIO(blob)), DecodeOptions(n_threads=n_threads))
             heard.append(np.concatenate(list(decoding.blocks()), axis=1))
         assert all(np.array_equal(heard[0], other) for other in heard[1:])
 
@@ -152,7 +155,7 @@ def test_regions_do_not_change_what_is_heard(preset: str, monkeypatch: pytest.Mo
     assert close_to(ncodec.decode(blob)[0], whole)
 
 
-# Parts.
+# Edits.
 
 
 def with_header(blob: bytes, **changes: object) -> bytes:
@@ -169,9 +172,9 @@ def with_header(blob: bytes, **changes: object) -> bytes:
     return sink.getvalue()
 
 
-def of_parts(blob: bytes, *parts: Part) -> bytes:
-    n_samples = sum(part.n_samples for part in parts)
-    return with_header(blob, n_samples=n_samples, extensions=((PARTS, pack_parts(parts)),))
+def of_edits(blob: bytes, *edits: Edit) -> bytes:
+    n_samples = sum(edit.n_samples for edit in edits)
+    return with_header(blob, n_samples=n_samples, extensions=((EDIT_LIST, pack_edits(edits)),))
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -181,28 +184,28 @@ def test_parts_play_one_after_the_other(preset: str) -> None:
     whole, _ = ncodec.decode(blob)
     first = 2 * tiny.PACKET_FRAMES
     n_frames = sum(packet.n_frames for packet in Reader(io.BytesIO(blob)))
-    start = 24000  # far enough from the part's first frame
-    parts = (
-        Part(0, first, 100, 5000),
-        Part(0, 0, 0, 777),
-        Part(first, n_frames - first, start, whole.shape[1] - start),
-        Part(0, 0, 0, 3),
+    start = 24000  # far enough from the edit's first frame
+    edits = (
+        Edit(0, first, 100, 5000),
+        Edit(0, 0, 0, 777),
+        Edit(first, n_frames - first, start, whole.shape[1] - start),
+        Edit(0, 0, 0, 3),
     )
-    found, _ = ncodec.decode(of_parts(blob, *parts))
+    found, _ = ncodec.decode(of_edits(blob, *edits))
     silence = np.zeros((whole.shape[0], 777), np.float32)
     wanted = [whole[:, 100:5100], silence, whole[:, start:], silence[:, :3]]
     assert close_to(found, np.concatenate(wanted, axis=1), np.abs(whole).max())
-    # And stretches of them, through all parts.
+    # And segments of them, through all edits.
     rng = np.random.default_rng(1)
     for _ in range(6):
         low, high = sorted(rng.integers(0, found.shape[1], 2))
-        some, _ = ncodec.decode(of_parts(blob, *parts), start=low / 8000, end=high / 8000)
+        some, _ = ncodec.decode(of_edits(blob, *edits), start=low / 8000, end=high / 8000)
         assert close_to(some, found[:, low:high], np.abs(whole).max())
 
 
 def test_silence_alone_needs_no_packets() -> None:
     header = replace(tiny.header_of(song()), n_samples=9)
-    header = replace(header, extensions=((PARTS, pack_parts([Part(0, 0, 0, 9)])),))
+    header = replace(header, extensions=((EDIT_LIST, pack_edits([Edit(0, 0, 0, 9)])),))
     sink = io.BytesIO()
     Writer(sink, header).finish(bytes.fromhex("e3b0c442"))
     wav, _ = ncodec.decode(sink.getvalue())
@@ -211,44 +214,44 @@ def test_silence_alone_needs_no_packets() -> None:
 
 
 @pytest.mark.parametrize(
-    ("parts", "said"),
+    ("edits", "said"),
     [
-        ([Part(0, 402, 0, 32000)], "packet 6 .*404 frames so far"),
-        ([Part(0, 60, 0, 32240)], "32240 samples need 404 frames, a part ends with frame 60"),
-        ([Part(0, 500, 0, 32240)], "need 500 frames, the packets hold 404"),
-        ([Part(0, 50, 0, 1000), Part(0, 354, 0, 1000)], "of more than one part"),
-        ([Part(7, 404, 100, 1000)], "frame 7 is no place to start from for sample 100"),
-        ([Part(1 << 60, 404, 1 << 62, 1000)], "at most"),
-        ([Part(0, 404, 1 << 62, 1000)], "samples need"),
-        ([Part(0, 404, 0, 1 << 62)], "samples need"),
-        ([Part(0, 404, 0, 32240), Part(0, 1, 0, 1)], "samples need 2 frames"),
+        ([Edit(0, 402, 0, 32000)], "packet 6 .*404 frames so far"),
+        ([Edit(0, 60, 0, 32240)], "32240 samples need 404 frames, an edit ends with frame 60"),
+        ([Edit(0, 500, 0, 32240)], "need 500 frames, the packets hold 404"),
+        ([Edit(0, 50, 0, 1000), Edit(0, 354, 0, 1000)], "of more than one edit"),
+        ([Edit(7, 404, 100, 1000)], "frame 7 is no place to start from for sample 100"),
+        ([Edit(1 << 60, 404, 1 << 62, 1000)], "at most"),
+        ([Edit(0, 404, 1 << 62, 1000)], "samples need"),
+        ([Edit(0, 404, 0, 1 << 62)], "samples need"),
+        ([Edit(0, 404, 0, 32240), Edit(0, 1, 0, 1)], "samples need 2 frames"),
     ],
 )
-def test_refuses_parts_that_cannot_be(parts: list[Part], said: str) -> None:
+def test_refuses_edits_that_cannot_be(edits: list[Edit], said: str) -> None:
     with pytest.raises(FormatError, match=f"bytes: .*{said}"):
-        ncodec.decode(of_parts(song(), *parts))
+        ncodec.decode(of_edits(song(), *edits))
 
 
 def test_refuses_a_part_that_starts_within_a_segment() -> None:
     with pytest.raises(FormatError, match="frame 6 is no place to start from"):
-        ncodec.decode(of_parts(song("encodec-tiny-stereo"), Part(6, 60, 2000, 100)))
+        ncodec.decode(of_edits(song("encodec-tiny-stereo"), Edit(6, 60, 2000, 100)))
 
 
 def test_refuses_a_part_that_starts_with_a_dependent_packet() -> None:
     stream = live(song())
-    parts = (Part(0, 60, 0, 1000), Part(60, 344, 20000, 1000))
-    with pytest.raises(FormatError, match="packet 1 .*more than one part"):
-        ncodec.decode(of_parts(stream, *parts))
+    edits = (Edit(0, 60, 0, 1000), Edit(60, 344, 20000, 1000))
+    with pytest.raises(FormatError, match="packet 1 .*more than one edit"):
+        ncodec.decode(of_edits(stream, *edits))
 
 
 def test_refuses_silence_that_another_rate_makes_endless() -> None:
     header = replace(
         tiny.header_of(song()), source_sample_rate_hz=1, n_samples=1 << 31,
-        extensions=((PARTS, pack_parts([Part(0, 0, 0, 1 << 31)])),),
+        extensions=((EDIT_LIST, pack_edits([Edit(0, 0, 0, 1 << 31)])),),
     )  # fmt: skip
     sink = io.BytesIO()
     Writer(sink, header).finish(bytes.fromhex("e3b0c442"))
-    decoding = Decoding(Reader(io.BytesIO(sink.getvalue())), codec_rate=True)
+    decoding = Decoding(Reader(io.BytesIO(sink.getvalue())), DecodeOptions(codec_rate=True))
     with pytest.raises(LimitExceeded, match="samples of silence"):
         next(decoding.blocks())
 
@@ -258,21 +261,21 @@ NUMBERS = st.one_of(
     st.sampled_from([60, 120, 404, 32240, 12, 24]),
     st.integers(0, (1 << 63) - 1),
 )
-PART = st.builds(Part, NUMBERS, NUMBERS, NUMBERS, st.integers(1, 40000))
+EDIT = st.builds(Edit, NUMBERS, NUMBERS, NUMBERS, st.integers(1, 40000))
 
 
 @LENIENT
 @given(
-    st.lists(PART, min_size=1, max_size=4),
+    st.lists(EDIT, min_size=1, max_size=4),
     st.sampled_from(["spectral-tiny", "encodec-tiny-stereo"]),
 )
-def test_hostile_parts_play_or_are_refused(parts: list[Part], preset: str) -> None:
+def test_hostile_edits_play_or_are_refused(edits: list[Edit], preset: str) -> None:
     try:
-        blob = of_parts(song(preset), *parts)
+        blob = of_edits(song(preset), *edits)
         wav, _ = ncodec.decode(blob)
     except FormatError:
         return
-    assert wav.shape[1] == sum(part.n_samples for part in parts)
+    assert wav.shape[1] == sum(edit.n_samples for edit in edits)
 
 
 def test_refuses_parameters_that_no_codec_has() -> None:
@@ -294,10 +297,10 @@ def test_frames_suffice_for_as_many_samples_as_is_said(preset: str) -> None:
         timeline = Timeline(codec, header, rate, None)
         (span,) = timeline.spans(0, None)
         for frame in (*range(1, 40), 7919, 12 * 7919):
-            n = timeline.heard_to(span, frame)
+            n = timeline.audible_end(span, frame)
             counts = [codec.n_frames(timeline.at(8000, m)) for m in (n, n + 2 + rate // 8000)]
             assert counts[0] <= frame < counts[1]
-            start = timeline.heard_from(span, frame)
+            start = timeline.audible_start(span, frame)
             assert timeline.at(8000, start) + 1 >= codec.first_sample(frame)
 
 
@@ -339,6 +342,7 @@ def test_each_loss_is_named_where_it_is() -> None:
     assert "song.ncx: packet 4 at byte" in str(decoding.gaps[1].error)
 
 
+@pytest.mark.quick
 def test_a_whole_file_has_no_gaps() -> None:
     for blob in (song(), live(song()), song("encodec-tiny-stereo", 44100, 2)):
         wav, decoding = concealed(blob)
@@ -351,12 +355,13 @@ def test_a_pipe_is_concealed_like_a_file(is_live: bool) -> None:
     blob = live(song("hilcodec-tiny", 11025)) if is_live else song()
     for spoilt in (damaged(blob, 3), damaged(blob, 0), damaged(blob, 6), blob[:-120]):
         wanted, _ = concealed(spoilt)
-        salvage = Salvage(tiny.Pipe(spoilt), "pipe")
-        decoding = Decoding(salvage.reader, salvage=salvage)
+        recovery = RecoveringReader(tiny.Pipe(spoilt), "pipe")
+        decoding = Decoding(recovery)
         wav = np.concatenate(list(decoding.blocks()), axis=1)
         assert np.array_equal(wav, wanted)
 
 
+@pytest.mark.quick
 def test_a_damaged_index_costs_nothing() -> None:
     blob = song()
     whole, _ = ncodec.decode(blob)
@@ -392,7 +397,7 @@ def test_a_live_stream_that_breaks_off_is_as_long_as_its_packets() -> None:
     assert not decoding.gaps
 
 
-def test_a_stretch_of_a_damaged_file() -> None:
+def test_a_segment_of_a_damaged_file() -> None:
     blob = damaged(song("hilcodec-tiny", 11025), 3)
     whole, _ = concealed(blob)
     for start, end in [(0.1, 1.0), (1.5, 3.0), (2.0, 2.1), (3.0, None)]:
@@ -403,8 +408,8 @@ def test_a_stretch_of_a_damaged_file() -> None:
 
 def test_gaps_of_parts_are_told_where_they_are_heard() -> None:
     blob = song()
-    parts = (Part(0, 0, 0, 8000), Part(0, 404, 800, 32240 - 800))
-    _, decoding = concealed(damaged(of_parts(blob, *parts), 2))
+    edits = (Edit(0, 0, 0, 8000), Edit(0, 404, 800, 32240 - 800))
+    _, decoding = concealed(damaged(of_edits(blob, *edits), 2))
     ((start, seconds),) = [(gap.start_s, gap.seconds) for gap in decoding.gaps]
     assert (start, seconds) == (pytest.approx(1 - 0.1 + 1.2), pytest.approx(0.6))
 
@@ -418,14 +423,14 @@ def test_a_damaged_byte_of_the_header_is_put_right(as_pipe: bool) -> None:
         spoilt = bytearray(blob)
         spoilt[at] ^= 1 + at % 255
         stream = tiny.Pipe(bytes(spoilt), 7) if as_pipe else io.BytesIO(bytes(spoilt))
-        salvage = Salvage(stream, "song.ncx")
+        recovery = RecoveringReader(stream, "song.ncx")
         assert f"header: byte {at} is {spoilt[at]:02X}, but was {blob[at]:02X}" in str(
-            salvage.damage[0].error
+            recovery.damage[0].error
         )
-        decoding = Decoding(salvage.reader, salvage=salvage)
+        decoding = Decoding(recovery)
         wav = np.concatenate(list(decoding.blocks()), axis=1)
         assert np.array_equal(wav, whole)
-        assert (len(salvage.damage), decoding.gaps) == (1, [])
+        assert (len(recovery.damage), decoding.gaps) == (1, [])
         if at > 12 and at % 5:
             continue
         with pytest.raises(FormatError):
@@ -437,7 +442,7 @@ def test_what_is_no_ncx_file_is_not_made_one() -> None:
     for content in (b"", b"RIFF" + bytes(100), rng.bytes(100_000)):
         for stream in (io.BytesIO(content), tiny.Pipe(content)):
             with pytest.raises((BadSignature, Truncated)):
-                Salvage(stream, "x")
+                RecoveringReader(stream, "x")
 
 
 def test_more_packets_than_there_should_be_are_left_out() -> None:
@@ -484,7 +489,7 @@ def test_items_are_as_many_frames_as_are_known(
     spoilt = bytearray(sink.getvalue())
     for some in missing:
         spoilt[whole[some % 8].offset + 6] ^= 1
-    salvage = Salvage(io.BytesIO(bytes(spoilt)), "x")
-    items = list(salvage.items(n_frames))
+    recovery = RecoveringReader(io.BytesIO(bytes(spoilt)), "x")
+    items = list(recovery.items(n_frames))
     assert sum(item.n_frames for item in items) == n_frames
     assert all(isinstance(item, Packet | Lost) for item in items)

@@ -41,7 +41,7 @@ def payload_bytes(blob: bytes) -> int:
 
 
 def test_levels_of_effort_make_files_that_decode() -> None:
-    wav = noise(2)
+    wav = noise(2, seconds=3)
     blobs = {effort: encode(wav, effort=effort) for effort in (*EFFORTS, None, 4)}
     assert blobs[None] == blobs["default"]
     assert blobs["fast"] == blobs[4]  # this model's own beam
@@ -78,6 +78,7 @@ def test_without_a_transformer_no_bits_are_weighed(options: dict[str, str]) -> N
     assert best == wide
 
 
+@pytest.mark.quick
 def test_live_streams_weigh_no_bits() -> None:
     streams = []
     for effort in ("fast", "default"):
@@ -110,6 +111,7 @@ def test_a_packet_is_searched_for_itself() -> None:
             np.testing.assert_array_equal(found.numpy(), codes)
 
 
+@pytest.mark.quick
 def test_which_search_there_is() -> None:
     model = find("modelled")
     codec, entropy = load_codec(model), choose_entropy(model, None, 4)
@@ -138,7 +140,7 @@ def test_quality_is_a_number_of_codebooks_and_what_a_bit_is_worth() -> None:
 
 
 def test_less_quality_takes_fewer_bits() -> None:
-    wav = noise()
+    wav = noise(seconds=3)
     spent = [payload_bytes(encode(wav, n_q=4, quality=quality)) for quality in (10, 7, 4, 0)]
     assert spent == sorted(spent, reverse=True)
     assert len(set(spent)) == 4

@@ -7,6 +7,8 @@ import pytest
 from ncodec.entropy import CODER_NUMBERS, MAX_CODES, EntropyCoder, open_coder
 from ncodec.errors import LimitExceeded, ModelMissing, UsageError
 
+pytestmark = pytest.mark.quick
+
 SHAPE = {"n_streams": 1, "n_codebooks": 2, "codebook_size": 16}
 CODERS = ["packed", "adaptive"]
 

@@ -29,6 +29,7 @@ def ideal_bits(rows, symbols):
     return float(np.log2(rows.sum(axis=1) / chosen).sum())
 
 
+@pytest.mark.quick
 def test_golden_rows_are_what_they_were():
     rows = np.array([[1, 2, 3], [5, 5, 5], [MAX_ROW_SUM - 2, 1, 1], [1, 1, MAX_ROW_SUM - 2]])
     payload = encode([2, 0, 1, 0], rows)
@@ -36,6 +37,7 @@ def test_golden_rows_are_what_they_were():
     assert RangeDecoder(payload).decode(rows).tolist() == [2, 0, 1, 0]
 
 
+@pytest.mark.quick
 def test_golden_bytes_of_a_long_message():
     step = np.arange(300)
     rows = 1 + (step[:, None] * 7919 + np.arange(50) * 104729) % 4001

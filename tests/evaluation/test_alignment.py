@@ -12,6 +12,7 @@ def stereo(n: int) -> np.ndarray:
     return np.random.default_rng(1).standard_normal((2, n)).astype(np.float32)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("lag", [0, 1, 37, 800, -1, -250, -800])
 def test_a_known_lag_is_found(lag: int) -> None:
     wav = stereo(6000)

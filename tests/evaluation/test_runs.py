@@ -45,6 +45,7 @@ def test_rows_and_problems(folder: Path) -> None:
     ]
 
 
+@pytest.mark.quick
 def test_a_row(folder: Path) -> None:
     clips = find_clips([folder / "b" / "two.wav"])
     (row,) = evaluate(clips, CODERS[:1], METRICS, Excerpt(0.5)).rows

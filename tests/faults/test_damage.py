@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import ncodec
-from ncodec.decoding import Decoding, Salvage
+from ncodec.decoding import Decoding, RecoveringReader
 from ncodec.errors import FormatError
 from ncodec.formats.ncx import Reader
 
@@ -49,10 +49,10 @@ def whole(request: pytest.FixtureRequest, _tiny_model: None) -> Whole:
     return Whole(request.param)
 
 
-def conceal(blob: bytes) -> tuple[np.ndarray, Decoding, Salvage]:
-    salvage = Salvage(io.BytesIO(blob), "file")
-    decoding = Decoding(salvage.reader, salvage=salvage)
-    return np.concatenate([*decoding.blocks()], axis=1), decoding, salvage
+def conceal(blob: bytes) -> tuple[np.ndarray, Decoding, RecoveringReader]:
+    recovery = RecoveringReader(io.BytesIO(blob), "file")
+    decoding = Decoding(recovery)
+    return np.concatenate([*decoding.blocks()], axis=1), decoding, recovery
 
 
 def assert_only_lost(wav: np.ndarray, whole: Whole, lost: list[int]) -> None:
@@ -74,9 +74,9 @@ def check_flip(whole: Whole, at: int, bits: int) -> None:
     hit = whole.hit(at)
     with pytest.raises(FormatError):
         ncodec.decode(bytes(blob))
-    wav, decoding, salvage = conceal(bytes(blob))
+    wav, decoding, recovery = conceal(bytes(blob))
     assert len(decoding.gaps) == (0 if hit is None else 1)
-    assert salvage.damage
+    assert recovery.damage
     assert_only_lost(wav, whole, [] if hit is None else [hit])
 
 
@@ -86,7 +86,7 @@ def check_cut(whole: Whole, n_bytes: int) -> None:
         ncodec.decode(blob)
     if n_bytes < whole.header_bytes:
         with pytest.raises(FormatError):
-            Salvage(io.BytesIO(blob), "file")
+            RecoveringReader(io.BytesIO(blob), "file")
         return
     wav, decoding, _ = conceal(blob)
     n_whole = sum(offset + size <= n_bytes for offset, size in whole.packets)

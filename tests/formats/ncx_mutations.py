@@ -10,7 +10,7 @@ import ncx_files
 from ncx_files import HEADER, header_of, packet_of, some_packets, trailer_of, write_file
 from ncx_invalid import invalid_files
 
-from ncodec.formats.ncx import PARTS, Part, Reader, pack_parts
+from ncodec.formats.ncx import EDIT_LIST, Edit, Reader, pack_edits
 from ncodec.formats.ncx.layout import MAX_VARINT_BYTES, VARINT_LIMIT, Field, pack_varint
 
 if TYPE_CHECKING:
@@ -73,9 +73,9 @@ def take_apart(content: bytes) -> Pieces:
 
 
 def valid_files() -> dict[str, bytes]:
-    """The golden files, and one of parts."""
-    parts = Part(3, 6, 1000, 1500), Part(0, 0, 0, 500), Part(9, 3, 3000, 700)
-    cut = replace(HEADER, n_samples=2700, extensions=((PARTS, pack_parts(parts)),))
+    """The golden files, and one with an edit list."""
+    edits = Edit(3, 6, 1000, 1500), Edit(0, 0, 0, 500), Edit(9, 3, 3000, 700)
+    cut = replace(HEADER, n_samples=2700, extensions=((EDIT_LIST, pack_edits(edits)),))
     return ncx_files.valid_files() | {"parts": write_file(cut, some_packets(20, 10, 15))}
 
 

@@ -24,17 +24,17 @@ from ncx_mutations import file_with_right_crcs, whole_file
 
 from ncodec.errors import FormatError
 from ncodec.formats.ncx import (
+    EDIT_LIST,
     MAX_PACKETS,
     MAX_PAYLOAD_BYTES,
-    PARTS,
     Damage,
+    Edit,
     Header,
     Packet,
-    Part,
     Reader,
     Trailer,
     annotate,
-    pack_parts,
+    pack_edits,
     read_index,
     read_packet,
     retag,
@@ -188,8 +188,8 @@ def hostile_files(n: int) -> dict[str, bytes]:
     streams = replace(HEADER, n_channels=64, n_streams=64).pack()
     most = pack_varint(MAX_PAYLOAD_BYTES)
     index = pack_varint(n << 3 | 1) + b"\3\3" + b"\x09" * n + DIGEST
-    parts = [Part(0, 0, 0, 1)] * min(4 * n, 16_000)  # of four bytes each
-    of_parts = replace(HEADER, n_samples=len(parts), extensions=((PARTS, pack_parts(parts)),))
+    edits = [Edit(0, 0, 0, 1)] * min(4 * n, 16_000)  # of four bytes each
+    of_edits = replace(HEADER, n_samples=len(edits), extensions=((EDIT_LIST, pack_edits(edits)),))
     extensions = tuple((number, b"x" * 500) for number in range(1, 128))
     live = replace(HEADER, n_samples=None)
     return {
@@ -201,8 +201,8 @@ def hostile_files(n: int) -> dict[str, bytes]:
         "long_tag": write_file(replace(HEADER, tags=(("K", "x" * 65_000),))),
         "many_tags": write_file(replace(HEADER, tags=(("K", "x" * 50),) * 1024)),
         "many_extensions": write_file(replace(HEADER, extensions=extensions)),
-        "many_parts": write_file(of_parts),
-        "many_parts_and_damage": flipped(write_file(of_parts), len(head) + len(parts)),
+        "many_parts": write_file(of_edits),
+        "many_parts_and_damage": flipped(write_file(of_edits), len(head) + len(edits)),
         "payload": head + b"\xb5\x6e\0\x0c" + most + bytes(50),
         "scales": streams + b"\xb5\x6e\0\x0e\0" + pack_varint(1 << 18) + bytes(50),
         "false_packets": head + (b"\xb5\x6e\0\x0c" + most) * n + end,

@@ -14,6 +14,8 @@ import ncodec.errors
 from ncodec.errors import FormatError
 from ncodec.formats.ncx import Header, Packet, Reader, Trailer
 
+pytestmark = pytest.mark.quick
+
 GOLDEN = Path(__file__).parents[1] / "golden"
 VALID = valid_files()
 INVALID = invalid_files()

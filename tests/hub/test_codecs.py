@@ -15,6 +15,8 @@ from ncodec.models.encodec import PRESETS as ENCODEC_PRESETS
 from ncodec.models.encodec import Encodec
 from ncodec.models.spectral import PRESETS, SpectralCodec
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.fixture(autouse=True)
 def _tiny_model(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,12 +39,14 @@ def cut(n: int, sizes: tuple[int, ...]) -> list[slice]:
     return places
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("name", sorted(names()))
 def test_number_is_the_one_in_the_specification(name: str) -> None:
     assert ARCHITECTURES[architecture(name).number] == name
     assert architecture(name).name == name
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("frames", [0, 1, 2, 37])
 @pytest.mark.parametrize("beyond", [-1, 0, 1])
 def test_shapes(codec: Codec, frames: int, beyond: int) -> None:
@@ -156,6 +158,7 @@ def test_encoding_takes_chunks_of_any_size(codec: Codec) -> None:
     )
 
 
+@pytest.mark.quick
 @torch.inference_mode()
 def test_decoding_in_chunks_equals_whole(codec: Codec) -> None:
     chunk = codec.encode(signal(codec, 6001), 3)

@@ -66,6 +66,7 @@ def test_gradient_of_the_weight_alone() -> None:
     torch.testing.assert_close(ours, theirs)
 
 
+@pytest.mark.quick
 def test_without_gradients_it_gives_the_same() -> None:
     x, weight = torch.randn(2, 20, 4), filters(4, 5, torch.float32)
     y = convolve(x, weight, None, groups=4)

@@ -43,6 +43,7 @@ def test_a_wide_beam_finds_the_best_codes_there_are(width: int) -> None:
     assert not torch.equal(made.encode(latents, 3, 1), best)
 
 
+@pytest.mark.quick
 def test_a_beam_of_one_is_greedy() -> None:
     made, latents = quantiser(5, 24, 8), torch.randn(3, 50, 8)
     assert torch.equal(made.encode(latents, 5), greedy(made, latents, 5))
@@ -98,6 +99,7 @@ def test_frames_are_searched_for_themselves(n_frames: int, width: int) -> None:
         assert torch.equal(codes[row, :, frame], alone[0, :, 0])
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(
     ("n", "length", "count"),
     [

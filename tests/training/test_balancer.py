@@ -4,6 +4,8 @@ import torch
 from ncodec.training.balancer import Balancer, mean_norm
 from ncodec.training.parallel import Workers
 
+pytestmark = pytest.mark.quick
+
 FIRST = torch.tensor([[3.0, 4.0], [0.0, 0.0]])  # norms 5 and 0: 2.5 in the mean
 SECOND = torch.tensor([[0.0, 1.0], [-1.0, 0.0]])  # norms 1 and 1
 WEIGHTS = {"first": 1.0, "second": 3.0}

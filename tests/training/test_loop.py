@@ -38,6 +38,7 @@ def distance(run: Run) -> float:
     return sum(map(float, reconstruction(wav, plain, whole, 8000, random.Random(0)).values()))
 
 
+@pytest.mark.quick
 def test_twenty_steps_lower_the_loss_and_ship_a_model(config: TrainConfig, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     assert train(config, folder, resume=False, time_limit_s=300, device="cpu")

@@ -18,7 +18,8 @@ from ncodec.errors import (
     PayloadError,
     UsageError,
 )
-from ncodec.formats.ecdc import CODE_BITS, SCALE, EcdcHeader, Readable, Source
+from ncodec.formats.ecdc import CODE_BITS, SCALE, EcdcHeader, Source
+from ncodec.formats.streams import Readable
 from ncodec.hub.language_models import find_for, load
 
 if TYPE_CHECKING:

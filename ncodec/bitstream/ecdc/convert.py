@@ -15,8 +15,9 @@ from ncodec.audio import resampled_length
 from ncodec.bitstream.codes import CodesWriter, decode_packets, source_length
 from ncodec.bitstream.ecdc.codes import EcdcCodes, Segment, read_ecdc, write_ecdc
 from ncodec.errors import InvalidField, ModelError, ModelInvalid, PayloadError, UsageError
-from ncodec.formats.ecdc import CODE_BITS, MODELS, SAMPLES_PER_FRAME, EcdcHeader, Readable
+from ncodec.formats.ecdc import CODE_BITS, MODELS, SAMPLES_PER_FRAME, EcdcHeader
 from ncodec.formats.ncx import ARCHITECTURES, Header, Reader, Writer
+from ncodec.formats.streams import Readable, Replay
 from ncodec.hub.codecs import ModelFile, find, find_exact
 from ncodec.hub.entropy_models import choose_entropy
 from ncodec.models.encodec import PRESETS
@@ -59,7 +60,7 @@ def ecdc_to_ncx(stream: Readable, name: str, sink: Any, entropy: str | None = No
         ecdc = _read(stream, name)
         model = ecdc_model(ecdc.header.model)
     except ModelError as error:
-        raise type(error)(f"{name}: made with {error}") from None
+        raise error.within(name) from None
     geometry, n_q = ecdc.header.geometry, ecdc.header.n_codebooks
     frame_bps = geometry.sample_rate_hz * n_q * CODE_BITS / SAMPLES_PER_FRAME
     header = Header(
@@ -84,40 +85,13 @@ def ecdc_to_ncx(stream: Readable, name: str, sink: Any, entropy: str | None = No
     return header
 
 
-class _Kept:
-    """A stream that can be read from its start again, once."""
-
-    def __init__(self, stream: Readable) -> None:
-        self._stream = stream
-        self._kept: bytearray | None = bytearray()  # what was read; None once nobody needs it
-        self._again = b""
-
-    def read(self, size: int, /) -> bytes | None:
-        """Return up to `size` bytes."""
-        if self._again:
-            chunk, self._again = self._again[:size], self._again[size:]
-            return chunk
-        chunk = self._stream.read(size)
-        if self._kept is not None:
-            self._kept += chunk or b""
-        return chunk
-
-    def rewind(self) -> None:
-        """Start again."""
-        self._again, self._kept = bytes(self._kept or b""), None
-
-    def forget(self) -> None:
-        """Read on, never again."""
-        self._kept = None
-
-
 def _read(stream: Readable, name: str) -> EcdcCodes:
     """Return what is in an .ecdc file.
 
     A language model is tried with one thread first, which all that ncodec writes needs, then with
     as many as torch takes, which EnCodec's own tool does on this machine.
     """
-    kept = _Kept(stream)
+    kept = Replay(stream)
     ecdc = read_ecdc(kept, name)
     if not ecdc.header.lm:
         kept.forget()
@@ -159,7 +133,7 @@ def _model_of(reader: Reader) -> ModelFile:
     try:
         return find_exact(reader.header.model_id, reader.header.model_fingerprint)
     except ModelError as error:
-        raise type(error)(f"{reader.name}: made with {error}") from None
+        raise error.within(reader.name) from None
 
 
 def ncx_of_ecdc(stream: Readable, name: str) -> io.BytesIO:
@@ -184,7 +158,7 @@ def ncx_to_ecdc(reader: Reader, sink: Any, *, lm: bool = False) -> Written:
     lm  code them with EnCodec's language model
 
     Raises UsageError if the file is not of one of EnCodec's models, or holds more than one stream,
-    or parts; FormatError, ModelError.
+    or an edit list; FormatError, ModelError.
     """
     header = reader.header
     model = _model_of(reader)
@@ -196,7 +170,7 @@ def ncx_to_ecdc(reader: Reader, sink: Any, *, lm: bool = False) -> Written:
         )
     if header.n_streams > 1:
         raise UsageError(f"{reader.name}: {header.n_streams} streams; an .ecdc file holds one")
-    if header.parts:
+    if header.edits:
         raise UsageError(
             f"{reader.name}: was cut or joined; an .ecdc file holds what was encoded, all of it"
         )
