@@ -5,6 +5,7 @@ import torch
 
 from ncodec.entropy.layout import EntropyConfig, check, is_matrix, layout, tensor_type
 from ncodec.entropy.network import Network, build
+from ncodec.native import Model
 
 TINY = EntropyConfig(
     n_codebooks=4, codebook_size=16, width=24, n_layers=2, n_heads=3, window=5, hidden=40,
@@ -34,6 +35,11 @@ def random_tensors(
     return tensors
 
 
-def random_network(config: EntropyConfig, seed: int, *, wild: bool = False) -> Network:
+def random_network(
+    config: EntropyConfig, seed: int, *, wild: bool = False, path: str | None = None
+) -> Network:
+    """Return a network, by torch's operations or by a path of the kernel."""
     tensors = random_tensors(config, seed, wild=wild)
-    return build(config, {name: tensor.float() for name, tensor in tensors.items()})
+    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    kernel = Model(config, arrays, path) if path else None
+    return build(config, {name: tensor.float() for name, tensor in tensors.items()}, kernel=kernel)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ncodec.entropy.base import EntropyCoder
-from ncodec.entropy.rangecoder import RangeDecoder, RangeEncoder
+from ncodec.entropy.rangecoder import RangeDecoder, RangeEncoder, check_payload
 from ncodec.errors import LimitExceeded, PayloadError, UsageError
 
 _UNIT = 1 << 10
@@ -154,11 +154,12 @@ class AdaptiveCoder(EntropyCoder):
         self, payload: bytes, n_frames: int, *, dependent: bool = False
     ) -> NDArray[np.int64]:
         """Return the codes of one packet; see `EntropyCoder.decode`."""
-        self._check_n_frames(n_frames)
+        n_codes = self._check_n_frames(n_frames)
         model = self._model if dependent else self._new_model()
         self._model = None  # no context is left if this packet fails
         if model is None:
             raise PayloadError("adaptive payload: the packet before this one was not decoded")
+        check_payload(payload, n_codes)
         decoder = RangeDecoder(payload)
         frames = np.empty((n_frames, self._n_channels), np.int64)  # [F, C]
         start = 0
@@ -166,7 +167,6 @@ class AdaptiveCoder(EntropyCoder):
             block = frames[start : start + model.block_length]
             self._decode_block(model, decoder, block)
             start += len(block)
-        decoder.finish()
         self._model = model
         codes = frames.reshape(n_frames, self.n_streams, self.n_codebooks)
         return np.ascontiguousarray(codes.transpose(1, 2, 0))  # [F, S, Q] -> [S, Q, F]

@@ -18,6 +18,7 @@ Shapes: B rows (streams of packets), F frames, Q codebooks, K codes, D width, H 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -43,6 +44,9 @@ from ncodec.entropy.torch_ops import (
     power_of_two,
 )
 
+if TYPE_CHECKING:
+    from ncodec.native import Model
+
 
 @dataclass(frozen=True, slots=True)
 class Layer:
@@ -61,7 +65,7 @@ class Head:
 
     up: Matrix
     out: Matrix
-    bias: Tensor  # [K], of the type of products
+    bias: Tensor  # [K]
     shift: int  # logits have a unit of 2**-shift octaves
 
 
@@ -86,6 +90,7 @@ class Network:
     frame: Matrix
     heads: list[Head]
     arithmetic: Arithmetic
+    kernel: "Model | None" = None
     scales: Tensor = field(init=False)  # of the norm
     reach: list[Tensor] = field(init=False)  # of a layer, [H, W, 2 W]: distance or MASKED
     rolled: list[Tensor] = field(init=False)  # of a layer, [W, H, 1, W]: distance, by slots
@@ -210,21 +215,20 @@ class Network:
 
 def build(
     config: EntropyConfig, tensors: Mapping[str, Tensor], arithmetic: Arithmetic | None = None,
-    *, small: bool = False,
+    *, kernel: "Model | None" = None,
 ) -> Network:  # fmt: skip
     """Return the network of whole-number tensors, in float32, as `layout` names them.
 
     The caller has checked them, or made them for training.
 
-    small  whether matrices are multiplied as int8; see `torch_ops.small_products`
+    kernel  the same model for the kernel in C, which the coder then prefers
     """
 
     def matrix(name: str, unit_in: int, unit_out: int, q: int | None = None) -> Matrix:
         weight, shift = tensors[name], tensors[f"{name}.shift"]
         if q is not None:
             weight, shift = weight[q], shift[q]
-        own = weight.T.to(torch.int8).contiguous() if small else None
-        return Matrix(weight, power_of_two(unit_out - unit_in - shift), own)
+        return Matrix(weight, power_of_two(unit_out - unit_in - shift))
 
     layers = [
         Layer(
@@ -247,10 +251,11 @@ def build(
             Head(
                 up=matrix("heads.up", ACTIVATION_UNIT, ROOT_UNIT, q),
                 out=matrix("heads.out", SQUARE_UNIT, 0, q),
-                bias=tensors["heads.bias"][q].to(torch.int32 if small else torch.float32),
+                bias=tensors["heads.bias"][q],
                 shift=SQUARE_UNIT + int(tensors["heads.out.shift"][q]),
             )
             for q in range(config.n_codebooks)
         ],
         arithmetic=arithmetic or Exact(),
+        kernel=kernel,
     )

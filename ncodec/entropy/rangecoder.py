@@ -3,8 +3,6 @@
 Shapes: N symbols, K alphabet size. The bytes are those of formats/PAYLOADS.md, section 2.
 """
 
-from collections.abc import Sequence
-
 import constriction
 import numpy as np
 from numpy.typing import NDArray
@@ -70,36 +68,6 @@ class RangeEncoder:
             )
         self._encoder.encode(symbols.astype(np.int32, order="C"), _CATEGORICAL, table)
 
-    def encode_intervals(
-        self, symbols: NDArray[np.integer], sums: NDArray[np.floating], size: int
-    ) -> None:
-        """Append `symbols`, as `encode` would with rows of which only some sums are known.
-
-        symbols  [N] in [0, size)
-        sums     [3, N] whole numbers: of the frequencies before the symbol, that with its own, and
-                 that of the row, at most MAX_ROW_SUM
-        """
-        # The cumulative table of a row, 0 to 2**24, as constriction makes it of all K frequencies
-        # and as it can make it of three:
-        #
-        #     0       start     end           2**24
-        #     |  rest   |  symbol  |   rest     |
-        before, behind, total = sums.astype(np.float32)
-        scale = np.float32(_WHOLE - size) / total
-        start = (before * scale).astype(np.int32) + symbols
-        end = (behind * scale).astype(np.int32) + symbols + 1
-        end[symbols == size - 1] = _WHOLE
-        # Three symbols whose frequencies add up to 2**24 - 3 are scaled by 1: this one becomes the
-        # middle one, but at the ends of the table, where there is nothing on one side. No symbol
-        # of any row has less than 3 of the 2**24, so none of the three is negative.
-        middle = 1 - (start == 0) + (end == _WHOLE)
-        rows = np.zeros((len(symbols), 3), np.float32)
-        each = np.arange(len(symbols))
-        rows[each, middle] = end - start - 1
-        rows[:, 0] += np.where(middle > 0, start - middle, 0)
-        rows[:, 2] += np.where(middle < 2, _WHOLE - end - 2 + middle, 0)
-        self._encoder.encode(middle.astype(np.int32), _CATEGORICAL, rows)
-
     def finish(self) -> bytes:
         """Return the payload of all symbols so far."""
         # constriction ends with a whole word, low + 2**32 - 1 cut to its upper half. The words
@@ -122,13 +90,13 @@ class RangeEncoder:
 
 
 class RangeDecoder:
-    """Reads symbols from a payload, given the rows they were encoded with."""
+    """Reads symbols from a payload, given the rows they were encoded with.
+
+    n_symbols  that were read
+    """
 
     def __init__(self, payload: bytes) -> None:
-        if payload[-1:] == b"\0":
-            raise PayloadError("range-coded payload: its last byte is zero")
-        self._n_bytes = len(payload)
-        self._n_symbols = 0
+        self.n_symbols = 0
         padded = payload + bytes(-len(payload) % _WORD_BYTES)
         words = np.frombuffer(padded, ">u4").astype(np.uint32)
         self._decoder = _STREAM.queue.RangeDecoder(words)
@@ -138,62 +106,24 @@ class RangeDecoder:
         table = _table(frequencies)
         if not table.size:
             return np.empty(0, np.int32)
-        return self.read(table)
-
-    def read(self, table: NDArray[np.float32]) -> NDArray[np.int32]:
-        """Return the next symbols, as `decode` does, of frequencies that are not checked."""
         try:
             symbols = self._decoder.decode(_CATEGORICAL, table)
         except AssertionError as error:
-            raise PayloadError(
-                f"range-coded payload: no symbol fits after {self._n_symbols} symbols"
-            ) from error
-        self._n_symbols += len(symbols)
+            raise no_symbol_fits(self.n_symbols) from error
+        self.n_symbols += len(symbols)
         return symbols
 
-    def finish(self) -> None:
-        """Check that the symbols read so far can account for the whole payload."""
-        check_length(self._n_bytes, self._n_symbols)
+
+def no_symbol_fits(n_symbols: int) -> PayloadError:
+    """Return the error of a payload that cannot be read on after so many symbols."""
+    return PayloadError(f"range-coded payload: no symbol fits after {n_symbols} symbols")
 
 
-def check_length(n_bytes: int, n_symbols: int) -> None:
-    """Raise PayloadError for more bytes than so many symbols can account for."""
-    if n_bytes > _MAX_SYMBOL_BYTES * n_symbols + 2 * _WORD_BYTES:
+def check_payload(payload: bytes, n_symbols: int) -> None:
+    """Raise PayloadError for bytes that no encoder writes for so many symbols."""
+    if payload[-1:] == b"\0":
+        raise PayloadError("range-coded payload: its last byte is zero")
+    if len(payload) > _MAX_SYMBOL_BYTES * n_symbols + 2 * _WORD_BYTES:
         raise PayloadError(
-            f"range-coded payload: {n_bytes} bytes are too many for {n_symbols} symbols"
+            f"range-coded payload: {len(payload)} bytes are too many for {n_symbols} symbols"
         )
-
-
-class RangeDecoders:
-    """Reads payloads side by side, a symbol of each at a time, and keeps why one cannot be read.
-
-    errors  of each payload; one with an error gives 0 from then on
-    """
-
-    def __init__(self, payloads: Sequence[bytes], n_symbols: Sequence[int]) -> None:
-        self.errors: list[PayloadError | None] = [None] * len(payloads)
-        self._decoders: list[RangeDecoder | None] = [None] * len(payloads)
-        for i, (payload, count) in enumerate(zip(payloads, n_symbols, strict=True)):
-            try:
-                check_length(len(payload), count)
-                self._decoders[i] = RangeDecoder(payload)
-            except PayloadError as error:
-                self.errors[i] = error
-
-    def decode(self, table: NDArray[np.float32]) -> NDArray[np.int64]:
-        """Return the next symbol of each of the first N payloads.
-
-        table  [N, K] frequencies as for the encoder, but not checked
-        """
-        symbols = np.zeros(len(table), np.int64)
-        for i, decoder in enumerate(self._decoders[: len(table)]):
-            if decoder is not None:
-                try:
-                    symbols[i] = decoder.read(table[i : i + 1])[0]
-                except PayloadError as error:
-                    self.errors[i], self._decoders[i] = error, None
-        return symbols
-
-    def any_left(self, n_payloads: int) -> bool:
-        """Tell whether one of the first payloads can still be read."""
-        return None in self.errors[:n_payloads]

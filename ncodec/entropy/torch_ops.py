@@ -9,17 +9,13 @@ operation, or a single correctly rounded one. formats/PAYLOADS.md, section 4, ha
 Shapes: N rows, D width, K keys or codes.
 """
 
-import functools
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-from ncodec.threads import one_thread
 
 LIMIT = 127  # of 8-bit activations and weights
 EXACT = 1 << 24  # whole numbers up to here are exact in float32
@@ -39,7 +35,6 @@ class Matrix:
 
     weight: Tensor  # [out, in] float32
     scale: Tensor | float  # [out], or of all
-    small: Tensor | None = None  # [in, out] int8, where that multiplies faster
 
 
 class Arithmetic(Protocol):
@@ -102,10 +97,7 @@ class Exact:
 
     def product(self, x: Tensor, matrix: Matrix) -> Tensor:
         """See Arithmetic."""
-        if matrix.small is None:
-            return F.linear(x, matrix.weight)
-        rows = x.reshape(-1, x.shape[-1]).to(torch.int8)
-        return torch._int_mm(rows, matrix.small).view(*x.shape[:-1], -1)  # pyright: ignore
+        return F.linear(x, matrix.weight)
 
     def rounded(self, total: Tensor, scale: Tensor | float, low: int, high: int) -> Tensor:
         """See Arithmetic."""
@@ -154,73 +146,3 @@ def shares(logits: Tensor, shift: int, room_bits: int) -> Tensor:
     room = ((1 << room_bits) - n_codes) / sums.add_(n_codes)
     more = room.view(torch.int32).bitwise_and_(0x7F800000).view(torch.float32)  # 2**j
     return found.mul_(more)
-
-
-def block_sums(
-    logits: Tensor, shift: int, codes: Tensor, room_bits: int = 21
-) -> tuple[Tensor, Tensor]:
-    """Return what `intervals` takes: of the frequencies less one, float32.
-
-    logits, shift, room_bits  of `frequencies`, whose rows are not laid out
-    codes                     [N] in [0, K)
-
-    That is sums over blocks of W codes, [N, K / W], and all of the block of the code, [N, W].
-    """
-    n_rows, n_codes = logits.shape
-    blocks = shares(logits, shift, room_bits).floor_().view(n_rows, math.gcd(8, n_codes), -1)
-    number = (codes // blocks.shape[2])[:, None, None].expand(-1, -1, blocks.shape[2])
-    return blocks.sum(-1), blocks.gather(1, number)[:, 0]
-
-
-def intervals(sums: Tensor, own: Tensor, codes: Tensor) -> Tensor:
-    """Return where codes [N] lie among all, in frequencies: [3, N] whole numbers, float32.
-
-    They are the sum of the frequencies of the codes before it, that with its own, and that of all.
-    """
-    n_blocks, length = sums.shape[1], own.shape[1]
-    number, place = codes[:, None] // length, codes[:, None] % length
-    is_before = torch.arange(n_blocks, device=codes.device) < number
-    before = sums.where(is_before, 0).sum(-1)
-    is_before = torch.arange(length, device=codes.device) < place
-    before += own.where(is_before, 0).sum(-1)
-    before += codes
-    after = before + own.gather(1, place)[:, 0] + 1
-    return torch.stack([before, after, sums.sum(-1) + n_blocks * length])
-
-
-@functools.cache
-def small_products(shapes: frozenset[tuple[int, int]]) -> bool:
-    """Tell whether matrices of [out, in] shapes are to be multiplied as int8 on this processor.
-
-    Whatever the answer, the products are the same.
-    """
-    # With 512-bit vectors int8 is 2 to 4 times as fast as float32 from 32 rows on, with 256-bit
-    # ones half as fast. Processors with AVX-512 but without VNNI saturate within a sum, which is
-    # what the check of exactness finds.
-    if torch.backends.cpu.get_cpu_capability() != "AVX512":
-        return False
-    with one_thread, torch.inference_mode():
-        return small_products_are_right(shapes)
-
-
-def small_products_are_right(shapes: Iterable[tuple[int, int]]) -> bool:
-    """Tell whether products of int8 matrices of [out, in] shapes are those of float32."""
-    if not hasattr(torch, "_int_mm"):
-        return False
-    for n_out, n_in in shapes:
-        for n_rows in (1, 7, 64):
-            rows = torch.full((n_rows, n_in), float(LIMIT))
-            rows[:, ::3] = 0
-            for weight in (LIMIT, -LIMIT):
-                both = _both_ways(torch.full((n_out, n_in), float(weight)))
-                try:
-                    real, small = (Exact().product(rows, matrix) for matrix in both)
-                except RuntimeError:
-                    return False
-                if not torch.equal(real, small.to(torch.float32)):
-                    return False
-    return True
-
-
-def _both_ways(weight: Tensor) -> tuple[Matrix, Matrix]:
-    return Matrix(weight, 1.0), Matrix(weight, 1.0, weight.T.to(torch.int8).contiguous())

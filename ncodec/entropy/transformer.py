@@ -16,7 +16,7 @@ Shapes: S streams, Q codebooks, F frames.
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -33,6 +33,8 @@ MAX_FRAMES = 1 << 12
 """Most frames in a packet, of which each is a step of the network: bounds the time for one."""
 
 _NO_CODES = np.zeros((1, 1, 0), np.int64)
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 
 
 class Context(Protocol):
@@ -181,7 +183,7 @@ def _in_order(codes: NDArray[np.int32]) -> NDArray[np.int64]:
     return np.ascontiguousarray(codes.transpose(1, 2, 0), np.int64)
 
 
-def _on_threads[T, R](function: Callable[[T], R], arguments: Sequence[T]) -> list[R]:
+def _on_threads(function: Callable[[_T], _R], arguments: Sequence[_T]) -> list[_R]:
     """Return what the function gives for each argument, on as many threads as torch has."""
     n_threads = min(torch.get_num_threads(), len(arguments))
     if n_threads < 2:

@@ -50,15 +50,15 @@ class _EntropyModels(ModelKind[EntropyModelFile, "Network"]):
 
         On every device it finds the same frequencies.
         """
-        from ncodec.entropy.layout import EntropyConfig, check, is_matrix
+        from ncodec import native
+        from ncodec.entropy.layout import EntropyConfig, check
         from ncodec.entropy.network import build
-        from ncodec.entropy.torch_ops import small_products
 
         config = EntropyConfig(**file.config)
         check(config, tensors)
-        shapes = frozenset(tuple(t.shape[-2:]) for name, t in tensors.items() if is_matrix(name))
+        kernel = native.load(config, {name: tensor.numpy() for name, tensor in tensors.items()})
         real = {name: tensor.float().to(device) for name, tensor in tensors.items()}
-        return build(config, real, small=device == "cpu" and small_products(shapes))
+        return build(config, real, kernel=kernel)
 
 
 ENTROPY_MODELS = _EntropyModels()

@@ -1,4 +1,4 @@
-"""The transformer coder in C: whole packets in one call, the very codes of `ncodec.entropy.network`.
+"""The transformer coder in C: whole packets in one call, the codes of `ncodec.entropy.reference`.
 
 Built when ncodec is installed where there is a C compiler. Without one `paths` returns nothing, and
 the coder works by torch's operations, some ten times slower. kernel.h says what the C does.
@@ -47,6 +47,12 @@ def chosen_path() -> str | None:
     if wanted not in known:
         raise UsageError(f"NCODEC_KERNEL: {wanted!r}; expected one of {', '.join(known)} or none")
     return wanted
+
+
+def load(sizes: Any, tensors: Mapping[str, NDArray[Any]]) -> "Model | None":
+    """Return a model for the chosen path, None without one; the arguments are those of `Model`."""
+    path = chosen_path()
+    return Model(sizes, tensors, path) if path else None
 
 
 class Model:

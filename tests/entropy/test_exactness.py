@@ -22,12 +22,8 @@ from ncodec.entropy.torch_ops import (
     STREAM_LIMIT,
     WEIGHT_BITS,
     Exact,
-    block_sums,
     frequencies,
-    intervals,
     norm_scales,
-    small_products,
-    small_products_are_right,
 )
 from ncodec.errors import ModelInvalid
 
@@ -197,46 +193,6 @@ def test_settings_do_not_matter(name: str, wild: bool) -> None:
     check_all()
 
 
-SHAPES = frozenset({(96, 128), (256, 96)})
-
-
-@pytest.mark.parametrize("wild", [False, True], ids=["tame", "wild"])
-def test_8_bit_products_are_the_same(wild: bool) -> None:
-    """On a processor that has them; elsewhere they are not used, and like is compared with like."""
-    tensors = {n: t.float() for n, t in random_tensors(MIDDLE, 6, wild=wild).items()}
-    codes = random_codes(6, MIDDLE, 7, 40)
-    small = build(MIDDLE, tensors, small=small_products_are_right(SHAPES))
-    expected = whole(build(MIDDLE, tensors), codes, 3)
-    assert torch.equal(whole(small, codes, 3), expected)
-    assert torch.equal(stepwise(small, codes, 3), expected)
-
-
-def saturated(a: Tensor, b: Tensor) -> Tensor:
-    """Multiply as processors do that add pairs of products, of unsigned numbers, in 16 bits."""
-    pairs = ((a.int() + 128)[:, :, None] * b.int()).unflatten(1, (-1, 2)).sum(2)
-    sums = pairs.clamp(-(1 << 15), (1 << 15) - 1).sum(1) - 128 * b.int().sum(0)
-    return sums.to(torch.int32)
-
-
-def unsupported(a: Tensor, b: Tensor) -> Tensor:
-    raise RuntimeError("no such kernel")
-
-
-@pytest.mark.parametrize("product", [saturated, unsupported])
-def test_8_bit_products_must_be_right(
-    product: Callable[[Tensor, Tensor], Tensor], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch, "_int_mm", product, raising=False)
-    assert not small_products_are_right(SHAPES)
-    assert not small_products.__wrapped__(SHAPES)
-
-
-@pytest.mark.parametrize("capability", ["AVX2", "DEFAULT", "SVE256"])
-def test_8_bit_products_need_wide_vectors(capability: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-    assert not small_products.__wrapped__(SHAPES)
-
-
 @pytest.mark.parametrize("device", DEVICES)
 def test_strided_weights_on_every_device(device: str) -> None:
     tensors = random_tensors(MIDDLE, 5)
@@ -303,28 +259,6 @@ def test_frequencies_are_positive_and_have_room(
     found = rows / rows.sum(1, keepdim=True)
     cost = (ideal * (ideal / found).log2().nan_to_num(0, 0, 0)).sum(1)
     assert cost.max() < 0.03  # bits per code: what the floor and straight lines cost
-
-
-@settings(deadline=None, max_examples=60)
-@given(
-    seed=st.integers(0, 2**32 - 1),
-    size=st.sampled_from([2, 3, 12, 1000, 1024, 4096]),
-    shift=st.integers(3, 23),
-    spread=st.sampled_from([0, 1, 1000, EXACT // 4]),
-    kind=st.sampled_from([torch.float32, torch.int32]),
-)
-def test_intervals_are_those_of_the_frequencies(
-    seed: int, size: int, shift: int, spread: int, kind: torch.dtype
-) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    logits = torch.randint(-spread, spread + 1, (7, size), generator=generator).to(kind)
-    codes = torch.randint(0, size, (7,), generator=generator)
-    codes[:2] = torch.tensor([0, size - 1])
-    rows = frequencies(logits.clone(), shift).long()
-    ends = rows.cumsum(1)
-    after, own = (each.gather(1, codes[:, None])[:, 0] for each in (ends, rows))
-    found = intervals(*block_sums(logits, shift, codes), codes)
-    assert torch.equal(found.long(), torch.stack([after - own, after, ends[:, -1]]))
 
 
 def test_the_largest_sizes_keep_their_sums_exact() -> None:
