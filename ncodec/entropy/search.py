@@ -31,6 +31,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ncodec.entropy.network import Network
+from ncodec.native import MAX_ROWS
 from ncodec.nn.rvq import largest
 
 if TYPE_CHECKING:
@@ -76,11 +77,12 @@ class RateDistortionSearch:
         rows = latents.flatten(0, 1)
         codes, errors = nearest(latents, codebooks)
         weights = self._weights(latents, errors).repeat_interleave(n_frames, 0)  # [N, Q]
-        stages = [Stage(self.network, q, codebook) for q, codebook in enumerate(codebooks)]
+        prices = Prices(self.network, len(codebooks), latents.device.type)
+        stages = [Stage(prices, q, codebook) for q, codebook in enumerate(codebooks)]
         n_parts = -(-len(rows) * self.beam_width // _BEAM_ROWS[latents.device.type])
         n_parts = min(n_parts, len(rows) // 2)
         for _ in range(self.n_passes):
-            hidden = contexts(self.network, codes).flatten(0, 1)
+            hidden = prices.contexts(codes).flatten(0, 1)
             parts = (each.tensor_split(n_parts) for each in (rows, hidden, weights))
             found = torch.cat([self._search(stages, *part) for part in zip(*parts, strict=True)])
             codes = found.view(n_packets, n_frames, -1).transpose(1, 2)
@@ -125,11 +127,9 @@ class Beams:
 class Stage:
     """A codebook, and the head of the network that prices its codes."""
 
-    def __init__(self, network: Network, q: int, codebook: Tensor) -> None:
-        head = network.heads[q]
-        self._network, self._q, self._codebook = network, q, codebook
-        self._shift, self._out = head.shift, head.out
-        self._bias = head.bias + (_BIAS << head.shift)  # logits begin at an exponent's 0
+    def __init__(self, prices: "Prices", q: int, codebook: Tensor) -> None:
+        self._prices, self._q, self._codebook = prices, q, codebook
+        self._shift = prices.network.heads[q].shift
         ones = torch.ones_like(codebook[:, :1])
         half_norms = codebook.square().sum(1, keepdim=True) * -0.5
         self._matrix = torch.cat([codebook, half_norms, ones], 1).T.contiguous()  # [D + 2, K]
@@ -140,7 +140,8 @@ class Stage:
         weights  [n]: what a bit is worth of half a square error
         """
         (n, kept), size, unit = beams.rate.shape, len(self._codebook), 2.0**-self._shift
-        logits, log_sums = self._logits(beams.hidden)
+        logits = self._prices.logits(beams.hidden, self._q)
+        log_sums = _log_sums(logits, self._shift)
         rate, weight = beams.rate + log_sums.view(n, kept), weights[:, None]
         residual = beams.residual[:, :-2]
         # A score is minus the cost so far, in units of half a square error, of one beam and code:
@@ -157,27 +158,48 @@ class Stage:
         parents, codes = chosen // size, chosen % size  # scores are [n, beam, code] in one row
         first = torch.arange(0, n * kept, kept, device=codes.device)[:, None]
         row, code = (parents + first).flatten(), codes.flatten()
-        bits = logits.view(-1).index_select(0, row * size + code).mul_(unit).sub_(_BIAS)
+        bits = logits.view(-1).index_select(0, row * size + code).mul_(unit)
         residual = beams.residual.index_select(0, row)
         residual[:, :-2] -= self._codebook.index_select(0, code)
-        vectors = self._network.vectors[self._q].index_select(0, code)
+        vectors = self._prices.network.vectors[self._q].index_select(0, code)
         hidden = vectors.add_(beams.hidden.index_select(0, row))
         rate = (rate.view(-1).index_select(0, row) - bits).view(n, count)
         return Beams(residual, hidden, rate), parents, codes
 
-    def _logits(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the logits [N, K], float32 in the head's unit, and log2 of the sum of 2**logit.
 
-        The logits are less than they seem by 127 octaves. Powers are straight between whole ones,
-        as in the coder; see `torch_ops.falling`.
-        """
-        network, shift = self._network, self._shift
-        total = network.arithmetic.product(network.inner(hidden, self._q), self._out)
-        total += self._bias
-        logits = total.to(torch.float32)
-        powers = total.to(torch.int32).clamp_(_LOWEST << shift, _HIGHEST << shift)
-        powers = powers.bitwise_left_shift_(23 - shift).view(torch.float32)
-        return logits, powers.sum(1).log2_()
+def _log_sums(logits: Tensor, shift: int) -> Tensor:
+    """Return log2 of the sum of 2**logit of logits [N, K] in units of 2**-shift, [N].
+
+    Powers are straight between whole ones, as in the coder; see `torch_ops.falling`.
+    """
+    bits = logits.to(torch.int32).add_(_BIAS << shift)
+    bits = bits.clamp_(_LOWEST << shift, _HIGHEST << shift).bitwise_left_shift_(23 - shift)
+    return bits.view(torch.float32).sum(1).log2_()
+
+
+class Prices:
+    """What the network says of codes: by the kernel on a processor, where it was built."""
+
+    def __init__(self, network: Network, n_q: int, device: str) -> None:
+        self.network, self._n_q = network, n_q
+        self._kernel = network.kernel if device == "cpu" else None
+        self._rows = self._kernel.context(1, n_q) if self._kernel else None
+
+    def contexts(self, codes: Tensor) -> Tensor:
+        """Return what the trunk says of each frame of key packets [P, Q, F], [P, F, W]."""
+        if self._kernel is None:
+            return contexts(self.network, codes)
+        found = []
+        for packet in codes.transpose(1, 2)[:, :, None].numpy():  # [F, 1, Q]
+            context = self._kernel.context(1, self._n_q, n_frames_at_once=MAX_ROWS)
+            found.append(torch.from_numpy(context.hidden(packet)[:, 0]))
+        return torch.stack(found)
+
+    def logits(self, hidden: Tensor, q: int) -> Tensor:
+        """Return the logits [N, K] of codebook q, float32 in its head's unit."""
+        if self._rows is None:
+            return self.network.logits(hidden, q)
+        return torch.from_numpy(self._rows.logits(hidden.numpy(), q))
 
 
 def nearest(latents: Tensor, codebooks: Tensor) -> tuple[Tensor, Tensor]:
