@@ -64,13 +64,30 @@ class LazyGroup(click.Group):
         sys.exit(finish_streams(code))
 
 
+def _print_version(ctx: click.Context, _: click.Parameter, is_asked: bool) -> None:
+    if is_asked and not ctx.resilient_parsing:
+        from ncodec import native
+
+        path = native.chosen_path()
+        kernel = f"kernel {path}" if path else "without the kernel: slower, the same files"
+        click.echo(f"ncodec {ncodec.__version__}, {kernel}")
+        ctx.exit()
+
+
 @click.group(
     "ncodec",
     cls=LazyGroup,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(ncodec.__version__, message="ncodec %(version)s")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the version and the kernel in use, and exit.",
+)
 @click.pass_context
 def main(ctx: click.Context) -> None:
     """Compress audio with a neural codec into .ncx files, and get it back.

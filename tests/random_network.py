@@ -5,7 +5,7 @@ import torch
 
 from ncodec.entropy.layout import EntropyConfig, check, is_matrix, layout, tensor_type
 from ncodec.entropy.network import Network, build
-from ncodec.native import Model
+from ncodec.native.kernel import Model
 
 TINY = EntropyConfig(
     n_codebooks=4, codebook_size=16, width=24, n_layers=2, n_heads=3, window=5, hidden=40,

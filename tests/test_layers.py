@@ -11,8 +11,8 @@ ROOT = Path(__file__).parent.parent
 ROOMS = ("ncodec", "cli", "formats")
 # A room imports only rooms of lower floors: those before it in this list.
 FLOORS = (
-    ("errors", "threads"),
-    ("atomic_files", "formats", "nn"),
+    ("errors",),
+    ("atomic_files", "formats", "native", "nn"),
     ("audio", "entropy", "models"),
     ("hub",),
     ("bitstream",),

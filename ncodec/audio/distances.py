@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ncodec.audio.base import Audio
 from ncodec.nn.mel import mel_filterbank
-from ncodec.threads import one_thread
+from ncodec.nn.threads import one_thread
 
 WINDOWS = (256, 512, 1024, 2048)  # samples at BASE_HZ
 BASE_HZ = 24000

@@ -27,7 +27,7 @@ from ncodec.encoding.packets import PacketWriter
 from ncodec.errors import AudioError
 from ncodec.formats.ncx import CodesDigest, Header, Reader, Writer
 from ncodec.hub.codecs import load_codec
-from ncodec.threads import one_thread
+from ncodec.nn.threads import one_thread
 
 if TYPE_CHECKING:
     from ncodec.entropy import EntropyCoder

@@ -23,7 +23,7 @@ from ncodec.bitstream.timeline import context_frames
 from ncodec.errors import InvalidField
 from ncodec.formats.ncx import Header
 from ncodec.models.base import Codec, CodedChunk
-from ncodec.threads import one_thread
+from ncodec.nn.threads import one_thread
 
 REGION_SECONDS = 60.0
 MAX_PENDING = 1 << 24  # values of audio that wait for each other when regions are decoded at once

@@ -20,7 +20,7 @@ from ncodec.formats.ncx import CODEC_PARAMETERS, Header
 from ncodec.hub.codecs import ModelFile, load_codec
 from ncodec.models.base import CodedChunk
 from ncodec.models.parameters import pack_parameters
-from ncodec.threads import one_thread
+from ncodec.nn.threads import one_thread
 
 ALL_PIECES = range(2**63 - 1)
 PIECE_SECONDS = 10.0  # of audio in one pass of the network, and in one packet of a file

@@ -31,6 +31,7 @@ from ncodec.entropy.layout import (
     SQUARE_UNIT,
     STREAM_UNIT,
     EntropyConfig,
+    check,
 )
 from ncodec.entropy.torch_ops import (
     LIMIT,
@@ -43,9 +44,10 @@ from ncodec.entropy.torch_ops import (
     norm_scales,
     power_of_two,
 )
+from ncodec.native.kernel import load as load_kernel
 
 if TYPE_CHECKING:
-    from ncodec.native import Model
+    from ncodec.native.kernel import Model
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +213,17 @@ class Network:
         """Return the logits [N, K] of codebook q from what `inner` returned."""
         head = self.heads[q]
         return self.arithmetic.product(units, head.out).add_(head.bias)
+
+
+def load(config: EntropyConfig, tensors: Mapping[str, Tensor], device: str = "cpu") -> Network:
+    """Return the network of tensors as a model file holds them, every bound on its sums checked.
+
+    On every device, and by the kernel where it was built, it finds the same frequencies.
+    """
+    check(config, tensors)
+    kernel = load_kernel(config, {name: tensor.numpy() for name, tensor in tensors.items()})
+    real = {name: tensor.float().to(device) for name, tensor in tensors.items()}
+    return build(config, real, kernel=kernel)
 
 
 def build(

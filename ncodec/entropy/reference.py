@@ -22,7 +22,7 @@ from ncodec.entropy.network import Network
 from ncodec.entropy.rangecoder import RangeDecoder, RangeEncoder
 from ncodec.entropy.torch_ops import frequencies
 from ncodec.errors import PayloadError
-from ncodec.threads import one_thread
+from ncodec.nn.threads import one_thread
 
 _SEGMENT_ROWS = 512  # rows times frames of the trunk in one pass
 _HEAD_ROWS = 128  # of frequencies at once, so that they stay in the cache
@@ -36,7 +36,7 @@ def _undisturbed(device: torch.device) -> Iterator[None]:
 
 
 class ReferenceContext:
-    """What the past of some packets leaves; see `ncodec.native.Context`."""
+    """What the past of some packets leaves; see `ncodec.native.kernel.Context`."""
 
     def __init__(self, network: Network, n_streams: int, n_q: int, n_packets: int = 1) -> None:
         self._network, self._n_streams, self._n_q = network, n_streams, n_q
@@ -135,11 +135,12 @@ class ReferenceContext:
             for q in range(self._n_q):
                 logits = network.logits(hidden[rows] + state.before[rows], q)
                 table = frequencies(logits, network.heads[q].shift, ROOM_BITS).cpu().numpy()
-                index, predicted = (slice(len(frame)), stream, q), frame[:, stream - 1, q]
-                if stream:
+                if stream == 0:
+                    codes = _read(decoders, failed, table)
+                else:
+                    index, predicted = (slice(len(frame)), stream, q), frame[:, stream - 1, q]
                     raised = self._predictor.mix(index, table, predicted)
-                codes = _read(decoders, failed, table)
-                if stream:
+                    codes = _read(decoders, failed, table)
                     self._predictor.learn(index, table, raised, predicted, codes)
                 frame[:, stream, q] = codes
                 known = torch.from_numpy(codes).to(self._device)

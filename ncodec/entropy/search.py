@@ -31,7 +31,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ncodec.entropy.network import Network
-from ncodec.native import MAX_ROWS
+from ncodec.native.kernel import MAX_ROWS
 from ncodec.nn.rvq import largest
 
 if TYPE_CHECKING:

@@ -22,12 +22,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ncodec import native
 from ncodec.entropy.base import EntropyCoder
 from ncodec.entropy.network import Network
 from ncodec.entropy.rangecoder import check_payload, no_symbol_fits
 from ncodec.entropy.reference import ReferenceContext
 from ncodec.errors import LimitExceeded, PayloadError, UsageError
+from ncodec.native.kernel import MAX_ROWS
 
 MAX_FRAMES = 1 << 12
 """Most frames in a packet, of which each is a step of the network: bounds the time for one."""
@@ -38,7 +38,7 @@ _R = TypeVar("_R")
 
 
 class Context(Protocol):
-    """What the past of some packets leaves; see `ncodec.native.Context`."""
+    """What the past of some packets leaves; see `ncodec.native.kernel.Context`."""
 
     def encode(self, codes: NDArray[np.integer]) -> bytes:
         """Return the payload of a packet of codes [F, S, Q]."""
@@ -78,7 +78,7 @@ class TransformerCoder(EntropyCoder):
 
     @property
     def _packets_of_a_thread(self) -> int:
-        return max(1, native.MAX_ROWS // self.n_streams)
+        return max(1, MAX_ROWS // self.n_streams)
 
     def _begin(self, n_packets: int = 1, *, to_encode: bool = False) -> Context:
         """Return the state before key packets."""

@@ -50,15 +50,10 @@ class _EntropyModels(ModelKind[EntropyModelFile, "Network"]):
 
         On every device it finds the same frequencies.
         """
-        from ncodec import native
-        from ncodec.entropy.layout import EntropyConfig, check
-        from ncodec.entropy.network import build
+        from ncodec.entropy.layout import EntropyConfig
+        from ncodec.entropy.network import load
 
-        config = EntropyConfig(**file.config)
-        check(config, tensors)
-        kernel = native.load(config, {name: tensor.numpy() for name, tensor in tensors.items()})
-        real = {name: tensor.float().to(device) for name, tensor in tensors.items()}
-        return build(config, real, kernel=kernel)
+        return load(EntropyConfig(**file.config), tensors, device)
 
 
 ENTROPY_MODELS = _EntropyModels()

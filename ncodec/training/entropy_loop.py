@@ -16,7 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ncodec.entropy.layout import EntropyConfig, check_sizes
-from ncodec.entropy.network import build
+from ncodec.entropy.network import load
 from ncodec.entropy.transformer import TransformerCoder
 from ncodec.hub.codecs import ModelFile, load_codec
 from ncodec.hub.entropy_models import save_network
@@ -166,8 +166,7 @@ class EntropyRun:
 
     def _spent(self, clips: Sequence[Tensor], n_q: int) -> int:
         """Return the bits that coding [Q, F] codes takes, each as a key packet."""
-        tensors = self.model.integers()
-        network = build(self.config, {name: tensor.float() for name, tensor in tensors.items()})
+        network = load(self.config, self.model.integers())
         coder = TransformerCoder(
             n_streams=1, n_codebooks=n_q, codebook_size=self.config.codebook_size, network=network
         )

@@ -14,12 +14,15 @@ from ncodec.cli import errors, inputs
 from ncodec.cli.main import COMMANDS, main
 from ncodec.cli.progress import clock
 from ncodec.errors import AudioError, OutputExists, UsageError
+from ncodec.native import chosen_path
 
 
 @pytest.mark.quick
 def test_version(run: Run) -> None:
     ran = run("--version")
-    assert (ran.code, ran.out, ran.err) == (0, f"ncodec {ncodec.__version__}\n", "")
+    path = chosen_path()
+    kernel = f"kernel {path}" if path else "without the kernel: slower, the same files"
+    assert (ran.code, ran.out, ran.err) == (0, f"ncodec {ncodec.__version__}, {kernel}\n", "")
 
 
 @pytest.mark.parametrize("option", ["-h", "--help"])

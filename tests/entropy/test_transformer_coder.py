@@ -14,7 +14,7 @@ from reference_coders import ReferenceTransformerDecoder
 from ncodec.entropy.network import Network, build
 from ncodec.entropy.transformer import TransformerCoder
 from ncodec.errors import LimitExceeded, PayloadError, UsageError
-from ncodec.native import MAX_ROWS
+from ncodec.native.kernel import MAX_ROWS
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 GOLDEN = Path(__file__).parents[1] / "golden" / "transformer"

@@ -20,7 +20,7 @@ from ncodec.entropy.network import Network, build
 from ncodec.entropy.reference import ReferenceContext
 from ncodec.errors import UsageError
 from ncodec.hub.entropy_models import installed, load_network
-from ncodec.native import Context, Model
+from ncodec.native.kernel import MAX_ROWS, Context, Model
 
 ROOM = Path(native.__file__).parent
 PATHS = native.paths()
@@ -44,7 +44,7 @@ def check_same(network: Network, n_streams: int, n_q: int, n_packets: int, seed:
     lengths = sorted(rng.randint(0, longest + 1, n_packets).tolist(), reverse=True)
     shapes = [(n, n_streams, n_q) for n in lengths]
     packets = [rng.randint(0, network.config.codebook_size, shape) for shape in shapes]
-    kernel, most = kernel_of(network), native.MAX_ROWS // n_streams
+    kernel, most = kernel_of(network), MAX_ROWS // n_streams
 
     def to_encode() -> Context:
         return kernel.context(n_streams, n_q, n_frames_at_once=int(rng.randint(1, most + 1)))

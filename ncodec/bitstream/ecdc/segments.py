@@ -80,7 +80,7 @@ class LmWriter:
 
     def write(self, codes: Codes) -> bytes:
         """Return the bytes that are certain with these frames."""
-        from ncodec.threads import one_thread
+        from ncodec.nn.threads import one_thread
 
         with one_thread:
             for frame in codes.T.copy():
@@ -102,7 +102,7 @@ class LmReader:
         self, source: Source, label: str, n_codebooks: int, lm: "EncodecLm", *, one_thread: bool
     ) -> None:
         from ncodec.models.encodec_lm import LmContext
-        from ncodec.threads import one_thread as alone
+        from ncodec.nn.threads import one_thread as alone
 
         self._n_codebooks = n_codebooks
         self._threads = alone if one_thread else contextlib.nullcontext()
