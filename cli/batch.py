@@ -39,7 +39,7 @@ _OF_DECODING = {"container": "--format", "subtype": "--subtype"}
 @click.command()
 @click.argument("src", metavar="SRC")
 @click.argument("dst", metavar="DST")
-@click.option("--decode", is_flag=True, help="Make audio of .ncx files.")
+@click.option("--decode", is_flag=True, help="Decode .ncx files to audio.")
 @click.option(
     "-m",
     "--model",
@@ -67,7 +67,7 @@ _OF_DECODING = {"container": "--format", "subtype": "--subtype"}
     "n_workers",
     type=click.IntRange(min=0),
     metavar="N",
-    help="Worker processes, of one thread each; by default one for every core. 0: none but this.",
+    help="Worker processes, of one thread each; by default one per core. 0: this process only.",
 )
 @click.option(
     "--engine",
@@ -87,27 +87,27 @@ _OF_DECODING = {"container": "--format", "subtype": "--subtype"}
     type=click.FloatRange(min=0),
     default=0.0,
     metavar="SHARE",
-    help="Share of a GPU for each worker, 0.25 say, on which the networks run that encode; by "
+    help="Share of a GPU for each worker, such as 0.25, on which the encoder networks run; by "
     "default none.",
 )
 @click.option(
     "--include",
     multiple=True,
     metavar="GLOB",
-    help="Only files of which this matches path or name, or those of a folder that they are in. "
+    help="Only files whose path or name matches, or the path or name of a folder they are in. "
     "* matches / too. May be repeated, as --exclude.",
 )
 @click.option(
-    "--exclude", multiple=True, metavar="GLOB", help="Not files of which this matches any of them."
+    "--exclude", multiple=True, metavar="GLOB", help="Not files that match in the same way."
 )
 @click.option("--copy-other", is_flag=True, help="Copy all files of other kinds.")
 @click.option(
-    "--checksum", is_flag=True, help="Tell changes of a file by its content, not by its time."
+    "--checksum", is_flag=True, help="Compare a file's content, not its time, to see changes."
 )
 @click.option(
-    "--verify", is_flag=True, help="Decode the codes of every file before it counts as made."
+    "--verify", is_flag=True, help="Decode the codes of every file before it counts as done."
 )
-@click.option("--dry-run", is_flag=True, help="Print what would be done, and do nothing.")
+@click.option("--dry-run", is_flag=True, help="Only print what would be done.")
 @click.option("--report", "report_path", metavar="FILE", help="Write a report in JSON.")
 @force_option()
 @quiet_option()
@@ -117,17 +117,18 @@ def batch(
     include: tuple[str, ...], exclude: tuple[str, ...], copy_other: bool, checksum: bool,
     **options: Any,
 ) -> None:  # fmt: skip
-    """Compress all audio below the folder SRC into .ncx files below the folder DST.
+    """Compress all audio in the folder SRC into .ncx files in the folder DST.
 
-    The tree is mirrored: SRC/a/song.flac becomes DST/a/song.ncx. What was done by an earlier run
-    and has not changed since is skipped, so a run that was interrupted or killed goes on where it
-    was when it is started again. Bad files are listed at the end, and do not stop the others.
+    The tree is mirrored: SRC/a/song.flac becomes DST/a/song.ncx. Files that an earlier run
+    converted, and that have not changed since, are skipped; so a run that was interrupted or killed
+    resumes when it is started again. Files that fail are listed at the end, and do not stop the
+    others.
 
-    SRC and DST may be URLs: s3://, gs://, memory:// and what else fsspec knows.
+    SRC and DST may be URLs: s3://, gs://, memory:// and others that fsspec knows.
 
     \b
     Examples:
-      ncodec batch music/ small/                       # 6 kbit/s a channel, on all cores
+      ncodec batch music/ small/                       # 6 kbit/s per channel, on all cores
       ncodec batch --decode small/ back/ --format ogg
       ncodec batch music/ small/ --exclude '*/demos/*' --copy-other --report report.json
       ncodec batch s3://music/flac s3://music/ncx -j 4

@@ -58,7 +58,7 @@ FORMATS = ("wav", "flac", "ogg", "mp3", "opus", "aiff", "caf", "w64", "rf64")
 @click.option(
     "--conceal",
     is_flag=True,
-    help="Put silence where packets are damaged or missing, and say where; the exit code is 3 "
+    help="Put silence where packets are damaged or missing, and report where; the exit code is 3 "
     "then.",
 )
 @threads_option()
@@ -71,12 +71,13 @@ def decode(
 ) -> None:  # fmt: skip
     """Decode .ncx files, and EnCodec's .ecdc files, into audio files.
 
-    Gives exactly as many samples as the source had, at its sample rate, and its tags where the
-    format has room for them. song.ncx becomes song.wav beside it unless -o says otherwise; - is
-    standard input, and then standard output. Samples beyond full scale are limited, and counted on
-    stderr; --subtype FLOAT keeps them. A damaged file gives no output without --conceal.
+    The output has exactly as many samples as the source, its sample rate, and its tags where the
+    format has room for them. song.ncx becomes song.wav next to it unless -o says otherwise. If the
+    input is - (standard input), the output goes to standard output by default. Samples beyond full
+    scale are clipped, and counted on stderr; --subtype FLOAT keeps them. A damaged file gives no
+    output without --conceal.
 
-    With --start and --end only what is needed is read of a file that has an index.
+    With --start and --end, only the packets that are needed are read, if the file has an index.
 
     \b
     Examples:

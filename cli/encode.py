@@ -52,20 +52,21 @@ DEFAULT_MODELS = {"ncx": "spectral", "ecdc": "encodec_24khz"}
 @codebooks_options()
 @search_options()
 @entropy_option()
-@click.option("--denoise", is_flag=True, help="Take noise away, with a model that can.")
+@click.option("--denoise", is_flag=True, help="Remove noise, with a model that can.")
 @click.option(
     "--live",
     is_flag=True,
-    help="Write short packets, each as soon as it is known: for pipes that somebody listens to. "
-    "An interrupt (Ctrl-C) ends the stream as it should end.",
+    help="Write short packets, each as soon as it is complete, for live listening through pipes. "
+    "An interrupt (Ctrl-C) ends the stream properly.",
 )
 @click.option(
     "--latency",
     "latency_ms",
     type=click.FloatRange(min=0, min_open=True),
     metavar="MS",
-    help="With --live, milliseconds from a sample in to the same sample decoded, at most and "
-    "without computing; by default 300, or more if the codec needs more. Less costs more bits.",
+    help="With --live, milliseconds at most from a sample in to the same sample decoded, without "
+    "the time for computing; by default 300, or more if the codec needs more. A lower latency "
+    "takes more bits.",
 )
 @to_option()
 @force_option()
@@ -77,15 +78,16 @@ def encode(
 ) -> None:  # fmt: skip
     """Compress audio files into .ncx files.
 
-    Takes what libsndfile reads (wav, flac, ogg, mp3, aiff, ...), at any rate and with up to 64
-    channels; the codec's own rate is chosen inside, and decoding gives the source's rate and length
-    back. Tags are kept. song.wav becomes song.ncx beside it unless -o says otherwise; - is standard
-    input, and then standard output.
+    Reads every format of libsndfile (wav, flac, ogg, mp3, aiff, ...), at any rate and with up to
+    64 channels. Audio is resampled to the codec's rate; decoding restores the source's rate and
+    length. Tags are kept. song.wav becomes song.ncx next to it unless -o says otherwise. If the
+    input is - (standard input), the output goes to standard output by default.
 
     A mono codec codes every channel as a stream of its own, so stereo takes twice the bandwidth.
 
-    Also makes EnCodec's own .ecdc files, with its models: of one stream, so stereo is mixed to mono
-    for the mono model, and without tags and the source's rate; what is left out is said.
+    Also writes EnCodec's own .ecdc files, with its models. They hold one stream, so stereo is mixed
+    to mono for the mono model, and neither tags nor the source's rate. A message says what is left
+    out.
 
     \b
     Examples:

@@ -46,7 +46,7 @@ PAGE = "index.html"
 @click.option(
     "--against",
     type=click.Choice(("opus",)),
-    help="Another codec to measure beside: opus takes opusenc and opusdec.",
+    help="Another codec to measure as well; opus needs opusenc and opusdec.",
 )
 @click.option(
     "--against-bandwidths",
@@ -56,8 +56,8 @@ PAGE = "index.html"
 @click.option(
     "--metrics",
     metavar="KEY,...",
-    help="What to measure; by default si_sdr, mel_distance, stft_distance, stoi, pesq_wb and "
-    "visqol, as far as their packages are there.",
+    help="Metrics to compute; by default si_sdr, mel_distance, stft_distance, stoi, pesq_wb and "
+    "visqol, those whose packages are installed.",
 )
 @click.option(
     "--speech",
@@ -78,7 +78,7 @@ PAGE = "index.html"
     "--clips",
     type=click.IntRange(min=1),
     metavar="N",
-    help="At most so many clips of a group, evenly spread over their names; all by default.",
+    help="At most this many clips of a group, evenly spread over their names; all by default.",
 )
 @click.option(
     "--rate",
@@ -107,13 +107,13 @@ def evaluate(
 ) -> None:  # fmt: skip
     """Measure the quality of models on audio files.
 
-    Encodes and decodes each clip with each model at each bandwidth, and compares what comes out
-    with the original. FOLDER then holds index.html, one page with the means, curves, spectrograms
-    and players; report.json, rows.csv and summary.csv; and the curves as PNG files.
+    Encodes and decodes each clip with each model at each bandwidth, and compares the result with
+    the original. FOLDER then holds index.html, one page with the means, curves, spectrograms and
+    players; report.json, rows.csv and summary.csv; and the curves as PNG files.
 
-    Prints the means of each group as a Markdown table. Interrupted, it reports what it has. pip
-    install 'ncodec[evaluate,pesq]' brings the packages of all metrics; docs/EVALUATION.md says what
-    each of them tells.
+    Prints the means of each group as a Markdown table. If interrupted, it reports what it has. pip
+    install 'ncodec[evaluate,pesq]' installs the packages of all metrics; docs/EVALUATION.md
+    explains each of them.
 
     \b
     Examples:

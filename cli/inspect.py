@@ -19,18 +19,18 @@ MAX_HEADER_BYTES = 1 << 17  # more than it may have
 @click.command()
 @click.argument("file", type=click.Path(allow_dash=True))
 @json_option(INSPECT_SCHEMA)
-@click.option("--codes", is_flag=True, help="Decode the codes also if that takes a transformer.")
+@click.option("--codes", is_flag=True, help="Decode the codes even if that takes a transformer.")
 @click.option("--packets", is_flag=True, help="List the packets too.")
 @click.option("--bytes", "show_bytes", is_flag=True, help="Name every byte of the file too.")
 def inspect(file: str, as_json: bool, codes: bool, packets: bool, show_bytes: bool) -> None:
-    """Show what is in an .ncx file, and whether it is whole.
+    """Show what is in an .ncx file, and whether it is intact.
 
-    Bits per code: what plain packing takes, what was spent, and the entropy of order 0, which is
-    what an ideal code that knows how often each code occurs in this file would need on average.
-    That, and the digest of the codes, take decoding them, which for the transformer coder is only
-    done with --codes.
+    Bits per code: what plain packing takes, what was spent, and the order-0 entropy, which is what
+    an ideal code that knows how often each code occurs in this file would need on average. The
+    entropy and the digest require decoding the codes, which for the transformer coder is only done
+    with --codes.
 
-    A damaged file is read past its damage; then the exit code is 1.
+    Damage is skipped; then the exit code is 1.
 
     \b
     Examples:

@@ -90,7 +90,7 @@ def _print_version(ctx: click.Context, _: click.Parameter, is_asked: bool) -> No
 )
 @click.pass_context
 def main(ctx: click.Context) -> None:
-    """Compress audio with a neural codec into .ncx files, and get it back.
+    """Compress audio with a neural codec into .ncx files, and decode it.
 
     \b
     Examples:
@@ -98,8 +98,8 @@ def main(ctx: click.Context) -> None:
       ncodec decode song.ncx               # makes song.wav
       ncodec inspect song.ncx
 
-    Exit codes: 0 done, 1 some input failed, 2 bad command line, 3 done but of damaged input, 130
-    interrupted, 141 the reader of the output went away.
+    Exit codes: 0 done, 1 some input failed, 2 bad command line, 3 done but with damaged input,
+    130 interrupted, 141 the reader of the output closed the pipe.
     """  # noqa: D301
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help(), err=True)

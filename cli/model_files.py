@@ -19,23 +19,23 @@ KINDS = {
 }
 _kind_option = click.option(
     "--kind", type=click.Choice(list(KINDS)),
-    help="Only a model of this kind; by default the first that there is, in this order.",
+    help="Only a model of this kind; by default the first of these that has one.",
 )  # fmt: skip
 
 
 @click.command("import")
 @click.argument("source", metavar="FILE_OR_DIR", type=click.Path(path_type=Path))
-@click.option("--as", "name", metavar="NAME", help="Name in place of the usual one.")
+@click.option("--as", "name", metavar="NAME", help="Name instead of the usual one.")
 @force_option()
 def import_model(source: Path, name: str | None, force: bool) -> None:
     """Convert a public checkpoint and install it in the cache.
 
     Knows EnCodec (.th files, folders and .safetensors files of transformers), EnCodec's language
-    models, HILCodec, and ncodec's own model files, which are taken as they are. NAME is of A-Z a-z
-    0-9 . _ -, at most 64 long and with neither . nor - first; for a language model it is that of
-    the codec that it is for.
+    models, HILCodec, and ncodec's own model files, which are taken as they are. NAME
+    consists of A-Z a-z 0-9 . _ -, at most 64 characters, and does not start with . or -; for a
+    language model it is the name of its codec.
 
-    Nothing in a checkpoint is run: one that holds more than tensors is refused.
+    No code in a checkpoint is run: one that holds more than tensors is refused.
 
     \b
     Examples:
@@ -56,14 +56,14 @@ def import_model(source: Path, name: str | None, force: bool) -> None:
 
 @click.command()
 @click.argument("name", metavar="NAME")
-@click.option("--from", "url", metavar="URL", help="Address to fetch the same file from.")
+@click.option("--from", "url", metavar="URL", help="Download the same file from this address.")
 @force_option()
 def pull(name: str, url: str | None, force: bool) -> None:
-    """Fetch a public model, check it, and install it in the cache.
+    """Download a public model, check it, and install it in the cache.
 
     NAME is encodec_24khz, encodec_48khz, or the language model of one for .ecdc files,
-    encodec_24khz_lm or encodec_48khz_lm. HILCodec cannot be fetched by a program; `ncodec models
-    import` takes it. A download that broke off goes on where it stopped.
+    encodec_24khz_lm or encodec_48khz_lm. HILCodec has to be downloaded by hand, for `ncodec models
+    import`. An interrupted download resumes where it stopped.
 
     \b
     Example:

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 @json_option(MODELS_SCHEMA)
 @click.pass_context
 def models(ctx: click.Context, as_json: bool) -> None:
-    """List the models that are installed, or install and remove some.
+    """List the installed models, install models or remove them.
 
-    Models come with the package, or lie in the cache: the folder models/ below $NCODEC_CACHE, or
-    below ncodec/ in $XDG_CACHE_HOME or ~/.cache; entropy models lie in the folder entropy/ there,
+    Models come with the package or from the cache: the folder models/ in $NCODEC_CACHE, or in
+    ncodec/ of $XDG_CACHE_HOME or ~/.cache. Entropy models are in the folder entropy/ there,
     language models for .ecdc files in ecdc-lm/. A model's digest is the SHA-256 of its file; an
     .ncx file holds its first four bytes.
 

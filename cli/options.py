@@ -32,8 +32,8 @@ def output_option(made: str) -> Decorator[Any]:
     """Where to put what is `made`."""
     return click.option(
         "-o", "--output", metavar="OUT", type=click.Path(allow_dash=True),
-        help=f"Name of the {made}; a folder for several inputs, if it ends in / or is there "
-        "already; - for standard output.",
+        help=f"Name of the {made}, or a folder: with several inputs, with a trailing /, or if "
+        "it exists; - for standard output.",
     )  # fmt: skip
 
 
@@ -68,7 +68,7 @@ def to_option() -> Decorator[Any]:
     """Which format of codes to make."""
     return click.option(
         "--to", type=click.Choice(tuple(CODERS)),
-        help="Format to make; by default the suffix of -o decides, or it is ncx.",
+        help="Output format; by default the suffix of -o decides, or it is ncx.",
     )  # fmt: skip
 
 
@@ -103,14 +103,14 @@ def search_options() -> Decorator[Any]:
     def decorate(command: Any) -> Any:
         command = click.option(
             "--quality", type=click.FloatRange(0, MAX_QUALITY), metavar="Q",
-            help="Variable bit rate: what a bit is worth, from 0 to 10, and so how many codebooks "
-            "are in use, unless -b or --n-q says so.",
+            help="Variable bit rate, from 0 to 10: sets the value of a bit, and so the number of "
+            "codebooks, unless -b or --n-q does.",
         )(command)  # fmt: skip
         return click.option(
             "--effort", callback=_effort, metavar="LEVEL",
-            help="How hard to search for codes: fast, default or best. The last two weigh bits, "
-            "where a transformer codes them. Or a number from 1 to 64: the width of a beam search "
-            "that does not weigh bits.",
+            help="How hard to search for codes: fast, default or best. The last two weigh error "
+            "against bits, where a transformer codes them. Or a number from 1 to 64: the width of "
+            "a beam search that does not weigh bits.",
         )(command)  # fmt: skip
 
     return decorate
@@ -179,14 +179,14 @@ def threads_option() -> Decorator[Any]:
 
 def resume_option() -> Decorator[Any]:
     """Go on with a training run."""
-    return click.option("--resume", is_flag=True, help="Go on from the checkpoint in the folder.")
+    return click.option("--resume", is_flag=True, help="Resume from the checkpoint in the folder.")
 
 
 def time_limit_option() -> Decorator[Any]:
     """Stop training early."""
     return click.option(
         "--time-limit", type=click.FloatRange(min=0, min_open=True), metavar="MIN",
-        help="Stop after so many minutes; --resume goes on.",
+        help="Stop after this many minutes; --resume continues.",
     )  # fmt: skip
 
 

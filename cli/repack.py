@@ -64,17 +64,16 @@ def repack(
     start: float, end: float | None, join: bool, to: str | None, entropy: str | None, force: bool,
     quiet: bool,
 ) -> None:  # fmt: skip
-    """Make other files of the same codes, without decoding to audio and without loss.
+    """Write the codes of files to new files, without decoding to audio and without loss.
 
-    An .ncx file can be made anew with another entropy coder, with fewer codebooks and so fewer
-    bits, as a segment of itself, or of several files of one model that play one after the other
-    without a gap. What is cut or joined decodes to the very audio that it was part of: the frames
-    that a decoder needs before and behind a cut are kept, and are not heard.
+    Changes the entropy coder of an .ncx file, drops codebooks to save bits, cuts a segment out, or
+    joins several files of one model without a gap. What is cut or joined decodes to the same audio
+    as before: the frames that a decoder needs before and after a cut are kept, but not played.
 
-    Also makes .ncx of .ecdc files, and the other way. An .ecdc file holds codes of EnCodec's two
-    models in a single stream, and neither tags nor the source's sample rate; that such a thing is
-    left out is said. .ecdc files with a language model can be read only where floating point comes
-    out as it did where they were written.
+    Also converts .ecdc files to .ncx and back. An .ecdc file holds codes of EnCodec's two models in
+    a single stream, and neither tags nor the source's sample rate; a message says what is left out.
+    .ecdc files with a language model can be read only where floating-point results are the same as
+    where they were written.
 
     \b
     Examples:

@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 @force_option()
 @quiet_option()
 def repair(inputs: tuple[str, ...], output: str | None, force: bool, quiet: bool) -> None:
-    """Make whole .ncx files of truncated or damaged ones.
+    """Repair truncated or damaged .ncx files.
 
-    Packets that are whole stay as they are. Silence takes the place of those that are lost between
-    others, so that the rest keeps its time; what is lost at the end is cut off. The index and the
-    digest are made anew, and one damaged byte of the header is put right. A warning says of each
-    loss where it is, and how long.
+    Intact packets stay as they are. Silence replaces packets that are lost between others, so that
+    the rest keeps its time; what is lost at the end is cut off. The index and the digest are
+    rebuilt, and one damaged byte of the header is corrected. A warning for each loss says where it
+    is, and how long.
 
-    song.ncx becomes song.repaired.ncx beside it unless -o says otherwise. Of a file with which
-    nothing is wrong no other is made without -o, and with it a copy.
+    song.ncx becomes song.repaired.ncx next to it unless -o says otherwise. If nothing is wrong with
+    a file, no other is written without -o, and a copy with it.
 
     \b
     Examples:

@@ -62,7 +62,7 @@ class Change:
 @click.option("--remove", multiple=True, metavar="KEY", help="Remove all tags of this key.")
 @click.option(
     "--set", "replaced", multiple=True, metavar="KEY=VALUE",
-    help="Put this in the place of all tags of its key.",
+    help="Replace all tags of this key.",
 )  # fmt: skip
 @click.option(
     "--from", "listing", metavar="LIST", type=click.Path(allow_dash=True, readable=False),
@@ -78,16 +78,16 @@ def tags(
 ) -> None:  # fmt: skip
     """Show the tags of .ncx files, or change them.
 
-    Prints a line KEY=value for every tag, and above those of each of several files a line
-    "==> FILE <==": no tag starts with "=". A backslash is printed as \\\\, what is not printable
-    as \\n, \\r, \\t, \\x1b, \\u2028 and so on, and --from reads it so. In KEY=VALUE on the command
+    Prints a line KEY=value for every tag. With several files, a line "==> FILE <==" comes before
+    the tags of each: no tag starts with "=". A backslash is printed as \\\\, unprintable characters
+    as \\n, \\r, \\t, \\x1b, \\u2028 and so on, and --from undoes this. In KEY=VALUE on the command
     line nothing is escaped.
 
-    With an option that changes tags, the file is replaced by one that differs in nothing else; -o
-    writes that elsewhere instead. The codes stay as they are, and so does what is damaged behind
+    With an option that changes tags, the file is replaced by one that differs in nothing else, or
+    with -o that one is written elsewhere. The codes stay as they are, and so does any damage after
     the header. The options work in this order: --clear, --remove, --set, --from, --add. All but
-    --clear and --from can be repeated; values that are --set for one key all stay. Upper and lower
-    case of a key are the same. A file whose tags do not change is not touched.
+    --clear and --from can be repeated; all values that are --set for one key are kept. Keys are
+    case-insensitive. A file whose tags do not change is not touched.
 
     \b
     Examples:

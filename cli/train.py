@@ -38,8 +38,8 @@ def train(
 
     CONFIG is a TOML file with the settings.
 
-    The folder then holds the model file, MODEL.safetensors, a checkpoint, log.csv, and what
-    validation clips came to: validation.csv and samples/.
+    The folder then holds the model file, MODEL.safetensors, a checkpoint, log.csv, and the
+    validation results: validation.csv and samples/.
 
     \b
     Examples:

@@ -36,8 +36,8 @@ from ncodec.cli.progress import say
     metavar="PATTERN",
     help="Leave out files whose path below DATA matches; may be given several times.",
 )
-@click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Length of the run.")
-@click.option("--licence", default="unknown", help="What the model file says of its licence.")
+@click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Number of steps.")
+@click.option("--licence", default="unknown", help="Licence to write into the model file.")
 @resume_option()
 @time_limit_option()
 @device_option()
@@ -50,10 +50,10 @@ def train_entropy(
     """Train an entropy model for the codes of a codec.
 
     MODEL is the codec's id, DATA are folders or files of any audio. The audio is coded once, at
-    several playing speeds; the codes stay in FOLDER, with a checkpoint and log.csv. Then FOLDER
-    holds the model file too. In the folder models/entropy/ of the cache it is used from then on.
+    several playing speeds; the codes stay in FOLDER, with a checkpoint and log.csv. At the end
+    FOLDER holds the model file too. Copied to models/entropy/ of the cache, it is used by default.
 
-    What is left out by --held-out or --validation serves to measure the model.
+    Files left out by --held-out or --validation are used to measure the model.
 
     \b
     Examples:

@@ -12,12 +12,12 @@ from ncodec.errors import NcodecError
 @click.command()
 @inputs_argument()
 def verify(inputs: tuple[str, ...]) -> None:
-    """Check that .ncx files are whole.
+    """Check that .ncx files are intact.
 
-    That is: checksums, structure, and the digest of the decoded codes.
+    Checks checksums, structure, and the digest of the decoded codes.
 
-    Prints one line per file on standard output. Needs no model but that of the entropy coder, if it
-    has one: no audio is made. Exits with 1 if a file failed.
+    Prints one line per file on standard output. Needs only the model of the entropy coder, if it
+    has one: codes are not decoded to audio. Exits with 1 if a file failed.
 
     \b
     Examples:

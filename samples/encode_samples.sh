@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the .ncx files beside the samples with the default model. Run it when that model changes.
+# Makes the .ncx files next to the samples with the default model. Run it when that model changes.
 set -eu
 cd "$(dirname "$0")"
 rm -f ./*.ncx
