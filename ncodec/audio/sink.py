@@ -21,20 +21,8 @@ from ncodec.audio.encoders import Encoder, SndFileWriter, WavWriter
 from ncodec.audio.stream import stream_name
 from ncodec.audio.wav import INFO_TAGS, WavHeader
 from ncodec.errors import AudioError, UsageError
+from ncodec.formats.audio_files import ALIASES, WRITABLE
 
-_CONTAINERS = {  # suffix -> libsndfile's name of the container, subtype unless another is asked
-    "wav": ("WAV", "PCM_16"),
-    "rf64": ("RF64", "PCM_16"),
-    "flac": ("FLAC", "PCM_16"),
-    "ogg": ("OGG", "VORBIS"),
-    "oga": ("OGG", "VORBIS"),
-    "opus": ("OGG", "OPUS"),
-    "mp3": ("MP3", "MPEG_LAYER_III"),
-    "aiff": ("AIFF", "PCM_16"),
-    "aif": ("AIFF", "PCM_16"),
-    "w64": ("W64", "PCM_16"),
-    "caf": ("CAF", "PCM_16"),
-}
 _RATES_HZ = {
     "OPUS": (8000, 12000, 16000, 24000, 48000),
     "MPEG_LAYER_III": (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000),
@@ -117,10 +105,11 @@ class AudioSink:
         import soundfile
 
         suffix = (container or (Path(self.name).suffix if is_path else "")).lstrip(".").lower()
-        if (suffix or "wav") not in _CONTAINERS:
-            known = ", ".join(_CONTAINERS)
+        format_name = ALIASES.get(suffix, suffix or "wav")
+        if format_name not in WRITABLE:
+            known = ", ".join((*WRITABLE, *ALIASES))
             raise UsageError(f"{self.name}: no audio format {suffix!r}; there are {known}")
-        kind, usual = _CONTAINERS[suffix or "wav"]
+        kind, usual = WRITABLE[format_name]
         subtype = (subtype or usual).upper()
         possible = [*soundfile.available_subtypes(kind)] if kind != "OGG" else [usual]
         if subtype not in possible:

@@ -4,18 +4,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
-READABLE = frozenset({
-    ".8svx", ".aif", ".aifc", ".aiff", ".au", ".avr", ".bwf", ".caf", ".flac", ".htk", ".ircam",
-    ".mp2", ".mp3", ".nist", ".oga", ".ogg", ".opus", ".paf", ".pvf", ".rf64", ".snd", ".sph",
-    ".svx", ".voc", ".w64", ".wav", ".wave", ".xi",
-})  # fmt: skip
-"""Suffixes of what libsndfile reads, in lower case."""
-
-UNREADABLE = frozenset({
-    ".aac", ".ac3", ".alac", ".ape", ".dff", ".dsf", ".m4a", ".m4b", ".mka", ".mpc", ".shn", ".tak",
-    ".tta", ".webm", ".wma", ".wv",
-})  # fmt: skip
-"""Suffixes of audio that it does not read."""
+from ncodec.formats.audio_files import READABLE
 
 CODED = ".ncx"
 
