@@ -34,8 +34,7 @@ from ncodec.encoding.options import EncodeKeywords, EncodeOptions, ResolvedOptio
 from ncodec.encoding.packets import PacketWriter
 from ncodec.errors import UsageError
 from ncodec.formats.ncx import Reader, Writer
-from ncodec.formats.ncx.writer import Writable
-from ncodec.formats.streams import Readable, Seekable
+from ncodec.formats.streams import Readable, Seekable, Writable
 from ncodec.hub.codecs import DEFAULT_MODEL, ModelFile, find, load_codec
 from ncodec.models.base import Codec, CodedChunk
 

@@ -35,6 +35,7 @@ from ncodec.formats.ncx import (
     Writer,
     read_index,
 )
+from ncodec.formats.streams import Writable
 from ncodec.hub.codecs import ModelFile, choose_n_q, find_exact
 from ncodec.hub.entropy_models import choose_entropy
 from ncodec.models.base import Codec
@@ -80,7 +81,7 @@ class Repacked:
         return (self.n_frames, self.n_codebooks) == (self.of_frames, self.of_codebooks)
 
 
-def ncx_to_ncx(reader: Reader, sink: Any, wanted: Wanted = ALL) -> Repacked:
+def ncx_to_ncx(reader: Reader, sink: Writable, wanted: Wanted = ALL) -> Repacked:
     """Write all packets of a .ncx file anew, as they come: also of a live stream.
 
     Edits and dependent packets stay what they are. Raises FormatError, ModelError, UsageError.
@@ -100,7 +101,7 @@ def ncx_to_ncx(reader: Reader, sink: Any, wanted: Wanted = ALL) -> Repacked:
     )  # fmt: skip
 
 
-def repack(openers: Sequence[Opener], sink: Any, wanted: Wanted = ALL) -> Repacked:
+def repack(openers: Sequence[Opener], sink: Writable, wanted: Wanted = ALL) -> Repacked:
     """Write a segment of files, one after the other, as one file.
 
     openers  of the files, each called twice: first for its length. A file whose length its header

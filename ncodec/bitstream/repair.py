@@ -6,7 +6,6 @@ that all else keeps its time; what is lost at the very end is cut off. It decode
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 from ncodec.bitstream.access import InOrder
 from ncodec.bitstream.codes import Codes, Lost, check_digest, digest_bytes
@@ -17,7 +16,7 @@ from ncodec.bitstream.span_codes import codec_for, codes_of
 from ncodec.bitstream.timeline import Span, Timeline, with_edits
 from ncodec.errors import DigestMismatch, FormatError
 from ncodec.formats.ncx import CodesDigest, Damage, Edit, Header, Packet, Writer
-from ncodec.formats.streams import Seekable
+from ncodec.formats.streams import Seekable, Writable
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +81,7 @@ def examine(stream: Seekable, name: str) -> Examined:
     )  # fmt: skip
 
 
-def write_repaired(stream: Seekable, name: str, found: Examined, sink: Any) -> None:
+def write_repaired(stream: Seekable, name: str, found: Examined, sink: Writable) -> None:
     """Write the whole file. Raises FormatError if the damaged one is no longer what it was."""
     stream.seek(0)
     damage: list[Damage] = []

@@ -6,7 +6,7 @@ Shapes: Q codebooks, F frames.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import isfinite
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from ncodec.errors import (
     UsageError,
 )
 from ncodec.formats.ecdc import CODE_BITS, SCALE, EcdcHeader, Source
-from ncodec.formats.streams import Readable
+from ncodec.formats.streams import Readable, Writable
 from ncodec.hub.language_models import find_for, load
 
 if TYPE_CHECKING:
@@ -48,14 +48,6 @@ class EcdcCodes:
 
     header: EcdcHeader
     segments: Iterator[Segment]  # reads on; of at most `PIECE_FRAMES` frames each
-
-
-class Writable(Protocol):
-    """What a writer needs of a stream. Short writes are fine."""
-
-    def write(self, chunk: bytes | memoryview, /) -> int | None:
-        """Take some of `chunk`, return how many bytes."""
-        ...
 
 
 def read_ecdc(stream: Readable, name: str, *, one_thread: bool = True) -> EcdcCodes:
