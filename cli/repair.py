@@ -18,6 +18,7 @@ from ncodec.cli.inputs import (
 )
 from ncodec.cli.options import force_option, inputs_argument, output_option, quiet_option
 from ncodec.cli.progress import clock, say
+from ncodec.errors import plural
 
 if TYPE_CHECKING:
     from ncodec.bitstream.repair import Examined
@@ -70,7 +71,7 @@ def repair(inputs: tuple[str, ...], output: str | None, force: bool, quiet: bool
                 warn(text)
             header = found.header
             seconds = (header.n_samples or 0) / header.source_sample_rate_hz
-            packets = f"{found.n_packets} packet{'' if found.n_packets == 1 else 's'}"
+            packets = plural(found.n_packets, "packet")
             say(f"{job.title}: {packets}, {clock(seconds)}", quiet=quiet)
 
         return repair_one
