@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from ncodec.errors import FormatError, plural
 from ncodec.formats.ncx import header_layout as fields
+from ncodec.formats.ncx.cursor import Mark
 from ncodec.formats.ncx.packets import FRAMES_FLAGS, PAYLOAD
 from ncodec.formats.ncx.reader import Reader
-from ncodec.formats.ncx.source import Mark
 from ncodec.formats.ncx.trailer import COUNT_FLAGS, MARKER
 from ncodec.formats.streams import Readable
 

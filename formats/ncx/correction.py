@@ -14,11 +14,11 @@ import zlib
 from collections.abc import Iterator
 
 from ncodec.errors import FormatError
+from ncodec.formats.ncx.cursor import BufferedStream, Cursor
 from ncodec.formats.ncx.header import Header
 from ncodec.formats.ncx.header_layout import HEADER_LENGTH
 from ncodec.formats.ncx.layout import pack_varint
 from ncodec.formats.ncx.signature import SIGNATURE
-from ncodec.formats.ncx.source import Cursor, Source
 
 _CRC_BYTES = 4
 _LENGTH_AT = len(SIGNATURE) + 1  # behind the version
@@ -115,7 +115,7 @@ def _changed(content: bytes, at: int, right: int) -> bytes:
 
 def _header_bytes(content: bytes) -> int | None:
     """Return the length of the header that `content` starts with, None if there is none."""
-    cursor = Cursor(Source(io.BytesIO(content), "<header>"), "header")
+    cursor = Cursor(BufferedStream(io.BytesIO(content), "<header>"), "header")
     try:
         Header.parse(cursor)
     except FormatError:

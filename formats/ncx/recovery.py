@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from ncodec.errors import FormatError
+from ncodec.formats.ncx.cursor import BufferedStream, Cursor
 from ncodec.formats.ncx.packets import MAX_PACKET_BYTES, SYNC_WORD, Packet, PacketHead
-from ncodec.formats.ncx.source import Cursor, Source
 from ncodec.formats.ncx.trailer import MARKER, TRAILER_MARKER, Trailer, parse_count_flags
 
 # A hostile file may hold a false sync word every few bytes, each with a payload of megabytes to
@@ -28,7 +28,7 @@ class Damage:
 class Search:
     """Looks for whole packets and trailers in one source, with bounded work over its life."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: BufferedStream) -> None:
         self._source = source
         self._checked = 0
 

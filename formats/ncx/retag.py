@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from ncodec.errors import FormatError
+from ncodec.formats.ncx.cursor import CHUNK_BYTES, BufferedStream, Cursor
 from ncodec.formats.ncx.header import Header
 from ncodec.formats.ncx.header_layout import TAG
 from ncodec.formats.ncx.layout import pack_text
 from ncodec.formats.ncx.signature import SIGNATURE
-from ncodec.formats.ncx.source import CHUNK_BYTES, Cursor, Source
 from ncodec.formats.ncx.tags import check_tags
 from ncodec.formats.streams import Readable
 
@@ -34,7 +34,7 @@ def retag(
 
     Raises, before the first block, the FormatError of a damaged header, or of tags that do not fit.
     """
-    source = Source(stream, name)
+    source = BufferedStream(stream, name)
     cursor = Cursor(source, "header")
     header = Header.parse(cursor)
     version = source.buffer[len(SIGNATURE)]

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ncodec.bitstream.ecdc.segments import Codes, LmReader, LmWriter, PackedReader, PackedWriter
+from ncodec.bitstream.ecdc.segments import (
+    LmReader,
+    LmWriter,
+    PackedReader,
+    PackedWriter,
+    SegmentCodes,
+)
 from ncodec.errors import (
     FormatError,
     ModelInvalid,
@@ -18,7 +24,7 @@ from ncodec.errors import (
     PayloadError,
     UsageError,
 )
-from ncodec.formats.ecdc import CODE_BITS, SCALE, EcdcHeader, Source
+from ncodec.formats.ecdc import CODE_BITS, SCALE, ByteReader, EcdcHeader
 from ncodec.formats.streams import Readable, Writable
 from ncodec.hub.language_models import find_for, load
 
@@ -38,7 +44,7 @@ _OTHER_FLOATS = (
 class Segment:
     """A segment of the model; where it has none, a stretch of any number of frames."""
 
-    codes: Codes  # [Q, F]
+    codes: SegmentCodes  # [Q, F]
     scale: float | None = None  # the segment's level, of a model that has them
 
 
@@ -61,7 +67,7 @@ def read_ecdc(stream: Readable, name: str, *, one_thread: bool = True) -> EcdcCo
     that gives other probabilities than the writer's is only found out at the end of a segment: what
     came before it is noise. Raises ModelMissing, ModelInvalid if the file needs one.
     """
-    source = Source(stream, name)
+    source = ByteReader(stream, name)
     header = EcdcHeader.parse(source)
     lm = _language_model(header) if header.lm else None
     return EcdcCodes(header, _segments(source, header, lm, one_thread))
@@ -96,7 +102,7 @@ def write_ecdc(sink: Writable, header: EcdcHeader, segments: Iterable[Segment]) 
 
 
 def _segments(
-    source: Source, header: EcdcHeader, lm: "EncodecLm | None", one_thread: bool
+    source: ByteReader, header: EcdcHeader, lm: "EncodecLm | None", one_thread: bool
 ) -> Iterator[Segment]:
     try:
         for number, n_frames in enumerate(header.segment_frames()):
@@ -135,7 +141,7 @@ def _language_model(header: EcdcHeader) -> "EncodecLm":
     return lm
 
 
-def _checked(header: EcdcHeader, segment: Segment | None, number: int, left: int) -> Codes:
+def _checked(header: EcdcHeader, segment: Segment | None, number: int, left: int) -> SegmentCodes:
     """Return the codes of a segment, of which `left` frames are missing. Raises UsageError."""
     place = f"segment {number}"
     if segment is None:

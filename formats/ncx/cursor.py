@@ -15,7 +15,7 @@ FIRST_CHUNK_BYTES = 1 << 12  # so that the start of a file is to be had by itsel
 CHUNK_BYTES = 1 << 16
 
 
-class Source:
+class BufferedStream:
     """A stream and the bytes of it that have been read but not yet used.
 
     `offset` is the file offset of the first byte in the buffer.
@@ -70,7 +70,7 @@ class Cursor:
     caller drops `at` bytes from the source when it is content. With `marks`, notes every field.
     """
 
-    def __init__(self, source: Source, label: str, marks: list[Mark] | None = None) -> None:
+    def __init__(self, source: BufferedStream, label: str, marks: list[Mark] | None = None) -> None:
         self.source = source
         self.label = label
         self.marks = marks

@@ -14,7 +14,7 @@ from ncodec.errors import AudioError
 _NO_COUNT = 1 << 62  # libsndfile's way to say that a FLAC does not know its length
 
 
-class Decoder(Protocol):
+class AudioReader(Protocol):
     """Reads audio from start to end."""
 
     sample_rate_hz: int

@@ -15,7 +15,7 @@ from ncodec.audio.wav import WavHeader, pack_wav_header
 from ncodec.errors import AudioError
 
 
-class Encoder(Protocol):
+class AudioWriter(Protocol):
     """Writes audio from start to end."""
 
     def write(self, block: Audio) -> None:
