@@ -1,4 +1,4 @@
-"""Finding the next whole packet behind damage (NCX.md, section 7)."""
+"""Finding the next whole packet after damage (NCX.md, section 7)."""
 
 from dataclasses import dataclass
 
@@ -22,7 +22,14 @@ class Damage:
     offset: int
     n_bytes: int  # may be 0: packets were cut out, or the end is missing
     error: FormatError
-    missing: range | None  # numbers of the packets lost here; None if nothing behind tells them
+    missing: range | None  # numbers of the packets lost here; None if nothing after it says which
+
+
+#   packet 4 | damaged ... B5 6E ........ B5 6E ... | packet 8
+#                          false sync     packet 7: its CRC fits, and its number is not below 5
+#
+# A sync word may occur anywhere by chance: only the CRC decides. So a candidate is parsed without
+# using it up. Where it fails the search goes on one byte later, not after the length it claims.
 
 
 class Search:
