@@ -121,13 +121,13 @@ def decode(
 
 def _report_damage(gaps: Sequence["Gap"], damage: Sequence["Damage"]) -> int:
     """Say what was damaged and where silence is; return the exit code."""
-    told = set[str]()
+    said = set[str]()
     for gap in gaps:
-        told.add(str(gap.error))
+        said.add(str(gap.error))
         silence = f"{gap.seconds:.1f} s of silence from {clock(gap.start_s)}"
         warn(f"{gap.error}: {silence}" if gap.seconds else str(gap.error))
     for one in damage:
-        if str(one.error) not in told:  # it cost no audio
+        if str(one.error) not in said:  # it cost no audio
             warn(str(one.error))
     return EXIT_CONCEALED if gaps or damage else EXIT_OK
 

@@ -82,10 +82,10 @@ def repair(inputs: tuple[str, ...], output: str | None, force: bool, quiet: bool
 def _losses(found: "Examined") -> list[str]:
     """Return a line for everything that was wrong."""
     lines: list[str] = []
-    told = set[str]()
+    said = set[str]()
     for gaps, what in (found.gaps, "of silence from"), (found.cut_off, "cut off at"):
         for gap in gaps:
-            told.add(str(gap.error))
+            said.add(str(gap.error))
             lost = f": {gap.seconds:.1f} s {what} {clock(gap.start_s)}" if gap.seconds else ""
             lines.append(f"{gap.error}{lost}")
-    return [str(one.error) for one in found.damage if str(one.error) not in told] + lines
+    return [str(one.error) for one in found.damage if str(one.error) not in said] + lines

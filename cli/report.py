@@ -23,10 +23,10 @@ _SHOWN_BYTES = 12
 def as_text(name: str, facts: Inspection) -> Iterator[str]:
     """Yield the lines of the report."""
     header = facts.header
-    told = "" if facts.n_samples is not None else ", as far as the packets go"
+    known = "" if facts.n_samples is not None else ", as far as the packets go"
     channels = {1: "mono", 2: "stereo"}.get(header.n_channels, f"{header.n_channels} channels")
     yield printable(
-        f"{name}: {clock(facts.duration_s)}{told}, {channels}, {header.source_sample_rate_hz} Hz"
+        f"{name}: {clock(facts.duration_s)}{known}, {channels}, {header.source_sample_rate_hz} Hz"
     )
     rows: list[tuple[str, str]] = [
         ("samples", _or_unknown(facts.n_samples)),
@@ -98,7 +98,7 @@ def _packet_row(packet: PacketFacts, facts: Inspection) -> tuple[str, ...]:
 
 
 def byte_map(stream: BinaryIO, name: str, file_bytes: int) -> Iterator[str]:
-    """Yield a line for every field of the file, and one for what cannot be read behind damage."""
+    """Yield a line for every field of the file, and one for what cannot be read after damage."""
     end, section = 0, ""
     try:
         for field in annotate(View(stream, 0), name):

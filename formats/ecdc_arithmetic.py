@@ -117,7 +117,7 @@ class ArithmeticDecoder(_Interval):
         return symbol
 
     def finish(self) -> None:
-        """Check what an encoder leaves behind the last symbol. Raises PayloadError."""
+        """Check what an encoder writes after the last symbol. Raises PayloadError."""
         if self._bits:
             raise self._error("the bits after the last symbol are not zero")
         if self._number != self.low:

@@ -11,12 +11,12 @@ from pathlib import Path, PurePosixPath
 from ncodec.errors import NcodecError, OutputExists, UsageError
 
 PARTIAL_PREFIX = ".ncodec-"
-"""Files so named are outputs in the making; one that stays behind is from a killed process."""
+"""Files so named are outputs in the making; one that is left over is from a killed process."""
 
 
 @contextlib.contextmanager
 def atomic_output(path: str | os.PathLike[str], overwrite: bool = False) -> Iterator[Path]:
-    """Give the path of a hidden file beside `path`, which becomes `path` when the block succeeds.
+    """Give the path of a hidden file next to `path`, which becomes `path` when the block succeeds.
 
     On any exception, KeyboardInterrupt included, the hidden file is removed and an older `path`
     is left as it was. The hidden file has the suffix of `path`. A link is followed. Something

@@ -11,7 +11,7 @@ from ncodec.formats.streams import Readable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-FIRST_CHUNK_BYTES = 1 << 12  # so that the start of a file is to be had by itself
+FIRST_CHUNK_BYTES = 1 << 12  # so that the start of a file can be read alone
 CHUNK_BYTES = 1 << 16
 
 

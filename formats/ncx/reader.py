@@ -13,10 +13,10 @@ from ncodec.formats.streams import Readable, Seekable, can_seek
 
 
 class Reader:
-    """Reads the header at once, then yields packets in order; behind the last, `trailer` is set.
+    """Reads the header at once, then yields packets in order; after the last, `trailer` is set.
 
     Damage raises the FormatError that names it, with file name and offset. With `on_damage`, damage
-    behind the header is handed to that function instead and reading goes on at the next whole
+    after the header is passed to that function instead and reading goes on at the next whole
     packet (NCX.md, section 7); `trailer` stays None if the file has none that is whole.
     """
 
@@ -140,7 +140,7 @@ class Reader:
         return None
 
     def _refuse_rest(self) -> None:
-        """Raise or report bytes behind the trailer."""
+        """Raise or report bytes after the trailer."""
         if not self._source.need(1):
             return
         start = self._source.offset

@@ -1,4 +1,4 @@
-"""Other tags for a file, without making it anew (NCX.md, section 3)."""
+"""Other tags for a file, without encoding it again (NCX.md, section 3)."""
 
 import zlib
 from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ def retag(
 ) -> Iterator[bytes]:
     """Yield the file in `stream`, in blocks, with the tags that `change` makes of its own.
 
-    What is not a tag stays as it is, down to the header's minor version. Bytes behind the header
+    What is not a tag stays as it is, down to the header's minor version. Bytes after the header
     are not looked at: no offset in a file counts from its start.
 
     change  called once, with the tags of the file

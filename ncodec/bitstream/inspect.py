@@ -97,7 +97,7 @@ class Inspection:
 
     @property
     def duration_s(self) -> float:
-        """Length of the source; that of the packets that were read where it is not told."""
+        """Length of the source; that of the packets read, if it is not known."""
         if self.n_samples is not None:
             return self.n_samples / self.header.source_sample_rate_hz
         return self.n_frames / self.header.frame_rate_hz
@@ -245,7 +245,7 @@ class _CodesCheck:
 
 
 def inspect(stream: Seekable, name: str, *, decode: bool | None = None) -> Inspection:
-    """Read all of a file, past any damage behind its header.
+    """Read all of a file, past any damage after its header.
 
     decode  whether the codes are decoded, for their digest and statistics; by default they are
             unless that takes a transformer, and so torch

@@ -82,7 +82,7 @@ class Repacked:
 
 
 def ncx_to_ncx(reader: Reader, sink: Writable, wanted: Wanted = ALL) -> Repacked:
-    """Write all packets of a .ncx file anew, as they come: also of a live stream.
+    """Write all packets of a .ncx file again, as they come: also of a live stream.
 
     Edits and dependent packets stay what they are. Raises FormatError, ModelError, UsageError.
     """

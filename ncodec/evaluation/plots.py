@@ -17,7 +17,7 @@ from ncodec.errors import plural
 from ncodec.evaluation.metrics import EXTRA, Metric
 from ncodec.evaluation.summary import Summary
 
-# Okabe and Ito's colours, told apart by the colour-blind too, and a shape with each.
+# Okabe and Ito's colours, distinct for the colour-blind too, and a shape with each.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _MARKERS = "osD^vP"
 _YARDSTICK = "#555555"

@@ -275,10 +275,10 @@ def read_unchanged(path: Path, sha256: str) -> bytes:
 
 
 def _replace(path: Path, blob: bytes) -> None:
-    """Write a file beside, then rename."""
-    beside = path.with_name(f".{path.name}.tmp")
+    """Write a file next to it, then rename."""
+    partial = path.with_name(f".{path.name}.tmp")
     try:
-        beside.write_bytes(blob)
-        beside.replace(path)
+        partial.write_bytes(blob)
+        partial.replace(path)
     finally:
-        beside.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)

@@ -142,7 +142,7 @@ class Codec(nn.Module, ABC):
         return frame * self.config.samples_per_frame
 
     def frame_at(self, sample: int) -> int:
-        """Return the last frame, a multiple of a segment, whose first sample is not behind one."""
+        """Return the last frame, a multiple of a segment, whose first sample is not after one."""
         return sample // self.config.samples_per_frame
 
     @property

@@ -42,7 +42,7 @@ _OTHER_FLOATS = (
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A segment of the model; where it has none, a stretch of any number of frames."""
+    """A segment of the model; if it has none, any number of frames."""
 
     codes: SegmentCodes  # [Q, F]
     scale: float | None = None  # the segment's level, of a model that has them
