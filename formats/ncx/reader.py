@@ -7,7 +7,7 @@ from ncodec.errors import FormatError, InvalidField, Truncated
 from ncodec.formats.ncx.cursor import BufferedStream, Cursor, Mark
 from ncodec.formats.ncx.header import Header
 from ncodec.formats.ncx.packets import Packet
-from ncodec.formats.ncx.recovery import Damage, Search
+from ncodec.formats.ncx.recovery import Damage, PacketSearch
 from ncodec.formats.ncx.trailer import TRAILER_MARKER, Trailer, samples_fault
 from ncodec.formats.streams import Readable, Seekable, can_seek
 
@@ -34,7 +34,7 @@ class Reader:
         self._marks = marks  # takes every field that is read, for annotate()
         self._stream = stream
         self._source = BufferedStream(stream, name)
-        self._search = Search(self._source)
+        self._search = PacketSearch(self._source)
         self._ended = False
         self._expected = 0  # number of the next packet
         self._numbers = array("L")  # of the packets read, and their sizes

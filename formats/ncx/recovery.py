@@ -32,7 +32,7 @@ class Damage:
 # using it up. Where it fails the search goes on one byte later, not after the length it claims.
 
 
-class Search:
+class PacketSearch:
     """Looks for whole packets and trailers in one source, with bounded work over its life."""
 
     def __init__(self, source: BufferedStream) -> None:

@@ -307,7 +307,7 @@ def _with_starts(
 
 
 def _seconds(frame: int, header: Header) -> float:
-    """Return when a frame of the file is heard; for one that warms up a decoder, when that is."""
+    """Return when a frame of the file is audible; for one that warms up a decoder, when that is."""
     edits, rate_hz, before_s = header.edits, header.source_sample_rate_hz, 0.0
     if not edits:
         return frame / header.frame_rate_hz

@@ -1,7 +1,7 @@
 """Other .ncx files of the same codes: other coders, fewer codebooks, segments, several as one.
 
 Nothing is decoded to audio. What is cut out keeps the frames from which the decoder warms up and
-those that it looks ahead to, and the header says what is to be heard of them (NCX.md, section 3).
+those that it looks ahead to, and the header says what of them is audible (NCX.md, section 3).
 
 Shapes: S streams, Q codebooks, F frames.
 """

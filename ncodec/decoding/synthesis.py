@@ -41,7 +41,7 @@ Audio = NDArray[np.float32]  # [C, T]
 TimestampedAudio = tuple[int, Audio]  # the number of its first sample, and the audio
 
 
-class Pool(ThreadPoolExecutor):
+class RegionPool(ThreadPoolExecutor):
     """Threads that decode regions."""
 
     def __init__(self, n_threads: int) -> None:
@@ -112,7 +112,9 @@ class _Network:
     With a pool the regions are decoded in its threads, and come when they are done.
     """
 
-    def __init__(self, codec: Codec, header: Header, first_frame: int, pool: Pool | None) -> None:
+    def __init__(
+        self, codec: Codec, header: Header, first_frame: int, pool: RegionPool | None
+    ) -> None:
         self._codec, self._header = codec, header
         region = round(REGION_SECONDS * header.sample_rate_hz) * header.n_channels
         self._most_pending = min(pool.n_threads if pool else 0, MAX_PENDING // region)
@@ -193,7 +195,7 @@ class Playback:
 
     def __init__(
         self, codec: Codec, header: Header, rate_hz: int, first_frame: int, *,
-        pool: Pool | None = None, is_live: bool = False,
+        pool: RegionPool | None = None, is_live: bool = False,
     ) -> None:  # fmt: skip
         codec_rate = header.sample_rate_hz
         self._network = _Network(codec, header, first_frame, pool)
