@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from ncodec.errors import NcodecError, OutputExists, UsageError
 
 PARTIAL_PREFIX = ".ncodec-"
-"""Files so named are outputs in the making; one that is left over is from a killed process."""
+"""Files so named are unfinished outputs; one that is left over is from a killed process."""
 
 
 @contextlib.contextmanager

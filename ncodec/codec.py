@@ -230,7 +230,7 @@ def write_codes(
 
 
 def _n_frames(codec: Codec, n_samples: int, sample_rate_hz: int) -> int:
-    """Return in how many frames so many samples at some rate are coded."""
+    """Return the number of frames that samples at some rate are coded in."""
     return codec.n_frames(resampled_length(n_samples, sample_rate_hz, codec.config.sample_rate_hz))
 
 

@@ -67,7 +67,7 @@ class Cursor:
     """Reads one structure, field by field, from the start of a source's buffer.
 
     Nothing is used up, so that a structure that turns out damaged can be searched again: the
-    caller drops `at` bytes from the source when it is content. With `marks`, notes every field.
+    caller drops `at` bytes from the source when it accepts it. With `marks`, notes every field.
     """
 
     def __init__(self, source: BufferedStream, label: str, marks: list[Mark] | None = None) -> None:

@@ -28,7 +28,7 @@ def is_wanted(path: str, include: Sequence[str], exclude: Sequence[str]) -> bool
     """Whether a file matches a pattern of `include`, if there is any, and none of `exclude`.
 
     A pattern is one of fnmatch, of the path or name of the file or of a folder that it is in; its
-    `*` takes in `/` too.
+    `*` matches `/` too.
     """
     parts = path.split("/")
     named = {*parts, *("/".join(parts[:n]) for n in range(1, len(parts) + 1))}

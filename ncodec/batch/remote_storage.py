@@ -222,7 +222,7 @@ def _memory_file_system() -> type:
 
 @contextlib.contextmanager
 def _named(what: str) -> Iterator[None]:
-    """Turn whatever a file system raises, of which every kind has errors of its own."""
+    """Turn what a file system raises into NcodecError: every kind has errors of its own."""
     try:
         yield
     except NcodecError:

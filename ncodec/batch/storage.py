@@ -89,7 +89,7 @@ class Storage(Protocol):
         ...
 
     def has_changed(self, path: str, size: int, mtime_ns: int | None) -> bool:
-        """Whether a file is known not to be as it was listed."""
+        """Whether a file is known to differ from its listing."""
         ...
 
     def fetch(self, path: str, work: Path) -> AbstractContextManager[Path]:

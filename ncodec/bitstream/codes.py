@@ -31,7 +31,7 @@ Codes = NDArray[np.int64]  # [S, Q, F]
 def coder_for(header: Header) -> EntropyCoder:
     """Return a fresh entropy coder, for one direction, as `header` asks for.
 
-    Raises ModelMissing or ModelMismatch without the very entropy model that it names.
+    Raises ModelMissing or ModelMismatch without the exact entropy model that it names.
     """
     network = None
     if header.entropy == CODER_NUMBERS["transformer"]:

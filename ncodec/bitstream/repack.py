@@ -226,7 +226,7 @@ def _copy(one: _Input, spans: Sequence[Span], packets: PacketCopier) -> int:
 
 
 def _whole(found: Iterator[Found]) -> Iterator[tuple[int, Packet, Codes]]:
-    """Yield what was found, of which nothing was lost."""
+    """Yield what was found; nothing of it may be lost."""
     for frame, item in found:
         assert not isinstance(item, Lost)  # noqa: S101 # that would have been an error
         yield frame, *item

@@ -1,7 +1,7 @@
 """A whole .ncx file out of what is whole of a damaged one.
 
 Its packets stay as they are, bit for bit. Where some are lost between others there is silence, so
-that all else keeps its time; what is lost at the very end is cut off. It decodes to what
+that all else keeps its time; what is lost at the end is cut off. It decodes to what
 `Decoding` gives of the damaged file with a `RecoveringReader`.
 """
 
@@ -27,7 +27,7 @@ class Examined:
     kept: tuple[range, ...]  # numbers that the packets have in the damaged file
     digest: bytes  # of their codes
     gaps: tuple[Gap, ...]  # that become silence
-    cut_off: tuple[Gap, ...]  # at the very end
+    cut_off: tuple[Gap, ...]  # at the end
     damage: tuple[Damage, ...]
 
     @property

@@ -98,7 +98,7 @@ class Timeline:
         self.is_known = bool(header.edits) or n_samples is not None
 
     def whole_run(self, n_samples: int) -> tuple[Edit, ...]:
-        """Return the edits of a file of so many samples that names none."""
+        """Return the edits of a file of `n_samples` that names none."""
         n_frames = self._codec.n_frames(self.at(self._header.sample_rate_hz, n_samples))
         return (Edit(0, n_frames, 0, n_samples),) if n_samples else ()
 

@@ -207,7 +207,7 @@ class ModelKind(ABC, Generic[File, Loaded]):
         found: list[File] = []
         for folder in (SHIPPED / self.folder, cache_folder() / "models" / self.folder):
             try:
-                paths = sorted(folder.glob("[!.]*.safetensors"))  # a hidden one is in the making
+                paths = sorted(folder.glob("[!.]*.safetensors"))  # a hidden one is unfinished
             except OSError as error:
                 on_invalid(ModelInvalid(f"{folder}: cannot be read: {error.strerror}"))
                 continue
@@ -221,7 +221,7 @@ class ModelKind(ABC, Generic[File, Loaded]):
         return found
 
     def find_exact(self, model_id: str, fingerprint: bytes) -> File:
-        """Return the very model that a file was made with, or one that supersedes it.
+        """Return the exact model that a file was made with, or one that supersedes it.
 
         Raises ModelMissing, ModelMismatch.
         """

@@ -134,7 +134,7 @@ class Codec(nn.Module, ABC):
 
     @property
     def segment_frames(self) -> int:
-        """Frames that belong together: codes are cut before each so many, and nowhere else."""
+        """Frames that belong together: codes are cut at multiples of this only."""
         return 1
 
     def first_sample(self, frame: int) -> int:

@@ -6,7 +6,7 @@ Shapes: B batch, C channels, T samples, Q codebooks, F frames, D latent.
     wav <- SEANet decoder, LSTM <- latents <- RVQ codes
 
 Defossez et al., "High fidelity neural audio compression", 2022 (arXiv 2210.13438). The causal model
-carries its state from chunk to chunk and gives the very codes of the whole. The other one sees
+carries its state from chunk to chunk and gives exactly the codes of the whole. The other one sees
 segments of a second, each brought to one level and coded for itself; they overlap by a hundredth,
 where the decoder fades from one to the next.
 """

@@ -181,7 +181,7 @@ def ncx_to_ecdc(reader: Reader, sink: Writable, *, lm: bool = False) -> Written:
     target = ecdc_header(reader.name, name, n_samples, header.n_codebooks, lm)
     try:
         n_bytes = write_ecdc(sink, target, cut_segments(target, packets))
-    except UsageError as error:  # codes that are not those of so many samples
+    except UsageError as error:  # codes of another number of samples
         raise InvalidField(f"{reader.name}: {error}") from None
     left_out = weights_left_out(model, name)
     if header.tags:
