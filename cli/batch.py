@@ -12,18 +12,19 @@ import click
 
 import ncodec
 from ncodec.batch.conversion import ENGINES
-from ncodec.cli.decode import FORMATS
 from ncodec.cli.errors import EXIT_FAILED, EXIT_OK, complain, warn
 from ncodec.cli.inputs import open_output
 from ncodec.cli.options import (
-    CODERS,
+    audio_format_options,
     codebooks_options,
+    entropy_option,
     force_option,
+    model_option,
     quiet_option,
     search_options,
 )
 from ncodec.cli.progress import say, speed
-from ncodec.errors import UsageError
+from ncodec.errors import UsageError, plural
 
 if TYPE_CHECKING:
     from ncodec.batch import AudioFormat, Conversion, EncodeOptions, Outcome
@@ -40,27 +41,14 @@ _OF_DECODING = {"container": "--format", "subtype": "--subtype"}
 @click.argument("src", metavar="SRC")
 @click.argument("dst", metavar="DST")
 @click.option("--decode", is_flag=True, help="Decode .ncx files to audio.")
-@click.option(
-    "-m",
-    "--model",
-    metavar="MODEL",
-    help="A model's id, or an architecture's name for its default model; by default spectral.",
-)
+@model_option("spectral")
 @codebooks_options()
-@click.option(
-    "--entropy",
-    type=click.Choice(CODERS["ncx"]),
-    help="Entropy coder; by default transformer for a model that has an entropy model, else "
-    "adaptive.",
-)
+@entropy_option("ncx")
 @search_options()
-@click.option(
-    "--format",
-    "container",
-    type=click.Choice(FORMATS),
-    help="With --decode, format of the audio; by default flac.",
+@audio_format_options(
+    "With --decode, format of the audio; by default flac.",
+    "With --decode, libsndfile's name of the samples.",
 )
-@click.option("--subtype", metavar="TYPE", help="With --decode, libsndfile's name of the samples.")
 @click.option(
     "-j",
     "--jobs",
@@ -145,7 +133,7 @@ def batch(
         WorkerPool(n_workers, engine, address, gpu),
     )  # fmt: skip
     for suffix, count in sorted(conversion.plan.unreadable.items()):
-        warn(f"{_files(count, f'{suffix} file')}: audio that libsndfile cannot read")
+        warn(f"{plural(count, f'{suffix} file')}: audio that libsndfile cannot read")
     if report_path is not None and not Path(report_path).absolute().parent.is_dir():
         raise UsageError(f"--report {report_path}: no such folder")
     if dry_run:
@@ -178,7 +166,7 @@ def _show(conversion: "Conversion", *, quiet: bool) -> int:
         click.echo(f"{'copy' if item.is_copy else verb}: {item.source} -> {item.target}")
     for problem in plan.problems:
         complain(f"{problem.source}: {problem.why}")
-    text = f"{_files(len(plan.items))} to do, {_size(plan.n_bytes)}"
+    text = f"{plural(len(plan.items), 'file')} to do, {_size(plan.n_bytes)}"
     left = {"done before": len(plan.done), "of other kinds": plan.n_other,
             "that cannot be done": len(plan.problems)}  # fmt: skip
     counts = [f"{count} {what}" for what, count in left.items() if count]
@@ -252,7 +240,7 @@ def _summary(conversion: "Conversion", totals: "Totals", elapsed_s: float) -> st
         before, after = totals.n_bytes_in, totals.n_bytes_out
         small, large = (before, after) if conversion.settings.decode else (after, before)
         parts += [
-            f"{_files(totals.n_done)}, {totals.seconds / 3600:.2f} h",
+            f"{plural(totals.n_done, 'file')}, {totals.seconds / 3600:.2f} h",
             f"{_size(before)} -> {_size(after)}",
             f"{ratio(large, small) or 0:.3g}:1",
             speed(totals.seconds, elapsed_s),
@@ -282,10 +270,6 @@ def _bar(
             bar.set_postfix_str(text, refresh=False)
 
         yield advance, note
-
-
-def _files(count: int, what: str = "file") -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _size(n_bytes: int) -> str:

@@ -18,6 +18,7 @@ from ncodec.cli.inputs import (
     target_name,
 )
 from ncodec.cli.options import (
+    audio_format_options,
     force_option,
     inputs_argument,
     output_option,
@@ -32,22 +33,13 @@ if TYPE_CHECKING:
     from ncodec.decoding import Gap
     from ncodec.formats.ncx import Damage
 
-FORMATS = ("wav", "flac", "ogg", "mp3", "opus", "aiff", "caf", "w64", "rf64")
-
 
 @click.command()
 @inputs_argument()
 @output_option("audio file, whose suffix chooses the format")
-@click.option(
-    "--format",
-    "container",
-    type=click.Choice(FORMATS),
-    help="Format of the audio; by default the suffix of -o decides, or it is wav.",
-)
-@click.option(
-    "--subtype",
-    metavar="TYPE",
-    help="libsndfile's name of the sample type: PCM_16 (default), PCM_24, FLOAT, ...",
+@audio_format_options(
+    "Format of the audio; by default the suffix of -o decides, or it is wav.",
+    "libsndfile's name of the sample type: PCM_16 (default), PCM_24, FLOAT, ...",
 )
 @click.option(
     "--codec-rate",
@@ -130,13 +122,13 @@ def decode(
 
 def _report_damage(gaps: Sequence["Gap"], damage: Sequence["Damage"]) -> int:
     """Say what was damaged and where silence is; return the exit code."""
-    told = set[str]()
+    said = set[str]()
     for gap in gaps:
-        told.add(str(gap.error))
+        said.add(str(gap.error))
         silence = f"{gap.seconds:.1f} s of silence from {clock(gap.start_s)}"
         warn(f"{gap.error}: {silence}" if gap.seconds else str(gap.error))
     for one in damage:
-        if str(one.error) not in told:  # it cost no audio
+        if str(one.error) not in said:  # it cost no audio
             warn(str(one.error))
     return EXIT_CONCEALED if gaps or damage else EXIT_OK
 

@@ -25,6 +25,7 @@ from ncodec.cli.options import (
     entropy_option,
     force_option,
     inputs_argument,
+    model_option,
     output_option,
     quiet_option,
     search_options,
@@ -42,13 +43,7 @@ DEFAULT_MODELS = {"ncx": "spectral", "ecdc": "encodec_24khz"}
 @click.command()
 @inputs_argument()
 @output_option(".ncx or .ecdc file")
-@click.option(
-    "-m",
-    "--model",
-    metavar="MODEL",
-    help="A model's id, or an architecture's name for its default model; by default spectral, for "
-    ".ecdc encodec_24khz.",
-)
+@model_option("spectral, for .ecdc encodec_24khz")
 @codebooks_options()
 @search_options()
 @entropy_option()

@@ -62,7 +62,7 @@ def warn(text: str) -> None:
 
 
 def tell(text: str) -> None:
-    """Print a message; where that cannot be done, nobody can be told."""
+    """Print a message; if that is not possible, do nothing."""
     with contextlib.suppress(OSError):
         click.echo(text, err=True)
 

@@ -11,7 +11,7 @@ from ncodec.cli.errors import EXIT_FAILED, EXIT_OK, report, warn
 from ncodec.cli.inputs import refuse_ncx
 from ncodec.cli.options import force_option, held_out_option, json_option, quiet_option
 from ncodec.cli.progress import progress_bar, say
-from ncodec.errors import AudioError, OutputExists, UsageError
+from ncodec.errors import AudioError, OutputExists, UsageError, plural
 
 if TYPE_CHECKING:
     from ncodec.evaluation import Coder, Report
@@ -173,12 +173,8 @@ def _show(made: "Report", folder: Path, *, as_json: bool, quiet: bool) -> None:
         click.echo("\n".join(evaluation.markdown_table(made)))
     rows = made.evaluation.rows
     n_clips = len({row.clip for row in rows})
-    said = f"{_count(n_clips, 'clip')}, {_count(len(rows), 'measurement')}"
+    said = f"{plural(n_clips, 'clip')}, {plural(len(rows), 'measurement')}"
     say(f"{folder / PAGE}: {said}", quiet=quiet)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _names(text: str | None) -> list[str] | None:

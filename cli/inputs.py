@@ -55,7 +55,7 @@ def plan_jobs(
 ) -> list[Job]:
     """Choose an output for every input.
 
-    output  a file, a folder, `-`, or None: beside the input, its suffix replaced by `suffix`
+    output  a file, a folder, `-`, or None: next to the input, its suffix replaced by `suffix`
 
     Raises UsageError for combinations that make no sense. Makes the folder if it is not there.
     """

@@ -83,7 +83,7 @@ def pull(name: str, url: str | None, force: bool) -> None:
     if not address:
         raise ModelMissing(
             f"{name}: no address that a program can fetch is published; {model.home} has a link, "
-            f"and `ncodec models import FILE --as {name}` installs what is behind it"
+            f"and `ncodec models import FILE --as {name}` installs the file"
         )
     part = cache_folder() / "downloads" / f"{name}.part"
     with download_bar(name) as progress:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import click
 
 from ncodec.errors import NcodecError, UsageError
+from ncodec.formats.audio_files import WRITABLE
 from ncodec.models import EFFORTS, MAX_EFFORT, MAX_QUALITY
 
 INSPECT_SCHEMA = "ncodec.inspect/1"
@@ -72,6 +73,27 @@ def to_option() -> Decorator[Any]:
     )  # fmt: skip
 
 
+def model_option(default: str) -> Decorator[Any]:
+    """Which codec; `default` says which one it is otherwise."""
+    return click.option(
+        "-m", "--model", metavar="MODEL",
+        help="A model's id, or an architecture's name for its default model; by default "
+        f"{default}.",
+    )  # fmt: skip
+
+
+def audio_format_options(container: str, subtype: str) -> Decorator[Any]:
+    """Which audio to make; the arguments are the texts of the help."""
+
+    def decorate(command: Any) -> Any:
+        command = click.option("--subtype", metavar="TYPE", help=subtype)(command)
+        return click.option(
+            "--format", "container", type=click.Choice(tuple(WRITABLE)), help=container
+        )(command)
+
+    return decorate
+
+
 def codebooks_options() -> Decorator[Any]:
     """How many codebooks to use."""
 
@@ -116,12 +138,16 @@ def search_options() -> Decorator[Any]:
     return decorate
 
 
-def entropy_option() -> Decorator[Any]:
-    """How to code the codes."""
+def entropy_option(*formats: str) -> Decorator[Any]:
+    """How to code the codes, in one of `formats`; none: in any."""
+    coders = dict.fromkeys(coder for name in formats or CODERS for coder in CODERS[name])
+    of_ecdc = "" if formats else (
+        " For .ecdc: packed, the default, or lm, EnCodec's language model."
+    )  # fmt: skip
     return click.option(
-        "--entropy", type=click.Choice(tuple(dict.fromkeys(sum(CODERS.values(), ())))),
+        "--entropy", type=click.Choice(tuple(coders)),
         help="Entropy coder; by default transformer for a model that has an entropy model, else "
-        "adaptive. For .ecdc: packed, the default, or lm, EnCodec's language model.",
+        f"adaptive.{of_ecdc}",
     )  # fmt: skip
 
 

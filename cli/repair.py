@@ -18,6 +18,7 @@ from ncodec.cli.inputs import (
 )
 from ncodec.cli.options import force_option, inputs_argument, output_option, quiet_option
 from ncodec.cli.progress import clock, say
+from ncodec.errors import plural
 
 if TYPE_CHECKING:
     from ncodec.bitstream.repair import Examined
@@ -70,7 +71,7 @@ def repair(inputs: tuple[str, ...], output: str | None, force: bool, quiet: bool
                 warn(text)
             header = found.header
             seconds = (header.n_samples or 0) / header.source_sample_rate_hz
-            packets = f"{found.n_packets} packet{'' if found.n_packets == 1 else 's'}"
+            packets = plural(found.n_packets, "packet")
             say(f"{job.title}: {packets}, {clock(seconds)}", quiet=quiet)
 
         return repair_one
@@ -81,10 +82,10 @@ def repair(inputs: tuple[str, ...], output: str | None, force: bool, quiet: bool
 def _losses(found: "Examined") -> list[str]:
     """Return a line for everything that was wrong."""
     lines: list[str] = []
-    told = set[str]()
+    said = set[str]()
     for gaps, what in (found.gaps, "of silence from"), (found.cut_off, "cut off at"):
         for gap in gaps:
-            told.add(str(gap.error))
+            said.add(str(gap.error))
             lost = f": {gap.seconds:.1f} s {what} {clock(gap.start_s)}" if gap.seconds else ""
             lines.append(f"{gap.error}{lost}")
-    return [str(one.error) for one in found.damage if str(one.error) not in told] + lines
+    return [str(one.error) for one in found.damage if str(one.error) not in said] + lines

@@ -5,7 +5,7 @@ from typing import BinaryIO
 
 from ncodec.bitstream.inspect import Inspection, PacketFacts
 from ncodec.cli.progress import clock
-from ncodec.errors import FormatError, ModelMismatch, ModelMissing
+from ncodec.errors import FormatError, ModelMismatch, ModelMissing, plural
 from ncodec.formats.ncx import (
     ARCHITECTURES,
     EDIT_LIST,
@@ -23,10 +23,10 @@ _SHOWN_BYTES = 12
 def as_text(name: str, facts: Inspection) -> Iterator[str]:
     """Yield the lines of the report."""
     header = facts.header
-    told = "" if facts.n_samples is not None else ", as far as the packets go"
+    known = "" if facts.n_samples is not None else ", as far as the packets go"
     channels = {1: "mono", 2: "stereo"}.get(header.n_channels, f"{header.n_channels} channels")
     yield printable(
-        f"{name}: {clock(facts.duration_s)}{told}, {channels}, {header.source_sample_rate_hz} Hz"
+        f"{name}: {clock(facts.duration_s)}{known}, {channels}, {header.source_sample_rate_hz} Hz"
     )
     rows: list[tuple[str, str]] = [
         ("samples", _or_unknown(facts.n_samples)),
@@ -34,8 +34,8 @@ def as_text(name: str, facts: Inspection) -> Iterator[str]:
                   f"{header.model_fingerprint.hex()}: {model_state(header)}"),
         ("codec", f"{header.sample_rate_hz} Hz, {header.samples_per_frame} samples per frame, "
                   f"{header.frame_rate_hz:g} frames/s"),
-        ("codes", f"{_count(header.n_streams, 'stream')} of "
-                  f"{_count(header.n_codebooks, 'codebook')} of {header.codebook_size}"),
+        ("codes", f"{plural(header.n_streams, 'stream')} of "
+                  f"{plural(header.n_codebooks, 'codebook')} of {header.codebook_size}"),
         ("entropy coder", _entropy_coder(facts)),
         *([("denoised", "yes")] if facts.denoised else ()),
         *(("tag", printable(f"{key}={value}")) for key, value in header.tags),
@@ -98,7 +98,7 @@ def _packet_row(packet: PacketFacts, facts: Inspection) -> tuple[str, ...]:
 
 
 def byte_map(stream: BinaryIO, name: str, file_bytes: int) -> Iterator[str]:
-    """Yield a line for every field of the file, and one for what cannot be read behind damage."""
+    """Yield a line for every field of the file, and one for what cannot be read after damage."""
     end, section = 0, ""
     try:
         for field in annotate(View(stream, 0), name):
@@ -156,10 +156,6 @@ def _or_unknown(number: int | None) -> str:
     return "unknown" if number is None else str(number)
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def _entropy_coder(facts: Inspection) -> str:
     header = facts.header
     name = ENTROPY_CODERS[header.entropy]
@@ -192,7 +188,7 @@ def _bytes(facts: Inspection) -> str:
 
 def _packets(facts: Inspection) -> str:
     trailer = "with index and trailer" if facts.trailer else "no trailer"
-    return f"{len(facts.packets)} of {_count(facts.n_frames, 'frame')} in all, {trailer}"
+    return f"{len(facts.packets)} of {plural(facts.n_frames, 'frame')} in all, {trailer}"
 
 
 def _bits_per_code(facts: Inspection) -> str:

@@ -6,7 +6,7 @@ from ncodec.cli.errors import EXIT_FAILED
 from ncodec.cli.inputs import open_ncx, source_name
 from ncodec.cli.options import inputs_argument
 from ncodec.cli.progress import clock
-from ncodec.errors import NcodecError
+from ncodec.errors import NcodecError, plural
 
 
 @click.command()
@@ -48,4 +48,4 @@ def _check(source: str) -> str:
         reader = Reader(stream, source_name(source))
         n_packets = sum(1 for _ in iterate_codes(reader))
     seconds = (reader.n_samples or 0) / reader.header.source_sample_rate_hz
-    return f"{n_packets} packet{'' if n_packets == 1 else 's'}, {clock(seconds)}"
+    return f"{plural(n_packets, 'packet')}, {clock(seconds)}"

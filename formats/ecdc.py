@@ -54,8 +54,8 @@ MODELS = {
 }
 
 
-class Source:
-    """A stream, read front to back and never further than asked for."""
+class ByteReader:
+    """A stream of bytes, read front to back and never further than asked for."""
 
     def __init__(self, stream: Readable, name: str) -> None:
         self.name = name
@@ -141,7 +141,7 @@ class EcdcHeader:
         return START.pack(MAGIC, VERSION, len(packed)) + packed
 
     @classmethod
-    def parse(cls, source: Source) -> Self:
+    def parse(cls, source: ByteReader) -> Self:
         """Read the header."""
         start = source.take(len(MAGIC), "header")
         if start != MAGIC:

@@ -4,7 +4,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 from ncodec.errors import FormatError, PayloadError
-from ncodec.formats.ecdc import Source
+from ncodec.formats.ecdc import ByteReader
 
 RANGE_BITS = 24
 
@@ -91,7 +91,7 @@ def _packed(bits: str) -> bytes:
 class ArithmeticDecoder(_Interval):
     """Reads one segment; `label` names it in errors. Tables are those of `ArithmeticEncoder`."""
 
-    def __init__(self, source: Source, label: str) -> None:
+    def __init__(self, source: ByteReader, label: str) -> None:
         super().__init__()
         self._source = source
         self._label = label
@@ -117,7 +117,7 @@ class ArithmeticDecoder(_Interval):
         return symbol
 
     def finish(self) -> None:
-        """Check what an encoder leaves behind the last symbol. Raises PayloadError."""
+        """Check what an encoder writes after the last symbol. Raises PayloadError."""
         if self._bits:
             raise self._error("the bits after the last symbol are not zero")
         if self._number != self.low:

@@ -25,6 +25,14 @@ class Seekable(Readable, Protocol):
         ...
 
 
+class Writable(Protocol):
+    """What a writer needs of a stream. Short writes are fine."""
+
+    def write(self, chunk: bytes | memoryview, /) -> int | None:
+        """Take some of `chunk`, return how many bytes."""
+        ...
+
+
 def can_seek(stream: Readable) -> TypeGuard[Seekable]:
     """Whether a stream can be read from any position."""
     seekable: Callable[[], bool] | None = getattr(stream, "seekable", None)

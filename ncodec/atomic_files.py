@@ -6,17 +6,17 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ncodec.errors import NcodecError, OutputExists, UsageError
 
 PARTIAL_PREFIX = ".ncodec-"
-"""Files so named are outputs in the making; one that stays behind is from a killed process."""
+"""Files so named are unfinished outputs; one that is left over is from a killed process."""
 
 
 @contextlib.contextmanager
 def atomic_output(path: str | os.PathLike[str], overwrite: bool = False) -> Iterator[Path]:
-    """Give the path of a hidden file beside `path`, which becomes `path` when the block succeeds.
+    """Give the path of a hidden file next to `path`, which becomes `path` when the block succeeds.
 
     On any exception, KeyboardInterrupt included, the hidden file is removed and an older `path`
     is left as it was. The hidden file has the suffix of `path`. A link is followed. Something
@@ -34,8 +34,7 @@ def atomic_output(path: str | os.PathLike[str], overwrite: bool = False) -> Iter
     if status is not None and not overwrite:
         raise OutputExists(f"{path}: exists already")
     final = Path(path).resolve()
-    suffix = final.suffix if len(final.suffix) <= 16 else ""
-    partial = final.with_name(f"{PARTIAL_PREFIX}{secrets.token_hex(8)}{suffix}")
+    partial = final.with_name(PARTIAL_PREFIX + random_name(final.name))
     try:
         with _named(path):
             _create(partial)
@@ -52,6 +51,12 @@ def atomic_output(path: str | os.PathLike[str], overwrite: bool = False) -> Iter
     if os.name == "posix":
         with contextlib.suppress(OSError):  # not every file system lets a directory be synced
             _sync(final.parent)
+
+
+def random_name(name: str) -> str:
+    """Return a name that no other file has, with the suffix of `name` if no longer than 16."""
+    suffix = PurePosixPath(name).suffix
+    return secrets.token_hex(8) + (suffix if len(suffix) <= 16 else "")
 
 
 OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)

@@ -34,8 +34,7 @@ from ncodec.encoding.options import EncodeKeywords, EncodeOptions, ResolvedOptio
 from ncodec.encoding.packets import PacketWriter
 from ncodec.errors import UsageError
 from ncodec.formats.ncx import Reader, Writer
-from ncodec.formats.ncx.writer import Writable
-from ncodec.formats.streams import Readable, Seekable
+from ncodec.formats.streams import Readable, Seekable, Writable
 from ncodec.hub.codecs import DEFAULT_MODEL, ModelFile, find, load_codec
 from ncodec.models.base import Codec, CodedChunk
 
@@ -231,7 +230,7 @@ def write_codes(
 
 
 def _n_frames(codec: Codec, n_samples: int, sample_rate_hz: int) -> int:
-    """Return in how many frames so many samples at some rate are coded."""
+    """Return the number of frames that samples at some rate are coded in."""
     return codec.n_frames(resampled_length(n_samples, sample_rate_hz, codec.config.sample_rate_hz))
 
 

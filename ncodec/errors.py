@@ -7,6 +7,11 @@ what was found, so that the command line can print it as it is.
 from typing import Self
 
 
+def plural(number: int, noun: str) -> str:
+    """Return "1 file", "2 files", for a message."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 class NcodecError(Exception):
     """Base of all errors that are about the user's input rather than a fault in ncodec."""
 

@@ -119,7 +119,7 @@ class _Feed:
             self.changed.notify_all()
 
     def read1(self, size: int, /) -> bytes:
-        """Return up to `size` bytes, b"" behind the last."""
+        """Return up to `size` bytes, b"" after the last."""
         with self.changed:
             while not self._bytes and not self._ended:
                 self.is_starving = True

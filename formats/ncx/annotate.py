@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ncodec.errors import FormatError
+from ncodec.errors import FormatError, plural
 from ncodec.formats.ncx import header_layout as fields
+from ncodec.formats.ncx.cursor import Mark
 from ncodec.formats.ncx.packets import FRAMES_FLAGS, PAYLOAD
 from ncodec.formats.ncx.reader import Reader
-from ncodec.formats.ncx.source import Mark
 from ncodec.formats.ncx.trailer import COUNT_FLAGS, MARKER
 from ncodec.formats.streams import Readable
 
@@ -64,7 +64,7 @@ def _meaning(mark: Mark) -> str:
         return " ".join(f"{scale:g}" for scale in value)
     if isinstance(value, bytes):
         if mark.field is PAYLOAD:
-            return _count(len(value), "byte")
+            return plural(len(value), "byte")
         shown = value[:_SHOWN_BYTES].hex(" ")
         return shown if len(value) <= _SHOWN_BYTES else f"{shown} ... ({len(value)} bytes)"
     return _meaning_of_number(mark, value)
@@ -91,12 +91,8 @@ def _meaning_of_number(mark: Mark, value: int) -> str:
             return f"0x{value:02X}, {kind}"
         case FRAMES_FLAGS.name:
             kind = "dependent" if value & 1 else "key"
-            return f"{_count(value >> 2, 'frame')}, {kind}" + (", scales" if value & 2 else "")
+            return f"{plural(value >> 2, 'frame')}, {kind}" + (", scales" if value & 2 else "")
         case COUNT_FLAGS.name:
-            return _count(value >> 3, "packet") + (", uniform" if value & 1 else "")
+            return plural(value >> 3, "packet") + (", uniform" if value & 1 else "")
         case _:
             return str(value)
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

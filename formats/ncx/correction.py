@@ -1,7 +1,7 @@
 """Correcting one damaged byte of a structure by its CRC, above all of the header.
 
 CRC-32 is linear over XOR: of two structures of the same length, the XOR of their CRCs depends on
-the XOR of their bytes alone. If one byte differs by `flip`, with k bytes behind it, that is
+the XOR of their bytes alone. If one byte differs by `flip`, with k bytes after it, that is
 `_TABLE[flip]` carried through k zero bytes. So carrying the difference of the stored and the
 computed CRC back through the structure, one byte per step, meets `flip` where the byte is damaged.
 
@@ -14,14 +14,14 @@ import zlib
 from collections.abc import Iterator
 
 from ncodec.errors import FormatError
+from ncodec.formats.ncx.cursor import BufferedStream, Cursor
 from ncodec.formats.ncx.header import Header
 from ncodec.formats.ncx.header_layout import HEADER_LENGTH
 from ncodec.formats.ncx.layout import pack_varint
 from ncodec.formats.ncx.signature import SIGNATURE
-from ncodec.formats.ncx.source import Cursor, Source
 
 _CRC_BYTES = 4
-_LENGTH_AT = len(SIGNATURE) + 1  # behind the version
+_LENGTH_AT = len(SIGNATURE) + 1  # after the version
 _MOST_LENGTH_BYTES = len(pack_varint(HEADER_LENGTH.high))
 
 _TABLE = tuple(zlib.crc32(bytes((byte,))) ^ zlib.crc32(b"\0") for byte in range(256))
@@ -46,7 +46,7 @@ def correct_byte(data: bytes, crc: int) -> tuple[int, int] | None:
 def correct_header(start: bytes) -> tuple[bytes, int] | None:
     """Correct one damaged byte of a header, wherever it is in it.
 
-    start   the first bytes of a file; those behind the longest possible header are not looked at
+    start   the first bytes of a file; those after the longest possible header are not looked at
     return  the header, signature to CRC, that Header.parse accepts, and the offset of the byte that
             was damaged. None if the header is whole, or if no change of a single byte gives such a
             header, or more than one does.
@@ -115,7 +115,7 @@ def _changed(content: bytes, at: int, right: int) -> bytes:
 
 def _header_bytes(content: bytes) -> int | None:
     """Return the length of the header that `content` starts with, None if there is none."""
-    cursor = Cursor(Source(io.BytesIO(content), "<header>"), "header")
+    cursor = Cursor(BufferedStream(io.BytesIO(content), "<header>"), "header")
     try:
         Header.parse(cursor)
     except FormatError:

@@ -18,12 +18,12 @@ class Edit:
 
     first_frame: int  # of those that the file holds
     n_frames: int  # 0: silence
-    first_sample: int  # that is heard
+    first_sample: int  # that is audible
     n_samples: int
 
     @property
     def is_silence(self) -> bool:
-        """Whether there are no frames behind it."""
+        """Whether no frames make it: it is silence."""
         return self.n_frames == 0
 
 

@@ -7,10 +7,10 @@ from typing import Self
 
 from ncodec.errors import FormatError, InvalidField
 from ncodec.formats.ncx import header_layout as fields
+from ncodec.formats.ncx.cursor import Cursor
 from ncodec.formats.ncx.edit_list import Edit, parse_edits
 from ncodec.formats.ncx.layout import pack_bytes, pack_number, pack_text
 from ncodec.formats.ncx.signature import SIGNATURE, read_signature
-from ncodec.formats.ncx.source import Cursor
 from ncodec.formats.ncx.tags import check_extensions, check_tags, parse_extensions, parse_tags
 
 _ID = re.compile(r"[A-Za-z0-9._-]*")

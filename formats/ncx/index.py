@@ -4,10 +4,10 @@ import os
 from dataclasses import replace
 
 from ncodec.errors import FormatError, InvalidField, LostSync, Truncated
+from ncodec.formats.ncx.cursor import BufferedStream, Cursor
 from ncodec.formats.ncx.header import Header
 from ncodec.formats.ncx.layout import MAX_VARINT_BYTES
 from ncodec.formats.ncx.packets import Packet
-from ncodec.formats.ncx.source import Cursor, Source
 from ncodec.formats.ncx.trailer import MIN_TRAILER_BYTES, Trailer, samples_fault
 from ncodec.formats.streams import Seekable
 
@@ -21,7 +21,7 @@ def read_index(stream: Seekable, name: str = "<stream>") -> Trailer:
     packets themselves are not looked at, but for the only one of a file without an index.
     """
     stream.seek(0)
-    cursor = Cursor(Source(stream, name), "header")
+    cursor = Cursor(BufferedStream(stream, name), "header")
     header = Header.parse(cursor)
     header_bytes = cursor.at
     file_bytes = stream.seek(0, os.SEEK_END)
@@ -29,7 +29,9 @@ def read_index(stream: Seekable, name: str = "<stream>") -> Trailer:
     if start < header_bytes:
         raise LostSync(f"{name}: no trailer ends at byte {file_bytes}: it would overlap the header")
     stream.seek(start)
-    cursor = Cursor(Source(stream, name, start, min(file_bytes - start, MOST_BYTES)), "trailer")
+    cursor = Cursor(
+        BufferedStream(stream, name, start, min(file_bytes - start, MOST_BYTES)), "trailer"
+    )
     trailer = Trailer.parse(cursor, header_bytes, None)
     fault = samples_fault(trailer, header)
     if start + trailer.n_bytes != file_bytes:
@@ -55,7 +57,7 @@ def read_packet(
     n_bytes  of the packet, where an index tells: no more is read then
     """
     stream.seek(offset)
-    source = Source(stream, name, offset, min(n_bytes, MOST_BYTES))
+    source = BufferedStream(stream, name, offset, min(n_bytes, MOST_BYTES))
     cursor = Cursor(source, f"packet {number}")
     packet = Packet.parse(cursor, header.n_streams)
     if packet.number != number:
@@ -71,7 +73,7 @@ def _trailer_start(stream: Seekable, name: str, file_bytes: int) -> int:
 
     n_tail = min(MAX_VARINT_BYTES, file_bytes)
     stream.seek(file_bytes - n_tail)
-    source = Source(stream, name, chunk_bytes=n_tail)
+    source = BufferedStream(stream, name, chunk_bytes=n_tail)
     if not source.need(n_tail):
         raise lost("the file became shorter", Truncated)
     length = 0

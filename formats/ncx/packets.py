@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from ncodec.errors import ChecksumMismatch, InvalidField, LimitExceeded, LostSync
+from ncodec.formats.ncx.cursor import Cursor
 from ncodec.formats.ncx.layout import Field, pack_bytes, pack_number, pack_scales, unpack_scales
-from ncodec.formats.ncx.source import Cursor
 
 SYNC_WORD = b"\xb5\x6e"
 MAX_PACKETS = 1 << 24

@@ -4,19 +4,19 @@ from array import array
 from collections.abc import Callable, Iterator
 
 from ncodec.errors import FormatError, InvalidField, Truncated
+from ncodec.formats.ncx.cursor import BufferedStream, Cursor, Mark
 from ncodec.formats.ncx.header import Header
 from ncodec.formats.ncx.packets import Packet
-from ncodec.formats.ncx.recovery import Damage, Search
-from ncodec.formats.ncx.source import Cursor, Mark, Source
+from ncodec.formats.ncx.recovery import Damage, PacketSearch
 from ncodec.formats.ncx.trailer import TRAILER_MARKER, Trailer, samples_fault
 from ncodec.formats.streams import Readable, Seekable, can_seek
 
 
 class Reader:
-    """Reads the header at once, then yields packets in order; behind the last, `trailer` is set.
+    """Reads the header at once, then yields packets in order; after the last, `trailer` is set.
 
     Damage raises the FormatError that names it, with file name and offset. With `on_damage`, damage
-    behind the header is handed to that function instead and reading goes on at the next whole
+    after the header is passed to that function instead and reading goes on at the next whole
     packet (NCX.md, section 7); `trailer` stays None if the file has none that is whole.
     """
 
@@ -33,8 +33,8 @@ class Reader:
         self._on_damage = on_damage
         self._marks = marks  # takes every field that is read, for annotate()
         self._stream = stream
-        self._source = Source(stream, name)
-        self._search = Search(self._source)
+        self._source = BufferedStream(stream, name)
+        self._search = PacketSearch(self._source)
         self._ended = False
         self._expected = 0  # number of the next packet
         self._numbers = array("L")  # of the packets read, and their sizes
@@ -140,7 +140,7 @@ class Reader:
         return None
 
     def _refuse_rest(self) -> None:
-        """Raise or report bytes behind the trailer."""
+        """Raise or report bytes after the trailer."""
         if not self._source.need(1):
             return
         start = self._source.offset

@@ -1,10 +1,10 @@
-"""Finding the next whole packet behind damage (NCX.md, section 7)."""
+"""Finding the next whole packet after damage (NCX.md, section 7)."""
 
 from dataclasses import dataclass
 
 from ncodec.errors import FormatError
+from ncodec.formats.ncx.cursor import BufferedStream, Cursor
 from ncodec.formats.ncx.packets import MAX_PACKET_BYTES, SYNC_WORD, Packet, PacketHead
-from ncodec.formats.ncx.source import Cursor, Source
 from ncodec.formats.ncx.trailer import MARKER, TRAILER_MARKER, Trailer, parse_count_flags
 
 # A hostile file may hold a false sync word every few bytes, each with a payload of megabytes to
@@ -22,13 +22,20 @@ class Damage:
     offset: int
     n_bytes: int  # may be 0: packets were cut out, or the end is missing
     error: FormatError
-    missing: range | None  # numbers of the packets lost here; None if nothing behind tells them
+    missing: range | None  # numbers of the packets lost here; None if nothing after it says which
 
 
-class Search:
+#   packet 4 | damaged ... B5 6E ........ B5 6E ... | packet 8
+#                          false sync     packet 7: its CRC fits, and its number is not below 5
+#
+# A sync word may occur anywhere by chance: only the CRC decides. So a candidate is parsed without
+# using it up. Where it fails the search goes on one byte later, not after the length it claims.
+
+
+class PacketSearch:
     """Looks for whole packets and trailers in one source, with bounded work over its life."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: BufferedStream) -> None:
         self._source = source
         self._checked = 0
 

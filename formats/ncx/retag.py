@@ -1,15 +1,15 @@
-"""Other tags for a file, without making it anew (NCX.md, section 3)."""
+"""Other tags for a file, without encoding it again (NCX.md, section 3)."""
 
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from ncodec.errors import FormatError
+from ncodec.formats.ncx.cursor import CHUNK_BYTES, BufferedStream, Cursor
 from ncodec.formats.ncx.header import Header
 from ncodec.formats.ncx.header_layout import TAG
 from ncodec.formats.ncx.layout import pack_text
 from ncodec.formats.ncx.signature import SIGNATURE
-from ncodec.formats.ncx.source import CHUNK_BYTES, Cursor, Source
 from ncodec.formats.ncx.tags import check_tags
 from ncodec.formats.streams import Readable
 
@@ -27,14 +27,14 @@ def retag(
 ) -> Iterator[bytes]:
     """Yield the file in `stream`, in blocks, with the tags that `change` makes of its own.
 
-    What is not a tag stays as it is, down to the header's minor version. Bytes behind the header
+    What is not a tag stays as it is, down to the header's minor version. Bytes after the header
     are not looked at: no offset in a file counts from its start.
 
     change  called once, with the tags of the file
 
     Raises, before the first block, the FormatError of a damaged header, or of tags that do not fit.
     """
-    source = Source(stream, name)
+    source = BufferedStream(stream, name)
     cursor = Cursor(source, "header")
     header = Header.parse(cursor)
     version = source.buffer[len(SIGNATURE)]

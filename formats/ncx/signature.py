@@ -1,8 +1,8 @@
 """The first bytes of a file, and what text-mode transfers do to them (NCX.md, section 2)."""
 
 from ncodec.errors import BadSignature, TextModeDamage
+from ncodec.formats.ncx.cursor import Cursor
 from ncodec.formats.ncx.layout import Field
-from ncodec.formats.ncx.source import Cursor
 
 SIGNATURE = b"\x8eNCX\r\n\x1a"
 SIGNATURE_FIELD = Field("signature", "bytes", 7, 7, BadSignature)

@@ -3,6 +3,7 @@
 import re
 
 from ncodec.errors import InvalidField, UnsupportedVersion
+from ncodec.formats.ncx.cursor import Cursor
 from ncodec.formats.ncx.header_layout import (
     CRITICAL_BIT,
     EDIT_LIST,
@@ -12,7 +13,6 @@ from ncodec.formats.ncx.header_layout import (
     TAG,
     TAG_COUNT,
 )
-from ncodec.formats.ncx.source import Cursor
 
 _KEY = re.compile(r"[ -<>-}]+")  # 0x20..0x7D without "="
 

@@ -8,10 +8,10 @@ from itertools import accumulate
 from typing import Self
 
 from ncodec.errors import ChecksumMismatch, InvalidField, LimitExceeded, LostSync
+from ncodec.formats.ncx.cursor import Cursor
 from ncodec.formats.ncx.header import Header
 from ncodec.formats.ncx.layout import VARINT_LIMIT, Field, pack_bytes, pack_number
 from ncodec.formats.ncx.packets import MAX_FRAMES, MAX_PACKET_BYTES, MAX_PACKETS, MIN_PACKET_BYTES
-from ncodec.formats.ncx.source import Cursor
 
 TRAILER_MARKER = b"\xb5\x91"
 DIGEST_BYTES = 4

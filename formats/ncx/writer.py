@@ -2,20 +2,12 @@
 
 import io
 from array import array
-from typing import Protocol
 
 from ncodec.errors import FormatError, InvalidField, LimitExceeded
 from ncodec.formats.ncx.header import Header
 from ncodec.formats.ncx.packets import MAX_PACKETS, MAX_SCALES_PER_STREAM, Packet
 from ncodec.formats.ncx.trailer import Trailer
-
-
-class Writable(Protocol):
-    """What a writer needs of a stream. Short writes are fine."""
-
-    def write(self, chunk: bytes | memoryview, /) -> int | None:
-        """Take some of `chunk`, return how many bytes."""
-        ...
+from ncodec.formats.streams import Writable
 
 
 class Writer:

@@ -1,7 +1,7 @@
 """MP3, and its layers I and II, that do not say how long they are.
 
 libsndfile reads such a file as far as the bitrate of its first frame lets it guess, so with a
-variable bitrate it may stop too early, without a word. Behind a silent first frame of the lowest
+variable bitrate it may stop too early, without a word. After a silent first frame of the lowest
 bitrate its guess is always too high, and it reads to the end.
 """
 
@@ -115,7 +115,7 @@ def find_start(file: BinaryIO) -> Start | None:
 
 
 def find_frame(file: BinaryIO, at: int) -> tuple[int, Frame] | None:
-    """Return the place of the first frame behind `at` that another one follows, and the frame."""
+    """Return the place of the first frame after `at` that another one follows, and the frame."""
     file.seek(at)
     part = file.read(_SEARCH_BYTES)
     for match in _HEADER.finditer(part):

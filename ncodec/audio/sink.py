@@ -17,24 +17,12 @@ from numpy.typing import NDArray
 
 from ncodec.atomic_files import atomic_output
 from ncodec.audio.base import MAX_CHANNELS, Target
-from ncodec.audio.encoders import Encoder, SndFileWriter, WavWriter
 from ncodec.audio.stream import stream_name
 from ncodec.audio.wav import INFO_TAGS, WavHeader
+from ncodec.audio.writers import AudioWriter, SndFileWriter, WavWriter
 from ncodec.errors import AudioError, UsageError
+from ncodec.formats.audio_files import ALIASES, WRITABLE
 
-_CONTAINERS = {  # suffix -> libsndfile's name of the container, subtype unless another is asked
-    "wav": ("WAV", "PCM_16"),
-    "rf64": ("RF64", "PCM_16"),
-    "flac": ("FLAC", "PCM_16"),
-    "ogg": ("OGG", "VORBIS"),
-    "oga": ("OGG", "VORBIS"),
-    "opus": ("OGG", "OPUS"),
-    "mp3": ("MP3", "MPEG_LAYER_III"),
-    "aiff": ("AIFF", "PCM_16"),
-    "aif": ("AIFF", "PCM_16"),
-    "w64": ("W64", "PCM_16"),
-    "caf": ("CAF", "PCM_16"),
-}
 _RATES_HZ = {
     "OPUS": (8000, 12000, 16000, 24000, 48000),
     "MPEG_LAYER_III": (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000),
@@ -92,7 +80,7 @@ class AudioSink:
                 is_float = subtype in ("FLOAT", "DOUBLE")
                 header = WavHeader(sample_rate_hz, n_channels, width, is_float, n_bytes, kept)
                 file = stack.enter_context(path.open("wb")) if path else cast("BinaryIO", target)
-                self._encoder: Encoder = WavWriter(
+                self._writer: AudioWriter = WavWriter(
                     file, header, seeks=not is_stream, rf64=kind == "RF64"
                 )
             else:
@@ -101,13 +89,13 @@ class AudioSink:
                     stream = stack.enter_context(path.open("wb")) if path else target
                     made_in = stack.enter_context(tempfile.TemporaryDirectory())
                     path = Path(made_in) / f"made.{kind.lower()}"
-                encoder = SndFileWriter(
+                writer = SndFileWriter(
                     cast("Path", path), cast("BinaryIO | None", stream), sample_rate_hz,
                     n_channels, kind, subtype, tags or {},
                 )  # fmt: skip
-                stack.callback(encoder.abandon)
-                self.unwritten_tags = tuple(encoder.unwritten)
-                self._encoder = encoder
+                stack.callback(writer.abandon)
+                self.unwritten_tags = tuple(writer.unwritten)
+                self._writer = writer
             self._is_open = True
             self._stack = stack.pop_all()
 
@@ -117,10 +105,11 @@ class AudioSink:
         import soundfile
 
         suffix = (container or (Path(self.name).suffix if is_path else "")).lstrip(".").lower()
-        if (suffix or "wav") not in _CONTAINERS:
-            known = ", ".join(_CONTAINERS)
+        format_name = ALIASES.get(suffix, suffix or "wav")
+        if format_name not in WRITABLE:
+            known = ", ".join((*WRITABLE, *ALIASES))
             raise UsageError(f"{self.name}: no audio format {suffix!r}; there are {known}")
-        kind, usual = _CONTAINERS[suffix or "wav"]
+        kind, usual = WRITABLE[format_name]
         subtype = (subtype or usual).upper()
         possible = [*soundfile.available_subtypes(kind)] if kind != "OGG" else [usual]
         if subtype not in possible:
@@ -136,7 +125,7 @@ class AudioSink:
 
     @contextlib.contextmanager
     def _named(self) -> Iterator[None]:
-        """Put the target's name before an error of the encoder or the operating system."""
+        """Put the target's name before an error of the writer or the operating system."""
         try:
             yield
         except BrokenPipeError:
@@ -161,7 +150,7 @@ class AudioSink:
             self.n_clipped += int((magnitude > 1).sum())
             samples = np.clip(samples, -1, 1)
         with self._named():
-            self._encoder.write(samples)
+            self._writer.write(samples)
         self.n_written += block.shape[1]
 
     def close(self) -> None:
@@ -171,7 +160,7 @@ class AudioSink:
             if is_open and self._n_samples not in (None, self.n_written):
                 raise AudioError(f"{self._n_samples} samples were announced, {self.n_written} came")
             if is_open:
-                self._encoder.close()
+                self._writer.close()
 
     def __enter__(self) -> Self:
         return self

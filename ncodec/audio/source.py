@@ -16,8 +16,8 @@ from typing import BinaryIO, Self, cast
 import numpy as np
 
 from ncodec.audio.base import MAX_CHANNELS, PIECE, Audio, Target
-from ncodec.audio.decoders import Decoder, SndFile, UncountedMpeg, WavPipe
 from ncodec.audio.mpeg import copy_behind_silence, find_start
+from ncodec.audio.readers import AudioReader, SndFile, UncountedMpeg, WavPipe
 from ncodec.audio.stream import ForwardReader, is_disk_file, lend, libsndfile_path, stream_name
 from ncodec.audio.wav import UNKNOWN_SIZE, missing_bytes, read_wav_header
 from ncodec.errors import AudioError, UsageError
@@ -53,17 +53,17 @@ class AudioSource:
         with contextlib.ExitStack() as stack:
             try:
                 file = stack.enter_context(Path(source).open("rb")) if is_path else source
-                self._decoder = self._open(file, source if is_path else None, stack)
+                self._reader = self._open(file, source if is_path else None, stack)
             except (OSError, ValueError) as error:  # ValueError: a null character in the name
                 why = getattr(error, "strerror", None) or error
                 raise AudioError(f"{self.name}: cannot be read: {why}") from error
-            stack.callback(self._decoder.close)
-            self.sample_rate_hz = self._decoder.sample_rate_hz
-            self.n_channels = self._decoder.n_channels
-            self._announced = self._decoder.n_samples
-            is_mpeg = getattr(self._decoder, "format", "") == "MP3"  # whose count may be off
+            stack.callback(self._reader.close)
+            self.sample_rate_hz = self._reader.sample_rate_hz
+            self.n_channels = self._reader.n_channels
+            self._announced = self._reader.n_samples
+            is_mpeg = getattr(self._reader, "format", "") == "MP3"  # whose count may be off
             self.n_samples = None if is_mpeg else self._announced
-            self.tags = self._decoder.tags
+            self.tags = self._reader.tags
             if not 1 <= self.n_channels <= MAX_CHANNELS:
                 raise AudioError(
                     f"{self.name}: {self.n_channels} channels, 1 to {MAX_CHANNELS} are supported"
@@ -76,7 +76,7 @@ class AudioSource:
 
     def _open(
         self, file: BinaryIO, path: str | os.PathLike[str] | None, stack: contextlib.ExitStack
-    ) -> Decoder:
+    ) -> AudioReader:
         if is_disk_file(file):
             return self._open_file(file, path, stack)
         again = Replay(file)
@@ -93,7 +93,7 @@ class AudioSource:
 
     def _open_file(
         self, file: BinaryIO, path: str | os.PathLike[str] | None, stack: contextlib.ExitStack
-    ) -> Decoder:
+    ) -> AudioReader:
         n_bytes = file.seek(0, os.SEEK_END)
         if n_bytes == 0:
             raise AudioError(f"{self.name}: is empty")
@@ -104,18 +104,18 @@ class AudioSource:
         missing = missing_bytes(file, n_bytes)
         try:
             where = lend(file, stack) if path is None else libsndfile_path(path)
-            decoder = SndFile(where, self.name)
-            if decoder.format == "MP3":
-                decoder.close()
-                decoder = self._open_mpeg(file, where, stack)
+            reader = SndFile(where, self.name)
+            if reader.format == "MP3":
+                reader.close()
+                reader = self._open_mpeg(file, where, stack)
         except AudioError as error:
             if not missing:
                 raise
             lost = f"its last {missing} bytes are missing"
             raise AudioError(f"{self.name}: truncated: {lost}") from error
         if missing:
-            self._missing = _missing_text(decoder, missing)
-        return decoder
+            self._missing = _missing_text(reader, missing)
+        return reader
 
     def _open_odd_wav(self, file: BinaryIO, n_bytes: int) -> WavPipe | None:
         """Open a WAV of which libsndfile would read only a part, or nothing: None for any other.
@@ -171,10 +171,10 @@ class AudioSource:
                     n_silent = copy_behind_silence(again, start, copy)
                 return UncountedMpeg(lend(copy, stack), self.name, n_silent)
             again.seek(0)
-        decoder = SndFile(where, self.name)
+        reader = SndFile(where, self.name)
         if start is None:
-            decoder.n_samples = None  # libsndfile only estimates
-        return decoder
+            reader.n_samples = None  # libsndfile only estimates
+        return reader
 
     def blocks(self, n: int) -> Iterator[Audio]:
         """Yield float32 [C, T] of `n` samples each, the last one with what is left."""
@@ -183,7 +183,7 @@ class AudioSource:
         n_read = 0
         while True:
             try:
-                block = self._decoder.read(n)
+                block = self._reader.read(n)
             except OSError as error:
                 raise AudioError(f"{self.name}: cannot be read: {error.strerror}") from error
             finite = np.isfinite(block)
@@ -201,9 +201,9 @@ class AudioSource:
         self._finish(n_read)
 
     def _finish(self, n_read: int) -> None:
-        announced, problem = self._announced, self._decoder.problem
+        announced, problem = self._announced, self._reader.problem
         self.n_samples = n_read
-        slack = _MPEG_SLACK if getattr(self._decoder, "format", "") == "MP3" else 0
+        slack = _MPEG_SLACK if getattr(self._reader, "format", "") == "MP3" else 0
         if announced is not None and announced > n_read + slack:
             why = f": {problem}" if problem else ""
             problem = f"the header announces {announced} samples, {n_read} can be read{why}"
@@ -231,13 +231,13 @@ def _close_full(file: BinaryIO) -> None:
         file.close()
 
 
-def _missing_text(decoder: SndFile, missing: int) -> str:
+def _missing_text(reader: SndFile, missing: int) -> str:
     widths = {"PCM_S8": 1, "PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4,
               "DOUBLE": 8, "ULAW": 1, "ALAW": 1}  # fmt: skip
-    found = decoder.n_samples or 0
-    if decoder.subtype not in widths:
+    found = reader.n_samples or 0
+    if reader.subtype not in widths:
         return f"{missing} bytes are missing after {found} samples"
-    lost = -(-missing // (widths[decoder.subtype] * decoder.n_channels))
+    lost = -(-missing // (widths[reader.subtype] * reader.n_channels))
     return f"the header announces {found + lost} samples, {found} are there"
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import io
 import os
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from ncodec.errors import AudioError
 from ncodec.formats.streams import Readable
@@ -42,7 +42,7 @@ class ForwardReader:
             n -= len(part)
 
 
-def stream_name(stream: Any) -> str:
+def stream_name(stream: object) -> str:
     """Return what errors call a stream."""
     name = getattr(stream, "name", None)
     return {"<stdin>": "standard input", "<stdout>": "standard output"}.get(

@@ -1,6 +1,6 @@
 """Headers of WAV, RF64 and BW64, and how much of a chunked file or an Ogg is missing.
 
-Nothing here knows about samples; the decoders and encoders turn the bytes into arrays.
+Nothing here knows about samples; readers and writers turn the bytes into arrays.
 """
 
 import struct

@@ -9,10 +9,11 @@ from io import BytesIO
 from pathlib import Path
 
 from ncodec.audio import AudioSink
-from ncodec.batch import tags as tag_files
 from ncodec.batch.batch_decode import ShortFile, decode_together, read_short
 from ncodec.batch.protocols import Progress, Result
 from ncodec.batch.settings import Settings
+from ncodec.batch.tags import write_tags
+from ncodec.codec import join_tags
 from ncodec.decoding import DecodeOptions, Decoding
 from ncodec.entropy import CODER_NUMBERS, open_coder
 from ncodec.errors import FormatError
@@ -54,7 +55,7 @@ class Decoder:
         with AudioSink(
             path, decoding.sample_rate_hz, decoding.n_channels, n_samples=decoding.n_samples,
             container=container, subtype=self._settings.subtype or None,
-            tags=tag_files.joined(tags), overwrite=True,
+            tags=join_tags(tags), overwrite=True,
         ) as sink:  # fmt: skip
             for block in decoding.blocks():
                 sink.write(block)
@@ -63,7 +64,7 @@ class Decoder:
         if sink.n_clipped:
             n_values = sink.n_written * sink.n_channels
             remarks.append(f"{sink.n_clipped} of {n_values} samples clipped")
-        if not tag_files.write_tags(path, container, tags) and sink.unwritten_tags:
+        if not write_tags(path, container, tags) and sink.unwritten_tags:
             remarks.append(f"without room for the tags {', '.join(sink.unwritten_tags)}")
         return Result(sink.n_written / decoding.sample_rate_hz, tuple(remarks))
 

@@ -4,18 +4,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
-READABLE = frozenset({
-    ".8svx", ".aif", ".aifc", ".aiff", ".au", ".avr", ".bwf", ".caf", ".flac", ".htk", ".ircam",
-    ".mp2", ".mp3", ".nist", ".oga", ".ogg", ".opus", ".paf", ".pvf", ".rf64", ".snd", ".sph",
-    ".svx", ".voc", ".w64", ".wav", ".wave", ".xi",
-})  # fmt: skip
-"""Suffixes of what libsndfile reads, in lower case."""
-
-UNREADABLE = frozenset({
-    ".aac", ".ac3", ".alac", ".ape", ".dff", ".dsf", ".m4a", ".m4b", ".mka", ".mpc", ".shn", ".tak",
-    ".tta", ".webm", ".wma", ".wv",
-})  # fmt: skip
-"""Suffixes of audio that it does not read."""
+from ncodec.formats.audio_files import READABLE
 
 CODED = ".ncx"
 
@@ -39,7 +28,7 @@ def is_wanted(path: str, include: Sequence[str], exclude: Sequence[str]) -> bool
     """Whether a file matches a pattern of `include`, if there is any, and none of `exclude`.
 
     A pattern is one of fnmatch, of the path or name of the file or of a folder that it is in; its
-    `*` takes in `/` too.
+    `*` matches `/` too.
     """
     parts = path.split("/")
     named = {*parts, *("/".join(parts[:n]) for n in range(1, len(parts) + 1))}

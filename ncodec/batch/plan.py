@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
-from ncodec.batch.names import UNREADABLE, is_source, is_wanted, suffix_of, targets_for
+from ncodec.batch.names import is_source, is_wanted, suffix_of, targets_for
 from ncodec.batch.settings import COPY, Settings
 from ncodec.batch.state import History, Record
 from ncodec.batch.storage import Entry, Storage, check_apart, is_plain
 from ncodec.batch.work_units import Item
+from ncodec.formats.audio_files import UNREADABLE
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ncodec.batch.storage import STATE, Entry, Listing, StagedFile, Storage, is_hidden, scratch_path
+from ncodec.atomic_files import random_name
+from ncodec.batch.storage import STATE, Entry, Listing, StagedFile, Storage, is_hidden
 from ncodec.errors import NcodecError, UsageError
 
 _FLUSH_S = 5.0  # after which lines that wait are written with the next
@@ -81,7 +82,7 @@ class RemoteStorage:
     @contextlib.contextmanager
     def fetch(self, path: str, work: Path) -> Iterator[Path]:
         """See Storage."""
-        copy = scratch_path(path, work)
+        copy = work / random_name(path)
         try:
             with _named("cannot be fetched"):
                 self._fs.get_file(self._full(path), str(copy))
@@ -221,7 +222,7 @@ def _memory_file_system() -> type:
 
 @contextlib.contextmanager
 def _named(what: str) -> Iterator[None]:
-    """Turn whatever a file system raises, of which every kind has errors of its own."""
+    """Turn what a file system raises into NcodecError: every kind has errors of its own."""
     try:
         yield
     except NcodecError:

@@ -4,7 +4,6 @@ Paths within a tree have "/" between their parts, on every system.
 """
 
 import contextlib
-import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol, Self
 
-from ncodec.atomic_files import PARTIAL_PREFIX
+from ncodec.atomic_files import PARTIAL_PREFIX, random_name
 from ncodec.errors import UsageError
 
 STATE = ".ncodec-batch"  # folder at the top of a target: journals and staged files
@@ -44,7 +43,7 @@ class StagedFile(ABC):
     """
 
     def __init__(self, final: str, work: Path) -> None:
-        self.path = scratch_path(final, work)
+        self.path = work / random_name(final)
 
     @abstractmethod
     def publish(self, mtime_ns: int | None) -> int:
@@ -90,7 +89,7 @@ class Storage(Protocol):
         ...
 
     def has_changed(self, path: str, size: int, mtime_ns: int | None) -> bool:
-        """Whether a file is known not to be as it was listed."""
+        """Whether a file is known to differ from its listing."""
         ...
 
     def fetch(self, path: str, work: Path) -> AbstractContextManager[Path]:
@@ -116,12 +115,6 @@ class Storage(Protocol):
     def open_log(self, run: str) -> Log:
         """Begin the log of a run."""
         ...
-
-
-def scratch_path(name: str, work: Path) -> Path:
-    """Return a new path in `work` with the suffix of a name, if that is no longer than 16."""
-    suffix = PurePosixPath(name).suffix
-    return work / f"{secrets.token_hex(8)}{suffix if len(suffix) <= 16 else ''}"
 
 
 def check_apart(source: Storage, target: Storage) -> None:

@@ -83,11 +83,6 @@ def _is_storable(key: str, text: str) -> bool:
     return bool(key) and bool(text) and all(" " <= char <= "}" and char != "=" for char in key)
 
 
-def joined(tags: Pairs) -> dict[str, str]:
-    """Return the tags by key, the values of a repeated key in one, as libsndfile takes them."""
-    return {key: "; ".join(texts) for key, texts in _by_key(tags).items()}
-
-
 def write_tags(path: Path, container: str, tags: Pairs) -> bool:
     """Give a file that was just made all of its tags; False where that is not possible."""
     if not tags or container not in WRITABLE or not has_mutagen():

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ncodec.batch.names import suffix_of
+from ncodec.formats.audio_files import LOSSY
 
 MAX_FILES = 64
 LARGE_BYTES = {False: 4 << 20, True: 64 << 10}  # of audio, of codes: about ten seconds of work
-LOSSY = frozenset({".mp2", ".mp3", ".oga", ".ogg", ".opus"})
 SEGMENT_BYTES = {False: 32 << 20, True: 4 << 20}  # of audio, lossy if True; at least
 """Minutes of audio: the ten seconds that each segment encodes twice are small next to them."""
 

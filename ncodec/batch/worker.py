@@ -144,7 +144,7 @@ class Worker:
 
         self._attempt(job, work)
         if job.outcome is None:
-            raise NcodecError(f"{item.source}: nothing came of it")
+            raise NcodecError(f"{item.source}: it has no result")
         return job.outcome
 
     def _alone(self, job: _Job, path: Path, on_progress: Callable[[str, int], None]) -> None:

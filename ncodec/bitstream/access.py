@@ -131,6 +131,6 @@ def open_packets(reader: Reader) -> Packets:
         try:
             trailer = read_index(stream, reader.name)
             return Indexed(stream, reader.header, trailer, reader.name)
-        except FormatError:  # what is whole can be had all the same
+        except FormatError:  # what is intact can still be read
             stream.seek(place)
     return InOrder(iter(reader), reader.header.n_samples)

@@ -31,7 +31,7 @@ Codes = NDArray[np.int64]  # [S, Q, F]
 def coder_for(header: Header) -> EntropyCoder:
     """Return a fresh entropy coder, for one direction, as `header` asks for.
 
-    Raises ModelMissing or ModelMismatch without the very entropy model that it names.
+    Raises ModelMissing or ModelMismatch without the exact entropy model that it names.
     """
     network = None
     if header.entropy == CODER_NUMBERS["transformer"]:
@@ -95,7 +95,7 @@ def decode_each(
 ) -> Iterator[tuple[Packet, Codes | FormatError] | Lost]:
     """Yield each packet and its codes, or why there are none; what is lost is passed on.
 
-    Without the codes of a packet, those of dependent ones behind it are not to be had either.
+    Without the codes of a packet, the dependent packets after it cannot be decoded either.
     """
     broken: FormatError | None = None
     for is_lost, run in groupby(items, lambda item: isinstance(item, Lost)):
@@ -119,7 +119,7 @@ def decode_packets(reader: Reader, max_frames: int | None = None) -> Iterator[tu
     """Yield each packet and its codes.
 
     Raises LimitExceeded or PayloadError, InvalidField before a packet that makes more than
-    `max_frames` frames of all, and behind the last packet DigestMismatch. A model that is not there
+    `max_frames` frames of all, and after the last packet DigestMismatch. A model that is not there
     is named with the file.
     """
     coder = open_decoder(reader)

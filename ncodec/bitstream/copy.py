@@ -13,7 +13,7 @@ _CODING = ("entropy", "entropy_model_id", "entropy_fingerprint", "n_codebooks")
 
 
 class PacketCopier:
-    """Writes packets: as they are where they can stay so, else coded anew, several at once."""
+    """Writes packets: as they are where they can stay so, else coded again, several at once."""
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer

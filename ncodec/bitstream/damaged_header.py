@@ -11,7 +11,7 @@ HEAD_BYTES = 70_000  # more than the longest header
 
 
 def open_corrected(stream: Readable, name: str, on_damage: Callable[[Damage], None]) -> Reader:
-    """Return a reader that goes on behind damage. One damaged byte of the header is corrected.
+    """Return a reader that goes on after damage. One damaged byte of the header is corrected.
 
     Raises the FormatError of a header that cannot be, and of what is no .ncx file.
     """

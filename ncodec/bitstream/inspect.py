@@ -97,7 +97,7 @@ class Inspection:
 
     @property
     def duration_s(self) -> float:
-        """Length of the source; that of the packets that were read where it is not told."""
+        """Length of the source; that of the packets read, if it is not known."""
         if self.n_samples is not None:
             return self.n_samples / self.header.source_sample_rate_hz
         return self.n_frames / self.header.frame_rate_hz
@@ -245,7 +245,7 @@ class _CodesCheck:
 
 
 def inspect(stream: Seekable, name: str, *, decode: bool | None = None) -> Inspection:
-    """Read all of a file, past any damage behind its header.
+    """Read all of a file, past any damage after its header.
 
     decode  whether the codes are decoded, for their digest and statistics; by default they are
             unless that takes a transformer, and so torch
@@ -307,7 +307,7 @@ def _with_starts(
 
 
 def _seconds(frame: int, header: Header) -> float:
-    """Return when a frame of the file is heard; for one that warms up a decoder, when that is."""
+    """Return when a frame of the file is audible; for one that warms up a decoder, when that is."""
     edits, rate_hz, before_s = header.edits, header.source_sample_rate_hz, 0.0
     if not edits:
         return frame / header.frame_rate_hz

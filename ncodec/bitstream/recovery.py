@@ -12,7 +12,7 @@ from ncodec.formats.streams import Readable
 
 
 class RecoveringReader:
-    """A reader that goes on behind damage, and corrects one damaged byte of the header.
+    """A reader that goes on after damage, and corrects one damaged byte of the header.
 
     Attributes:
         reader: of the file.
@@ -23,7 +23,7 @@ class RecoveringReader:
     def __init__(self, stream: Readable, name: str) -> None:
         self.damage: list[Damage] = []
         self.reader = open_corrected(stream, name, self.damage.append)
-        self._n_told = len(self.damage)  # of these, not about the packets that come next
+        self._n_reported = len(self.damage)  # those before the packets that come next
         self._listed_frames: tuple[int, ...] = ()
         self.n_samples = self.reader.header.n_samples
         self._read_index()
@@ -35,6 +35,14 @@ class RecoveringReader:
         first that is whole. `n_frames` of all packets, if it is known, are neither missed nor
         exceeded.
         """
+        #   packet      0   1   -   -   4  (5: cut off)
+        #   yielded     0   1   Lost    4   Lost
+        #                       |           |
+        #       numbers 2 and 3 are missing |
+        #                         n_frames less those so far
+        #
+        # Only numbers tell that packets are missing: how much they held is listed in the index, if
+        # that is whole. The last loss has no packet after it, and shows in `n_frames` alone.
         listed = self._listed_frames
         usual = listed[0] if listed else 0
         expected = done = 0
@@ -42,6 +50,8 @@ class RecoveringReader:
             usual = usual or packet.n_frames
             missing = listed[expected : packet.number] if listed else ()
             lost = sum(missing) if listed else usual * (packet.number - expected)
+            # A guess must not shift this packet beyond the end. One that does not fit even without
+            # a loss before it is itself damage that no checksum shows.
             if n_frames is not None:
                 lost = min(lost, n_frames - done - packet.n_frames)
                 if lost < 0:
@@ -49,7 +59,7 @@ class RecoveringReader:
                     break
             if lost:
                 yield Lost(lost, self._error())
-            self._n_told = len(self.damage)
+            self._n_reported = len(self.damage)
             yield packet
             done += lost + packet.n_frames
             expected = packet.number + 1
@@ -66,7 +76,7 @@ class RecoveringReader:
 
     def _error(self) -> FormatError:
         """Return why something is missing."""
-        if len(self.damage) > self._n_told:
+        if len(self.damage) > self._n_reported:
             return self.damage[-1].error
         return FormatError(f"{self.reader.name}: packets are missing")
 

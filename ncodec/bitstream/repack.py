@@ -1,7 +1,7 @@
 """Other .ncx files of the same codes: other coders, fewer codebooks, segments, several as one.
 
 Nothing is decoded to audio. What is cut out keeps the frames from which the decoder warms up and
-those that it looks ahead to, and the header says what is to be heard of them (NCX.md, section 3).
+those that it looks ahead to, and the header says what of them is audible (NCX.md, section 3).
 
 Shapes: S streams, Q codebooks, F frames.
 """
@@ -35,6 +35,7 @@ from ncodec.formats.ncx import (
     Writer,
     read_index,
 )
+from ncodec.formats.streams import Writable
 from ncodec.hub.codecs import ModelFile, choose_n_q, find_exact
 from ncodec.hub.entropy_models import choose_entropy
 from ncodec.models.base import Codec
@@ -80,8 +81,8 @@ class Repacked:
         return (self.n_frames, self.n_codebooks) == (self.of_frames, self.of_codebooks)
 
 
-def ncx_to_ncx(reader: Reader, sink: Any, wanted: Wanted = ALL) -> Repacked:
-    """Write all packets of a .ncx file anew, as they come: also of a live stream.
+def ncx_to_ncx(reader: Reader, sink: Writable, wanted: Wanted = ALL) -> Repacked:
+    """Write all packets of a .ncx file again, as they come: also of a live stream.
 
     Edits and dependent packets stay what they are. Raises FormatError, ModelError, UsageError.
     """
@@ -100,7 +101,7 @@ def ncx_to_ncx(reader: Reader, sink: Any, wanted: Wanted = ALL) -> Repacked:
     )  # fmt: skip
 
 
-def repack(openers: Sequence[Opener], sink: Any, wanted: Wanted = ALL) -> Repacked:
+def repack(openers: Sequence[Opener], sink: Writable, wanted: Wanted = ALL) -> Repacked:
     """Write a segment of files, one after the other, as one file.
 
     openers  of the files, each called twice: first for its length. A file whose length its header
@@ -225,7 +226,7 @@ def _copy(one: _Input, spans: Sequence[Span], packets: PacketCopier) -> int:
 
 
 def _whole(found: Iterator[Found]) -> Iterator[tuple[int, Packet, Codes]]:
-    """Yield what was found, of which nothing was lost."""
+    """Yield what was found; nothing of it may be lost."""
     for frame, item in found:
         assert not isinstance(item, Lost)  # noqa: S101 # that would have been an error
         yield frame, *item

@@ -1,12 +1,11 @@
 """A whole .ncx file out of what is whole of a damaged one.
 
 Its packets stay as they are, bit for bit. Where some are lost between others there is silence, so
-that all else keeps its time; what is lost at the very end is cut off. It decodes to what
+that all else keeps its time; what is lost at the end is cut off. It decodes to what
 `Decoding` gives of the damaged file with a `RecoveringReader`.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 from ncodec.bitstream.access import InOrder
 from ncodec.bitstream.codes import Codes, Lost, check_digest, digest_bytes
@@ -17,7 +16,7 @@ from ncodec.bitstream.span_codes import codec_for, codes_of
 from ncodec.bitstream.timeline import Span, Timeline, with_edits
 from ncodec.errors import DigestMismatch, FormatError
 from ncodec.formats.ncx import CodesDigest, Damage, Edit, Header, Packet, Writer
-from ncodec.formats.streams import Seekable
+from ncodec.formats.streams import Seekable, Writable
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +27,7 @@ class Examined:
     kept: tuple[range, ...]  # numbers that the packets have in the damaged file
     digest: bytes  # of their codes
     gaps: tuple[Gap, ...]  # that become silence
-    cut_off: tuple[Gap, ...]  # at the very end
+    cut_off: tuple[Gap, ...]  # at the end
     damage: tuple[Damage, ...]
 
     @property
@@ -72,7 +71,7 @@ def examine(stream: Seekable, name: str) -> Examined:
     if not plan.kept and timeline.n_frames != 0:
         raise FormatError(f"{name}: nothing can be saved: no packet is whole, or none by itself")
     try:
-        repaired = with_edits(header, plan.heard, timeline)
+        repaired = with_edits(header, plan.edits, timeline)
     except FormatError as error:
         raise error.within(name) from None
     gaps, n_inner = plan.gaps.found, plan.n_inner_gaps
@@ -82,7 +81,7 @@ def examine(stream: Seekable, name: str) -> Examined:
     )  # fmt: skip
 
 
-def write_repaired(stream: Seekable, name: str, found: Examined, sink: Any) -> None:
+def write_repaired(stream: Seekable, name: str, found: Examined, sink: Writable) -> None:
     """Write the whole file. Raises FormatError if the damaged one is no longer what it was."""
     stream.seek(0)
     damage: list[Damage] = []
@@ -109,7 +108,7 @@ class _Run:
     start_frame: int  # of the file
     end_frame: int
     numbers: range  # of its packets
-    waiting: list[bytes]  # its codes, while it is too short to be heard by itself
+    waiting: list[bytes]  # its codes, while it is too short to be audible by itself
 
 
 class _RepairPlan:
@@ -125,7 +124,7 @@ class _RepairPlan:
     def __init__(self, timeline: Timeline) -> None:
         self._timeline = timeline
         self._edits: list[Edit] = []
-        self._n_heard = 0  # edits up to the last that does not stand for what is lost
+        self._n_audible = 0  # edits up to the last that does not stand for what is lost
         self._run: _Run | None = None
         self.kept: list[range] = []
         self.digest = CodesDigest()
@@ -133,9 +132,9 @@ class _RepairPlan:
         self.n_inner_gaps = 0
 
     @property
-    def heard(self) -> list[Edit]:
+    def edits(self) -> list[Edit]:
         """The edits, without what is lost at the end."""
-        return self._edits[: self._n_heard]
+        return self._edits[: self._n_audible]
 
     def start(self, span: Span) -> None:
         """A span begins."""
@@ -175,10 +174,10 @@ class _RepairPlan:
     def _close(self, n_source: int | None = None) -> None:
         """The run ends; what it cannot give by itself is silence."""
         run, self._run = self._run, None
-        heard = None if run is None else self._audible(run, n_source)
-        if run is None or heard is None:
+        audible = None if run is None else self._audible(run, n_source)
+        if run is None or audible is None:
             return
-        low, high = heard
+        low, high = audible
         self._digest(run)
         self._silence(low - self._place)
         n_frames = run.end_frame - run.start_frame
@@ -191,7 +190,7 @@ class _RepairPlan:
 
     def _tell(self) -> None:
         """What there is up to here stays."""
-        self._n_heard, self.n_inner_gaps = len(self._edits), len(self.gaps.found)
+        self._n_audible, self.n_inner_gaps = len(self._edits), len(self.gaps.found)
 
     def _digest(self, run: _Run) -> None:
         for codes in run.waiting:
@@ -205,11 +204,11 @@ class _RepairPlan:
         return (low, high) if low < high else None
 
     def _silence(self, n_samples: int) -> None:
-        """Nothing is heard for so many samples."""
+        """Add so many samples of silence."""
         if n_samples > 0:
             before = self._edits.pop().n_samples if self._ends_lost() else 0
             self._edits.append(Edit(0, 0, 0, before + n_samples))
 
     def _ends_lost(self) -> bool:
         """Whether the last edit stands for what is lost."""
-        return len(self._edits) > self._n_heard and self._edits[-1].is_silence
+        return len(self._edits) > self._n_audible and self._edits[-1].is_silence

@@ -98,7 +98,7 @@ class Timeline:
         self.is_known = bool(header.edits) or n_samples is not None
 
     def whole_run(self, n_samples: int) -> tuple[Edit, ...]:
-        """Return the edits of a file of so many samples that names none."""
+        """Return the edits of a file of `n_samples` that names none."""
         n_frames = self._codec.n_frames(self.at(self._header.sample_rate_hz, n_samples))
         return (Edit(0, n_frames, 0, n_samples),) if n_samples else ()
 
@@ -143,7 +143,7 @@ class Timeline:
             n_frames, n_samples = n_frames + edit.n_frames, n_samples + end - start
 
     def audible_start(self, span: Span, frame: int) -> int:
-        """Return the first sample, at the source's rate, that is heard from a frame on."""
+        """Return the first sample, at the source's rate, that is audible from a frame on."""
         # Before the edit's own first frame nothing is missing: its first sample is the edit's.
         if frame == span.edit_start_frame:
             return span.source_start_sample
@@ -174,7 +174,7 @@ class Timeline:
         return n_fit if known is None else min(n_fit, known)
 
     def seconds_at(self, span: Span, frame: int) -> float:
-        """Return where, in the audio of the file, a frame of a span is heard, or would be."""
+        """Return where, in the audio of the file, a frame of a span is audible, or would be."""
         place = self._codec.first_sample(frame + span.frame_offset)
         place = place * self._rate_hz // self._header.sample_rate_hz
         if span.end_sample is not None:
@@ -183,7 +183,7 @@ class Timeline:
         return (place + span.sample_offset) / self._rate_hz
 
     def _audible(self, edit: Edit) -> tuple[int, int]:
-        """Return the samples [start, end) of its run that are heard."""
+        """Return the samples [start, end) of its run that are audible."""
         return self.asked(edit.first_sample), self.asked(edit.first_sample + edit.n_samples)
 
     def _span(self, edit: Edit, before: int, shift: int, start: int, end: int) -> Span:
@@ -221,10 +221,10 @@ class Timeline:
             raise LimitExceeded(
                 f"header: frame {edit.first_frame + edit.n_frames}, at most {MAX_FRAME}"
             )
-        # The first sample that is heard at the codec's rate, give or take one.
-        heard = self.at(self._header.sample_rate_hz, edit.first_sample) + 1
+        # The first audible sample at the codec's rate, give or take one.
+        first = self.at(self._header.sample_rate_hz, edit.first_sample) + 1
         codec = self._codec
-        if edit.first_frame % codec.segment_frames or heard < codec.first_sample(edit.first_frame):
+        if edit.first_frame % codec.segment_frames or first < codec.first_sample(edit.first_frame):
             raise InvalidField(
                 f"header: edit list: frame {edit.first_frame} is no place to start from for sample "
                 f"{edit.first_sample}"

@@ -10,7 +10,13 @@ class ContiguousRun:
     """Audio from one frame of a span on.
 
     It starts and ends as the edit would that `ncodec repair` makes of it: where a loss is before or
-    behind, the samples that its frames alone do not give are silence.
+    after, the samples that its frames alone do not give are silence.
+
+        frames   |     run     |  lost  |     run     |
+        audible  |===========|            |===========|
+
+    Audible is from the first sample that a decoder gives which starts at the run's first frame, to
+    the last one that needs no lost frame.
     """
 
     def __init__(

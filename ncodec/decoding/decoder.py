@@ -15,7 +15,7 @@ from ncodec.bitstream.span_codes import chunk_of, codec_for, codes_of, place_of
 from ncodec.bitstream.timeline import Span, Timeline, window
 from ncodec.decoding.contiguous_run import ContiguousRun
 from ncodec.decoding.options import DecodeOptions
-from ncodec.decoding.synthesis import Audio, PacketChunk, Playback, Pool, Trimmer
+from ncodec.decoding.synthesis import Audio, PacketChunk, Playback, RegionPool, Trimmer
 from ncodec.errors import DigestMismatch, FormatError, InvalidField
 from ncodec.formats.ncx import CodesDigest, Reader
 
@@ -84,7 +84,7 @@ class Decoding:
         with contextlib.ExitStack() as stack:
             pool = None
             if self._n_threads > 1 and self.header.n_samples is not None:
-                pool = Pool(self._n_threads)
+                pool = RegionPool(self._n_threads)
                 stack.callback(pool.shutdown, cancel_futures=True)
             digest = CodesDigest()
             packets = self._packets or self._all_packets()
@@ -110,7 +110,7 @@ class Decoding:
 
     def _play(
         self, packets: Packets, span: Span, trimmer: Trimmer, digest: CodesDigest,
-        pool: Pool | None,
+        pool: RegionPool | None,
     ) -> Iterator[Audio]:  # fmt: skip
         """Yield the audio of a span, trimmed to it."""
         run: ContiguousRun | None = None
@@ -136,7 +136,7 @@ class Decoding:
             yield from run.push(coded)
         yield from self._end_span(span, trimmer, run, end_frame)
 
-    def _playback(self, span: Span, frame: int, pool: Pool | None) -> Playback:
+    def _playback(self, span: Span, frame: int, pool: RegionPool | None) -> Playback:
         # What may lie after an end that is not known yet is held back.
         is_live = not self._timeline.is_known or self._recovery is not None
         return Playback(

@@ -3,9 +3,17 @@
 Shapes: C channels, T samples, S streams, F frames. Places are numbers of frames or samples in a
 run of the codec (NCX.md, section 3).
 
-The networks' state is dropped every REGION_SECONDS and found anew from the codes just before. So
-the regions of a long file can be decoded side by side, and what comes out does not depend on
-whether they were.
+A long file is decoded in regions of REGION_SECONDS. A decoder's output depends on a limited number
+of frames before, its context. So each region starts with fresh state and first decodes the context,
+whose audio is dropped as far as the region before has given it:
+
+    codes   |     region 0     |     region 1     |     region 2 ...
+                      |context-|------------------>
+                                         |context-|------------- ...
+    audio   |    region 0    |     region 1     |     region 2 ...
+
+The regions can then be decoded in parallel. They are the same without threads, so that the audio
+never depends on their number. A codec without such a limit is decoded as one region.
 """
 
 from collections import deque
@@ -33,7 +41,7 @@ Audio = NDArray[np.float32]  # [C, T]
 TimestampedAudio = tuple[int, Audio]  # the number of its first sample, and the audio
 
 
-class Pool(ThreadPoolExecutor):
+class RegionPool(ThreadPoolExecutor):
     """Threads that decode regions."""
 
     def __init__(self, n_threads: int) -> None:
@@ -104,7 +112,9 @@ class _Network:
     With a pool the regions are decoded in its threads, and come when they are done.
     """
 
-    def __init__(self, codec: Codec, header: Header, first_frame: int, pool: Pool | None) -> None:
+    def __init__(
+        self, codec: Codec, header: Header, first_frame: int, pool: RegionPool | None
+    ) -> None:
         self._codec, self._header = codec, header
         region = round(REGION_SECONDS * header.sample_rate_hz) * header.n_channels
         self._most_pending = min(pool.n_threads if pool else 0, MAX_PENDING // region)
@@ -157,6 +167,7 @@ class _Network:
     def _follow(self, timestamped: TimestampedAudio) -> Audio:
         """Return what is new of some audio."""
         place, wav = timestamped
+        # A region's first audio is that of its context, which the region before has given already.
         wav = wav[:, max(0, self._place - place) :]
         self._place += wav.shape[1]
         return wav
@@ -168,6 +179,7 @@ class _Network:
             n_frames -= self._recent.popleft().codes.shape[-1]
 
     def _context(self) -> list[CodedChunk]:
+        # As many frames whatever the packets' lengths, so the audio does not depend on those.
         chunks = [*self._recent]
         n_frames = [chunk.codes.shape[-1] for chunk in chunks]
         extra = max(0, sum(n_frames) - context_frames(self._codec))
@@ -177,19 +189,21 @@ class _Network:
 class Playback:
     """Packets to audio at `rate_hz`, from one frame on.
 
-    is_live  where it ends is not known yet, so what may lie behind is held back
+    is_live  where it ends is not known yet, so what may lie after it is held back
     pool     whose threads decode side by side; without one, audio comes as soon as it is known
     """
 
     def __init__(
         self, codec: Codec, header: Header, rate_hz: int, first_frame: int, *,
-        pool: Pool | None = None, is_live: bool = False,
+        pool: RegionPool | None = None, is_live: bool = False,
     ) -> None:  # fmt: skip
         codec_rate = header.sample_rate_hz
         self._network = _Network(codec, header, first_frame, pool)
         self._n_held = header.samples_per_frame if is_live else 0
         self._held = np.zeros((header.n_channels, 0), np.float32)
-        # The resampler starts where a sample of one rate meets one of the other.
+        # Output samples must lie at the same times wherever decoding starts. So the resampler
+        # starts where samples of both rates coincide, as every `numerator`th of the codec's does,
+        # with silence from there to the first sample.
         self._ratio = ratio = Fraction(codec_rate, rate_hz)
         first = codec.first_sample(first_frame)
         n_before = first % ratio.numerator
@@ -216,6 +230,7 @@ class Playback:
             yield self._resample(wav[:, start : start + n])
 
     def _resample(self, wav: Audio, *, last: bool = False) -> TimestampedAudio:
+        # Where the end is not known yet, the newest frame may turn out to be padding after it.
         wav = np.concatenate([self._held, wav], axis=1)
         n_sure = max(0, wav.shape[1] - self._n_held)
         wav, self._held = wav[:, :n_sure], wav[:, n_sure:]

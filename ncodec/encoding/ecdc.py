@@ -11,7 +11,7 @@ from ncodec.encoding.encoder import Encoded, Encoding
 from ncodec.encoding.options import ResolvedOptions
 from ncodec.errors import UsageError
 from ncodec.formats.ecdc import MODELS
-from ncodec.formats.ncx.writer import Writable
+from ncodec.formats.streams import Writable
 
 
 def encode_ecdc(

@@ -187,7 +187,7 @@ class Encoding:
 
 
 def count_streams(name: str, n_channels: int, model: ModelFile, channels_per_stream: int) -> int:
-    """Return how many streams so many channels make; a single one is repeated to fill one.
+    """Return how many streams `n_channels` make; a single one is repeated to fill one.
 
     Raises AudioError where they are not whole.
     """

@@ -35,7 +35,7 @@ def plan_live(codec: Codec, sample_rate_hz: int, latency_s: float | None = None)
     """
     config = codec.config
     frame_s = config.samples_per_frame / config.sample_rate_hz
-    # The decoder holds back a frame, which may lie behind the end.
+    # The decoder holds back a frame, which may lie after the end.
     fixed_s = codec.latency_samples / config.sample_rate_hz + frame_s + LIVE_BLOCK_SECONDS
     fixed_s += resampler_delay_s(sample_rate_hz, config.sample_rate_hz)
     fixed_s += resampler_delay_s(config.sample_rate_hz, sample_rate_hz)
@@ -53,7 +53,7 @@ def plan_live(codec: Codec, sample_rate_hz: int, latency_s: float | None = None)
 
 
 def resampler_delay_s(source_rate_hz: int, target_rate_hz: int) -> float:
-    """Return by how much a resampled stream lags behind at most, in seconds; it is tried out."""
+    """Return the largest delay of a resampled stream, in seconds; it is measured."""
     resampler, delay_s = Resampler(source_rate_hz, target_rate_hz, 1), 0.0
     n_block = max(1, round(LIVE_BLOCK_SECONDS * source_rate_hz))
     block = np.zeros((1, n_block), np.float32)

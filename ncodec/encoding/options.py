@@ -22,7 +22,7 @@ LIVE_ENTROPY = "adaptive"  # by default: frame by frame, a transformer takes muc
 
 @dataclass(frozen=True, slots=True)
 class ResolvedOptions:
-    """EncodeOptions with nothing left open: the very weights, and all that the model chose.
+    """EncodeOptions with nothing left open: the exact weights, and all that the model chose.
 
     effort   its name where the search weighs bits, else the width of its beam
     quality  of a search that weighs bits; None for what suits `n_q`

@@ -63,8 +63,8 @@ def _run(*command: str | Path) -> None:
 def ogg_payload_bytes(blob: bytes) -> int:
     """Return the bytes of Opus packets in an Ogg Opus file (RFC 3533, RFC 7845).
 
-    The rest is Ogg's pages and the two packets at the start, of which the audio is told apart by
-    its beginning a page of its own.
+    The rest is Ogg's pages and the two packets at the start, from which the audio differs by
+    beginning a page of its own.
     """
     at = n_packets = payload = 0
     while at < len(blob):

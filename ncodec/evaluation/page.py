@@ -1,4 +1,4 @@
-"""One page that holds all: no file beside it and no address is needed to read it.
+"""One page that holds all: no other file and no address is needed to read it.
 
 Sorting the table is all that a script does.
 """

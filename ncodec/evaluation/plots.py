@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from ncodec.audio.base import Audio
 from ncodec.audio.distances import window_size
+from ncodec.errors import plural
 from ncodec.evaluation.metrics import EXTRA, Metric
 from ncodec.evaluation.summary import Summary
 
-# Okabe and Ito's colours, told apart by the colour-blind too, and a shape with each.
+# Okabe and Ito's colours, distinct for the colour-blind too, and a shape with each.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _MARKERS = "osD^vP"
 _YARDSTICK = "#555555"
@@ -58,7 +59,7 @@ def rate_quality(summaries: Sequence[Summary], metric: Metric) -> bytes:
             if curve:
                 _draw_curve(panel, codec, codecs.index(codec), curve, metric.key)
         n_clips = max(s.means[metric.key].n_clips for s in shown if s.group == group)
-        panel.set_title(f"{group} ({n_clips} {'clip' if n_clips == 1 else 'clips'})", fontsize=10)
+        panel.set_title(f"{group} ({plural(n_clips, 'clip')})", fontsize=10)
         panel.set_xlabel("true kbps of the whole file")
         _label_rates(panel, [s.means["kbps"].value for s in shown if s.group == group])
         panel.grid(alpha=0.3)

@@ -111,7 +111,7 @@ def _measured(
     clips: Sequence[Clip], coders: Sequence[Coder], metrics: Sequence[Metric], excerpt: Excerpt,
     note: Callable[[NcodecError], None],
 ) -> Iterator[tuple[int, int, Audio, Audio, Row]]:  # fmt: skip
-    """Yield the numbers of clip and coder, the clip [C, T], what came of it, and the row."""
+    """Yield the numbers of clip and coder, the clip [C, T], what it decodes to, and the row."""
     for numbers in _by_codec(coders):
         is_warm = False
         for place, clip in enumerate(clips):

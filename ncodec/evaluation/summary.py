@@ -10,7 +10,7 @@ from ncodec.evaluation.runs import Row
 
 N_RESAMPLES = 2000
 _SEED = 1
-COLUMNS = {  # beside the metrics: key -> title, digits
+COLUMNS = {  # in addition to the metrics: key -> title, digits
     "kbps": ("true kbps", 2),
     "overhead_kbps": ("container kbps", 2),
     "encode_speed": ("encode x", 0),

@@ -1,7 +1,8 @@
 """Files of EnCodec's language models: one .safetensors each, named after the codec's model.
 
-They lie in the folder `ecdc-lm` beside the codecs' files, of the package and of the cache. An .ecdc
-file does not say which weights it was written with: there is one language model for each model.
+They lie in the folder `ecdc-lm` next to the codecs' files, of the package and of the cache. An
+.ecdc file does not say which weights it was written with: there is one language model for each
+model.
 """
 
 from collections.abc import Mapping

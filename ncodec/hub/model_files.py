@@ -207,7 +207,7 @@ class ModelKind(ABC, Generic[File, Loaded]):
         found: list[File] = []
         for folder in (SHIPPED / self.folder, cache_folder() / "models" / self.folder):
             try:
-                paths = sorted(folder.glob("[!.]*.safetensors"))  # a hidden one is in the making
+                paths = sorted(folder.glob("[!.]*.safetensors"))  # a hidden one is unfinished
             except OSError as error:
                 on_invalid(ModelInvalid(f"{folder}: cannot be read: {error.strerror}"))
                 continue
@@ -221,7 +221,7 @@ class ModelKind(ABC, Generic[File, Loaded]):
         return found
 
     def find_exact(self, model_id: str, fingerprint: bytes) -> File:
-        """Return the very model that a file was made with, or one that supersedes it.
+        """Return the exact model that a file was made with, or one that supersedes it.
 
         Raises ModelMissing, ModelMismatch.
         """
@@ -275,10 +275,10 @@ def read_unchanged(path: Path, sha256: str) -> bytes:
 
 
 def _replace(path: Path, blob: bytes) -> None:
-    """Write a file beside, then rename."""
-    beside = path.with_name(f".{path.name}.tmp")
+    """Write a file next to it, then rename."""
+    partial = path.with_name(f".{path.name}.tmp")
     try:
-        beside.write_bytes(blob)
-        beside.replace(path)
+        partial.write_bytes(blob)
+        partial.replace(path)
     finally:
-        beside.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)

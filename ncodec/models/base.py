@@ -134,7 +134,7 @@ class Codec(nn.Module, ABC):
 
     @property
     def segment_frames(self) -> int:
-        """Frames that belong together: codes are cut before each so many, and nowhere else."""
+        """Frames that belong together: codes are cut at multiples of this only."""
         return 1
 
     def first_sample(self, frame: int) -> int:
@@ -142,7 +142,7 @@ class Codec(nn.Module, ABC):
         return frame * self.config.samples_per_frame
 
     def frame_at(self, sample: int) -> int:
-        """Return the last frame, a multiple of a segment, whose first sample is not behind one."""
+        """Return the last frame, a multiple of a segment, whose first sample is not after one."""
         return sample // self.config.samples_per_frame
 
     @property

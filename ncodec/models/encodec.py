@@ -6,7 +6,7 @@ Shapes: B batch, C channels, T samples, Q codebooks, F frames, D latent.
     wav <- SEANet decoder, LSTM <- latents <- RVQ codes
 
 Defossez et al., "High fidelity neural audio compression", 2022 (arXiv 2210.13438). The causal model
-carries its state from chunk to chunk and gives the very codes of the whole. The other one sees
+carries its state from chunk to chunk and gives exactly the codes of the whole. The other one sees
 segments of a second, each brought to one level and coded for itself; they overlap by a hundredth,
 where the decoder fades from one to the next.
 """
@@ -27,12 +27,12 @@ from ncodec.nn.seanet import Seanet, SeanetDecoder, SeanetEncoder
 
 QUIETEST = 1e-8  # added to a segment's level, so that silence can be divided by it
 FIRST_FRAMES = 7  # of a stream, mirrored to its start: they must be there before the first is coded
-WARMUP_FRAMES = 75  # the LSTM forgets slowly; what of it is left behind these is in docs/MODELS.md
+WARMUP_FRAMES = 75  # the LSTM forgets slowly; what remains after these is in docs/MODELS.md
 
 
 @dataclass(frozen=True, slots=True)
 class EncodecConfig(CodecConfig):
-    """Sizes of the networks, beside what every codec has."""
+    """Sizes of the networks, in addition to what every codec has."""
 
     n_filters: int
     latent: int

@@ -2,8 +2,8 @@
 
 They must come out the same, to the last bit, as where the file was written. So each step does the
 operations of torch that the model's authors do, on tensors of the same shapes, in the same order:
-the keys of all past frames are projected anew at every step, and each codebook has its own product.
-Joining or keeping these would be faster, but may give other sums.
+the keys of all past frames are projected again at every step, and each codebook has its own
+product. Joining or keeping these would be faster, but may give other sums.
 
 Shapes: Q codebooks, K codes of a codebook, P past frames, D width.
 """

@@ -46,7 +46,7 @@ BLOCK_STEPS = 1200  # and time steps at least, so that a matrix product is worth
 
 @dataclass(frozen=True, slots=True)
 class HilcodecConfig(CodecConfig):
-    """Sizes of the networks, beside what every codec has."""
+    """Sizes of the networks, in addition to what every codec has."""
 
     encoder_width: int  # channels at the first level; doubled by each stride
     decoder_width: int  # channels at the last level

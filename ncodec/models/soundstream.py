@@ -27,7 +27,7 @@ from ncodec.nn.seanet import Seanet, SeanetDecoder, SeanetEncoder
 
 @dataclass(frozen=True, slots=True)
 class SoundStreamConfig(CodecConfig):
-    """Sizes of the networks, beside what every codec has."""
+    """Sizes of the networks, in addition to what every codec has."""
 
     n_filters: int
     latent: int

@@ -39,7 +39,7 @@ from ncodec.nn.rvq import ResidualVectorQuantiser, Search
 
 @dataclass(frozen=True, slots=True)
 class SpectralConfig(CodecConfig):
-    """Sizes of the networks, beside what every codec has."""
+    """Sizes of the networks, in addition to what every codec has."""
 
     latent: int
     n_bands: int  # whose levels are part of the latents to begin with
@@ -50,7 +50,7 @@ class SpectralConfig(CodecConfig):
     expansion: int
     lookahead_frames: int  # the decoder waits for this many later frames
     activation: str = "gelu"
-    rate_conditioned: bool = False  # the decoder is told how many codebooks there are
+    rate_conditioned: bool = False  # the decoder knows how many codebooks there are
 
 
 _SPECTRAL = SpectralConfig(
@@ -106,7 +106,7 @@ NOISE_BITS = 16
 LEVEL = 0.1  # RMS that chunks are brought to
 LOUDEST = 4.0  # limit of the natural logarithm of a bin's noise power
 MIDDLE = -7.0  # natural logarithm of a band's power that counts as 0
-LEVEL_SHARE = 0.15  # of a neper of band power in the latents, beside the root of a bin
+LEVEL_SHARE = 0.15  # of a neper of band power in the latents, next to the root of a bin
 QUIETEST = 1e-6  # power that band levels do not go below
 SHORT_SECONDS = 1.0  # chunks below it, of live streams, have no level of their own
 MEMORY_SECONDS = 3.0  # over which what was heard before fades

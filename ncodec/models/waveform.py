@@ -20,7 +20,7 @@ from ncodec.nn.rvq import Search
 class EncoderState:
     """What an encoder remembers between chunks.
 
-    `denoise` may be set anew before every chunk: for all that it will give, or, as a tensor that
+    `denoise` may be set again before every chunk: for all that it will give, or, as a tensor that
     broadcasts to [B, F], for each of the frames.
     """
 

@@ -63,7 +63,7 @@ class Folding(nn.Module, ABC):
         return self._kept
 
     def refresh(self) -> None:
-        """Fold anew if a weight has changed."""
+        """Fold again if a weight has changed."""
         stamp = [
             (weight.data_ptr(), -1 if weight.is_inference() else weight._version)
             for weight in self.parameters(recurse=False)

@@ -166,7 +166,7 @@ class SeanetDecoder(nn.Module):
         if shape.lstm_layers:
             layers.append(SkipLstm(width, shape.lstm_layers))
         stride = math.prod(shape.strides)
-        self.n_coarse, self.fine_stride = 0, stride  # layers at low rates; the stride behind them
+        self.n_coarse, self.fine_stride = 0, stride  # layers at low rates; the stride after them
         for step in reversed(shape.strides):
             layers += [Elu(), shape.upsample(width, width // 2, step)]
             width, stride = width // 2, stride // step

@@ -1,4 +1,4 @@
-"""Discriminators that learn beside a codec, and what the codec learns from them.
+"""Discriminators that learn together with a codec, and what the codec learns from them.
 
 Shapes: B batch, T samples.
 

@@ -69,7 +69,7 @@ class LossConfig:
     compressed: float = 0.0  # as stft, of magnitudes to the power 0.3
     samples: float = 0.0  # L1 of the waveform
     commitment: float = 4.0
-    # "drawn": stft, heard and mel, of a few scales drawn anew each step. "soundstream", "encodec",
+    # "drawn": stft, heard and mel, of a few scales drawn again each step. "soundstream", "encodec",
     # "hilcodec": mel alone, of all scales, as in that paper.
     reconstruction: str = "drawn"
     balanced: bool = False  # weights, but that of commitment, are shares of the gradient
@@ -174,7 +174,7 @@ def _values(path: Path, depth: int = 0) -> dict[str, Any]:
 def read_config(path: Path) -> TrainConfig:
     """Read a run's settings. Raises UsageError for bad TOML, unknown or missing keys.
 
-    A file may say `extends = "other.toml"`, beside it: what it does not say itself is as there.
+    A file may say `extends = "other.toml"`, next to it: what it does not say itself is as there.
     """
     values = _values(path)
     for section in ("quantiser", "optimiser", "loss", "adversary"):

@@ -18,9 +18,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ncodec.errors import AudioError, UsageError
+from ncodec.formats.audio_files import READABLE
 from ncodec.training.config import DataConfig
 
-SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".w64", ".caf"})
 CHUNK_SECONDS = 10.0  # that the level is taken over
 SILENCE = 1e-5  # RMS below which a crop is left at its level
 
@@ -49,7 +49,7 @@ def audio_files(places: Iterable[Path]) -> list[tuple[Path, Path]]:
         elif not place.is_dir():
             raise UsageError(f"{place}: no such file or folder")
         else:
-            paths = sorted(p for p in place.rglob("*") if p.suffix.lower() in SUFFIXES)
+            paths = sorted(p for p in place.rglob("*") if p.suffix.lower() in READABLE)
             found += [(place, path) for path in paths]
     if not found:
         raise UsageError(f"no audio files below {', '.join(map(str, places))}")
@@ -101,7 +101,7 @@ class PackedCorpus:
         return torch.from_numpy(ints.astype(np.float32) / 32768)
 
 
-class Pool:
+class ClipPool:
     """Clips to draw from: a share for every pattern, and in it longer clips more often."""
 
     def __init__(self, clips: Sequence[PackedClip], weights: Sequence[tuple[str, float]]) -> None:
@@ -163,8 +163,8 @@ class Crops:
         anywhere.
         """
         clips, noise = self.corpus.training, self.settings.noise
-        pool = Pool(clips, self.settings.weights)
-        noises = Pool(clips, noise) if noise else None
+        pool = ClipPool(clips, self.settings.weights)
+        noises = ClipPool(clips, noise) if noise else None
         for number in itertools.count(first):
             rng = np.random.default_rng((seed, number, worker))
             examples = [self._example(rng, pool, noises) for _ in range(batch_size)]
@@ -175,7 +175,7 @@ class Crops:
                 torch.tensor(denoise) if noises else None,
             )
 
-    def _raw(self, rng: np.random.Generator, pool: Pool) -> tuple[np.ndarray, float]:
+    def _raw(self, rng: np.random.Generator, pool: ClipPool) -> tuple[np.ndarray, float]:
         """Return a crop as it is in the corpus, and the RMS of the chunk around it."""
         clip = pool.draw(rng)
         n_chunk = min(clip.n_samples, round(CHUNK_SECONDS * self.sample_rate_hz))
@@ -191,7 +191,7 @@ class Crops:
         rms = float(np.sqrt(np.mean(np.square(chunk))))
         return np.pad(crop, (0, self.n_samples - len(crop))), rms
 
-    def _clean(self, rng: np.random.Generator, pool: Pool) -> tuple[np.ndarray, float]:
+    def _clean(self, rng: np.random.Generator, pool: ClipPool) -> tuple[np.ndarray, float]:
         """Return a crop, now and then with another mixed in below it, and its level."""
         crop, rms = self._raw(rng, pool)
         level = rms if self.level is None else self.level
@@ -202,7 +202,7 @@ class Crops:
         return crop, level
 
     def _example(
-        self, rng: np.random.Generator, pool: Pool, noises: Pool | None
+        self, rng: np.random.Generator, pool: ClipPool, noises: ClipPool | None
     ) -> tuple[np.ndarray, np.ndarray, bool]:
         """Return what is heard [T], what is to come out [T], and whether noise is taken away."""
         settings, denoise = self.settings, False

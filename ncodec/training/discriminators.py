@@ -65,7 +65,7 @@ class Discriminator(nn.Module):
 def normed(conv: nn.Conv1d | nn.Conv2d) -> nn.Module:
     """Return the convolution with weight norm, drawn so that it keeps the size of its input.
 
-    As torch draws them, each layer divides it by two or three, and behind a few there is little
+    As torch draws them, each layer divides it by two or three, and after a few there is little
     but biases: all sound has nearly the same features until much has been learned.
     """
     nn.init.kaiming_normal_(conv.weight, 0.2)

@@ -1,8 +1,8 @@
 """An entropy model in training: the integer transformer, with rounding that lets gradients by.
 
 The network is the one that codes (ncodec.entropy.network), in the same units; only its arithmetic
-is another. Matrices are kept in floating point, and rounded anew in every step to 8 bits and a
-power of two for each row, so the model learns with the very rounding that it will run with.
+is another. Matrices are kept in floating point, and rounded again in every step to 8 bits and a
+power of two for each row, so the model learns with the same rounding that it will run with.
 
 Bengio, Leonard and Courville, "Estimating or propagating gradients through stochastic neurons",
 2013; Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-

@@ -10,10 +10,10 @@ import torch
 
 
 def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
-    """Write the checkpoint beside, then rename: a killed run keeps the one before."""
-    beside = folder / ".checkpoint.tmp"
-    torch.save(state, beside)
-    os.replace(beside, folder / "checkpoint.pt")  # noqa: PTH105
+    """Write the checkpoint next to it, then rename: a killed run keeps the one before."""
+    partial = folder / ".checkpoint.tmp"
+    torch.save(state, partial)
+    os.replace(partial, folder / "checkpoint.pt")  # noqa: PTH105
 
 
 def load_checkpoint(folder: Path) -> dict[str, Any]:
@@ -62,10 +62,10 @@ def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
 
 
 def _write(path: Path, names: Sequence[str], rows: Sequence[Mapping[str, object]]) -> None:
-    """Write a table beside, then rename."""
-    beside = path.with_name(f".{path.stem}.tmp")
-    with beside.open("w", newline="") as stream:
+    """Write a table next to it, then rename."""
+    partial = path.with_name(f".{path.stem}.tmp")
+    with partial.open("w", newline="") as stream:
         writer = csv.DictWriter(stream, list(dict.fromkeys(names)))
         writer.writeheader()
         writer.writerows(rows)
-    beside.replace(path)
+    partial.replace(path)

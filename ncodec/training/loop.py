@@ -38,15 +38,15 @@ from ncodec.training.validation import Validation
 
 
 @contextmanager
-def told_to_stop() -> Iterator[threading.Event]:
-    """Give what is set once the process gets SIGTERM, which meanwhile does not end it."""
-    told = threading.Event()
+def stop_on_sigterm() -> Iterator[threading.Event]:
+    """Give an event that SIGTERM sets; meanwhile the signal does not end the process."""
+    stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():  # no other gets signals
-        yield told
+        yield stop
         return
-    before = signal.signal(signal.SIGTERM, lambda number, frame: told.set())
+    before = signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
     try:
-        yield told
+        yield stop
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -233,7 +233,7 @@ class Run:
 
         Returns whether the run is finished.
         """
-        with told_to_stop() as stop:
+        with stop_on_sigterm() as stop:
             return self._train(crops, time_limit_s, stop)
 
     def _train(self, crops: Crops, time_limit_s: float, stop: threading.Event) -> bool:

@@ -131,7 +131,7 @@ def reconstruction(
     loss, and `mel` are of the whole. The mel distance wants all the noise that the target has, a
     match of samples wants none; the weight of `heard` settles how much there is.
 
-    A few scales, drawn anew each step, stand for all: the losses cost as much as the network.
+    A few scales, drawn again each step, stand for all: the losses cost as much as the network.
 
     compressed  give `compressed` too, of what `stft` sees, at the same scales
     """

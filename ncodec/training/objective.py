@@ -36,7 +36,7 @@ class Objective:
         self, target: Tensor, made: Sequence[Tensor], commitment: Tensor, step: int,
         rng: random.Random,
     ) -> dict[str, Tensor]:  # fmt: skip
-        """Give every parameter behind `made` and `commitment` its gradient. Returns the losses.
+        """Give the parameters of `made` and `commitment` their gradients. Returns the losses.
 
         target  [B, T]
         made    the codec's two waveforms [B, 1, T], see Codec.reconstruct

@@ -27,9 +27,9 @@ from audio_files import (
 )
 
 from ncodec.audio import AudioSink, AudioSource, read, sink
-from ncodec.audio.encoders import WavWriter
 from ncodec.audio.stream import ForwardReader
 from ncodec.audio.wav import WavHeader, pack_wav_header, read_wav_header
+from ncodec.audio.writers import WavWriter
 from ncodec.errors import AudioError
 
 N_CHANNELS = 64

@@ -7,7 +7,8 @@ import pytest
 from trees import make_audio
 
 from ncodec.batch import tags
-from ncodec.batch.tags import joined, read_tags, write_tags
+from ncodec.batch.tags import read_tags, write_tags
+from ncodec.codec import join_tags
 from ncodec.encoding.packets import fitting
 
 PAIRS = (
@@ -82,7 +83,7 @@ def test_what_a_header_cannot_hold_is_left_out() -> None:
 
 
 def test_values_of_one_key_are_joined_for_libsndfile() -> None:
-    assert joined((("artist", "a"), ("TITLE", "t"), ("ARTIST", "b"))) == {
+    assert join_tags((("artist", "a"), ("TITLE", "t"), ("ARTIST", "b"))) == {
         "ARTIST": "a; b",
         "TITLE": "t",
     }

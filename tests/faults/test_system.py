@@ -22,7 +22,7 @@ import soundfile
 from forking import HANG_S, Ended, Here, Warm
 
 from ncodec.formats.ncx import Packet, Reader, Writer
-from ncodec.formats.ncx.source import CHUNK_BYTES
+from ncodec.formats.ncx.cursor import CHUNK_BYTES
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and Linux's devices")
 FULL = "No space left on device"

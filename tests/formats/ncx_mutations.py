@@ -14,7 +14,7 @@ from ncodec.formats.ncx import EDIT_LIST, Edit, Reader, pack_edits
 from ncodec.formats.ncx.layout import MAX_VARINT_BYTES, VARINT_LIMIT, Field, pack_varint
 
 if TYPE_CHECKING:
-    from ncodec.formats.ncx.source import Mark
+    from ncodec.formats.ncx.cursor import Mark
 
 NUMBERS = (
     0, 1, 2, 7, 8, 127, 128, 255, 256, 16_383, 16_384, 65_535, 65_536, 1 << 22, (1 << 22) + 1,

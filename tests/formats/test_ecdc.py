@@ -22,7 +22,7 @@ from ncodec.errors import (
     UnsupportedVersion,
 )
 from ncodec.formats import ecdc
-from ncodec.formats.ecdc import MODELS, EcdcHeader, Source
+from ncodec.formats.ecdc import MODELS, ByteReader, EcdcHeader
 from ncodec.formats.ecdc_arithmetic import ArithmeticDecoder, ArithmeticEncoder
 
 TEXT = (Path(__file__).parents[2] / "formats" / "ECDC.md").read_text(encoding="utf-8")
@@ -41,7 +41,7 @@ def header_with(**fields: object) -> bytes:
 
 
 def parse(content: bytes) -> EcdcHeader:
-    return EcdcHeader.parse(Source(io.BytesIO(content), "x.ecdc"))
+    return EcdcHeader.parse(ByteReader(io.BytesIO(content), "x.ecdc"))
 
 
 @settings(deadline=None)
@@ -190,7 +190,7 @@ def test_the_coder_is_that_of_the_reference(case: tuple[list[int], np.ndarray]) 
     theirs.flush()
     packed = b"".join(parts) + ours.finish()
     assert packed == sink.getvalue()
-    source = Source(io.BytesIO(packed + b"next"), "x.ecdc")
+    source = ByteReader(io.BytesIO(packed + b"next"), "x.ecdc")
     decoder, reader = ArithmeticDecoder(source, "it"), ac.ArithmeticDecoder(io.BytesIO(packed))
     assert [decoder.pull(table.tolist()) for table in tables] == symbols
     assert [reader.pull(from_numpy(table)) for table in tables] == symbols
@@ -212,17 +212,17 @@ def test_a_table_that_ends_above_the_range() -> None:
     encoder = ArithmeticEncoder()
     encoder.push(1, table)
     packed = encoder.finish()
-    decoder = ArithmeticDecoder(Source(io.BytesIO(packed), "x.ecdc"), "it")
+    decoder = ArithmeticDecoder(ByteReader(io.BytesIO(packed), "x.ecdc"), "it")
     assert decoder.pull(table) == 1
     with pytest.raises(PayloadError, match="add up to more than 1"):
         ArithmeticEncoder().push(2, table)
-    decoder = ArithmeticDecoder(Source(io.BytesIO(b"\xff\xff\xff"), "x.ecdc"), "it")
+    decoder = ArithmeticDecoder(ByteReader(io.BytesIO(b"\xff\xff\xff"), "x.ecdc"), "it")
     with pytest.raises(PayloadError, match="add up to more than 1"):
         decoder.pull(table)
 
 
 def decode(packed: bytes, n_symbols: int, table: list[int]) -> list[int]:
-    decoder = ArithmeticDecoder(Source(io.BytesIO(packed), "x.ecdc"), "segment 0")
+    decoder = ArithmeticDecoder(ByteReader(io.BytesIO(packed), "x.ecdc"), "segment 0")
     symbols = [decoder.pull(table) for _ in range(n_symbols)]
     decoder.finish()
     return symbols

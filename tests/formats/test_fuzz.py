@@ -40,8 +40,8 @@ from ncodec.formats.ncx import (
     retag,
 )
 from ncodec.formats.ncx.correction import correct_header
+from ncodec.formats.ncx.cursor import BufferedStream, Cursor
 from ncodec.formats.ncx.layout import VARINT_LIMIT, pack_varint
-from ncodec.formats.ncx.source import Cursor, Source
 
 MEMORY_BYTES = 1 << 20  # besides what is in proportion to the file
 HANG_S = 20  # of the processor's time, which no file of a few KB takes
@@ -49,7 +49,7 @@ Way = Callable[[bytes, random.Random], object]
 
 
 def header(content: bytes, rng: random.Random) -> Header:
-    cursor = Cursor(Source(io.BytesIO(content), "x.ncx"), "header")
+    cursor = Cursor(BufferedStream(io.BytesIO(content), "x.ncx"), "header")
     found = Header.parse(cursor)
     packed = found.pack()
     if content[7] == packed[7]:  # else it is of another minor version

@@ -10,8 +10,8 @@ from ncx_files import DIGEST, HEADER, Pipe, read_tolerant, some_packets, write_f
 
 from ncodec.errors import ChecksumMismatch, FormatError, InvalidField, LostSync, Truncated
 from ncodec.formats.ncx import Damage, Packet, Reader, recovery
+from ncodec.formats.ncx.cursor import Cursor
 from ncodec.formats.ncx.layout import Field, pack_varint
-from ncodec.formats.ncx.source import Cursor
 
 PACKETS = some_packets(40, 30, 20, 50, 10)
 SIZES = [len(packet.pack()) for packet in PACKETS]

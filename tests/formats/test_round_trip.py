@@ -36,14 +36,14 @@ from ncodec.formats.ncx import (
     read_index,
     read_packet,
 )
+from ncodec.formats.ncx.cursor import BufferedStream, Cursor
 from ncodec.formats.ncx.layout import pack_varint
-from ncodec.formats.ncx.source import Cursor, Source
 
 FILES = valid_files()
 
 
 def cursor_of(content: bytes) -> Cursor:
-    return Cursor(Source(io.BytesIO(content), "x.ncx"), "structure")
+    return Cursor(BufferedStream(io.BytesIO(content), "x.ncx"), "structure")
 
 
 @given(headers())
@@ -77,7 +77,7 @@ def test_trailer(
     frames = tuple(index[0][1] if uniform else n_frames for _, n_frames in index)
     trailer = Trailer(len(index), sizes, frames, digest, n_samples)
     packed = trailer.pack()
-    source = Source(io.BytesIO(packed), "x.ncx", offset=10**9)
+    source = BufferedStream(io.BytesIO(packed), "x.ncx", offset=10**9)
     only = (sizes[0], frames[0]) if len(index) == 1 else None
     assert Trailer.parse(Cursor(source, "trailer"), 100, only) == trailer
 

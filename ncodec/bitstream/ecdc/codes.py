@@ -6,11 +6,17 @@ Shapes: Q codebooks, F frames.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import isfinite
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ncodec.bitstream.ecdc.segments import Codes, LmReader, LmWriter, PackedReader, PackedWriter
+from ncodec.bitstream.ecdc.segments import (
+    LmReader,
+    LmWriter,
+    PackedReader,
+    PackedWriter,
+    SegmentCodes,
+)
 from ncodec.errors import (
     FormatError,
     ModelInvalid,
@@ -18,8 +24,8 @@ from ncodec.errors import (
     PayloadError,
     UsageError,
 )
-from ncodec.formats.ecdc import CODE_BITS, SCALE, EcdcHeader, Source
-from ncodec.formats.streams import Readable
+from ncodec.formats.ecdc import CODE_BITS, SCALE, ByteReader, EcdcHeader
+from ncodec.formats.streams import Readable, Writable
 from ncodec.hub.language_models import find_for, load
 
 if TYPE_CHECKING:
@@ -36,9 +42,9 @@ _OTHER_FLOATS = (
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A segment of the model; where it has none, a stretch of any number of frames."""
+    """A segment of the model; if it has none, any number of frames."""
 
-    codes: Codes  # [Q, F]
+    codes: SegmentCodes  # [Q, F]
     scale: float | None = None  # the segment's level, of a model that has them
 
 
@@ -48,14 +54,6 @@ class EcdcCodes:
 
     header: EcdcHeader
     segments: Iterator[Segment]  # reads on; of at most `PIECE_FRAMES` frames each
-
-
-class Writable(Protocol):
-    """What a writer needs of a stream. Short writes are fine."""
-
-    def write(self, chunk: bytes | memoryview, /) -> int | None:
-        """Take some of `chunk`, return how many bytes."""
-        ...
 
 
 def read_ecdc(stream: Readable, name: str, *, one_thread: bool = True) -> EcdcCodes:
@@ -69,7 +67,7 @@ def read_ecdc(stream: Readable, name: str, *, one_thread: bool = True) -> EcdcCo
     that gives other probabilities than the writer's is only found out at the end of a segment: what
     came before it is noise. Raises ModelMissing, ModelInvalid if the file needs one.
     """
-    source = Source(stream, name)
+    source = ByteReader(stream, name)
     header = EcdcHeader.parse(source)
     lm = _language_model(header) if header.lm else None
     return EcdcCodes(header, _segments(source, header, lm, one_thread))
@@ -104,7 +102,7 @@ def write_ecdc(sink: Writable, header: EcdcHeader, segments: Iterable[Segment]) 
 
 
 def _segments(
-    source: Source, header: EcdcHeader, lm: "EncodecLm | None", one_thread: bool
+    source: ByteReader, header: EcdcHeader, lm: "EncodecLm | None", one_thread: bool
 ) -> Iterator[Segment]:
     try:
         for number, n_frames in enumerate(header.segment_frames()):
@@ -143,7 +141,7 @@ def _language_model(header: EcdcHeader) -> "EncodecLm":
     return lm
 
 
-def _checked(header: EcdcHeader, segment: Segment | None, number: int, left: int) -> Codes:
+def _checked(header: EcdcHeader, segment: Segment | None, number: int, left: int) -> SegmentCodes:
     """Return the codes of a segment, of which `left` frames are missing. Raises UsageError."""
     place = f"segment {number}"
     if segment is None:

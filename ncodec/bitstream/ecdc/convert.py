@@ -6,7 +6,6 @@ Shapes: S streams, Q codebooks, F frames, C channels, T samples.
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ from ncodec.bitstream.ecdc.codes import EcdcCodes, Segment, read_ecdc, write_ecd
 from ncodec.errors import InvalidField, ModelError, ModelInvalid, PayloadError, UsageError
 from ncodec.formats.ecdc import CODE_BITS, MODELS, SAMPLES_PER_FRAME, EcdcHeader
 from ncodec.formats.ncx import ARCHITECTURES, Header, Reader, Writer
-from ncodec.formats.streams import Readable, Replay
+from ncodec.formats.streams import Readable, Replay, Writable
 from ncodec.hub.codecs import ModelFile, find, find_exact
 from ncodec.hub.entropy_models import choose_entropy
 from ncodec.models.encodec import PRESETS
@@ -48,7 +47,7 @@ def ecdc_name(model: ModelFile) -> str | None:
     return None
 
 
-def ecdc_to_ncx(stream: Readable, name: str, sink: Any, entropy: str | None = None) -> Header:
+def ecdc_to_ncx(stream: Readable, name: str, sink: Writable, entropy: str | None = None) -> Header:
     """Write the codes of an .ecdc file as a .ncx file, whose header is returned.
 
     name     of the file, for errors
@@ -152,7 +151,7 @@ class Written:
     left_out: tuple[str, ...]  # what it has no room for
 
 
-def ncx_to_ecdc(reader: Reader, sink: Any, *, lm: bool = False) -> Written:
+def ncx_to_ecdc(reader: Reader, sink: Writable, *, lm: bool = False) -> Written:
     """Write the codes of a .ncx file as an .ecdc file.
 
     lm  code them with EnCodec's language model
@@ -182,7 +181,7 @@ def ncx_to_ecdc(reader: Reader, sink: Any, *, lm: bool = False) -> Written:
     target = ecdc_header(reader.name, name, n_samples, header.n_codebooks, lm)
     try:
         n_bytes = write_ecdc(sink, target, cut_segments(target, packets))
-    except UsageError as error:  # codes that are not those of so many samples
+    except UsageError as error:  # codes of another number of samples
         raise InvalidField(f"{reader.name}: {error}") from None
     left_out = weights_left_out(model, name)
     if header.tags:

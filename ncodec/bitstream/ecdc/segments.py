@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ncodec.errors import InvalidField
-from ncodec.formats.ecdc import CODE_BITS, Source
+from ncodec.formats.ecdc import CODE_BITS, ByteReader
 from ncodec.formats.ecdc_arithmetic import ArithmeticDecoder, ArithmeticEncoder
 
 if TYPE_CHECKING:
     from ncodec.models.encodec_lm import EncodecLm
 
-Codes = NDArray[np.int64]  # [Q, F]
+SegmentCodes = NDArray[np.int64]  # [Q, F]
 
 
 class PackedWriter:
@@ -25,7 +25,7 @@ class PackedWriter:
     def __init__(self) -> None:
         self._rest = np.empty(0, np.int64)  # too few for whole bytes
 
-    def write(self, codes: Codes) -> bytes:
+    def write(self, codes: SegmentCodes) -> bytes:
         """Return the bytes that these frames make full."""
         flat = np.concatenate([self._rest, codes.T.reshape(-1)])
         n_whole = len(flat) // 4 * 4
@@ -46,12 +46,12 @@ def _packed(flat: NDArray[np.int64]) -> bytes:
 class PackedReader:
     """Reads what `PackedWriter` wrote."""
 
-    def __init__(self, source: Source, label: str, n_codebooks: int) -> None:
+    def __init__(self, source: ByteReader, label: str, n_codebooks: int) -> None:
         self._source = source
         self._label = label
         self._n_codebooks = n_codebooks
 
-    def read(self, n_frames: int) -> Codes:
+    def read(self, n_frames: int) -> SegmentCodes:
         """Return the next frames: a multiple of 4, or all that are left."""
         n_codes = n_frames * self._n_codebooks
         packed = self._source.take(-(-n_codes * CODE_BITS // 8), self._label)
@@ -78,7 +78,7 @@ class LmWriter:
         self._coder = ArithmeticEncoder()
         self._last: NDArray[np.int64] | None = None
 
-    def write(self, codes: Codes) -> bytes:
+    def write(self, codes: SegmentCodes) -> bytes:
         """Return the bytes that are certain with these frames."""
         from ncodec.nn.threads import one_thread
 
@@ -99,7 +99,7 @@ class LmReader:
     """Reads what `LmWriter` wrote."""
 
     def __init__(
-        self, source: Source, label: str, n_codebooks: int, lm: "EncodecLm", *, one_thread: bool
+        self, source: ByteReader, label: str, n_codebooks: int, lm: "EncodecLm", *, one_thread: bool
     ) -> None:
         from ncodec.models.encodec_lm import LmContext
         from ncodec.nn.threads import one_thread as alone
@@ -110,7 +110,7 @@ class LmReader:
         self._coder = ArithmeticDecoder(source, label)
         self._last: NDArray[np.int64] | None = None
 
-    def read(self, n_frames: int) -> Codes:
+    def read(self, n_frames: int) -> SegmentCodes:
         """Return the next frames."""
         codes = np.empty((n_frames, self._n_codebooks), np.int64)
         with self._threads:

@@ -5,7 +5,7 @@
     N.conv.norm.                N.norm.                  N.norm.
     N.block.1. and block.3.     the same                 N.narrow. and widen.
     N.shortcut.                 the same                 N.shortcut.
-    N.convtr.convtr.            N.conv.                  N., laid out anew
+    N.convtr.convtr.            N.conv.                  N., in another layout
     N.lstm.                     the same                 N.lstm.
 
 and quantizer.vq.layers.Q._codebook.embed, or quantizer.layers.Q.codebook.embed, is

@@ -128,7 +128,7 @@ def _state_of(path: Path, content: object) -> dict[str, Tensor]:
 def _tensors(content: object) -> dict[str, Tensor]:
     """Return what is a state dict, empty if it is none.
 
-    What modules put into theirs beside tensors is left out: torch calls it `_extra_state`.
+    What modules put into theirs in addition to tensors is left out: torch calls it `_extra_state`.
     """
     if not isinstance(content, Mapping) or not all(isinstance(name, str) for name in content):
         return {}

@@ -11,11 +11,11 @@ from ncodec.formats.streams import Readable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-FIRST_CHUNK_BYTES = 1 << 12  # so that the start of a file is to be had by itself
+FIRST_CHUNK_BYTES = 1 << 12  # so that the start of a file can be read alone
 CHUNK_BYTES = 1 << 16
 
 
-class Source:
+class BufferedStream:
     """A stream and the bytes of it that have been read but not yet used.
 
     `offset` is the file offset of the first byte in the buffer.
@@ -67,10 +67,10 @@ class Cursor:
     """Reads one structure, field by field, from the start of a source's buffer.
 
     Nothing is used up, so that a structure that turns out damaged can be searched again: the
-    caller drops `at` bytes from the source when it is content. With `marks`, notes every field.
+    caller drops `at` bytes from the source when it accepts it. With `marks`, notes every field.
     """
 
-    def __init__(self, source: Source, label: str, marks: list[Mark] | None = None) -> None:
+    def __init__(self, source: BufferedStream, label: str, marks: list[Mark] | None = None) -> None:
         self.source = source
         self.label = label
         self.marks = marks

@@ -15,7 +15,7 @@ from ncodec.audio.wav import WavHeader, pack_wav_header
 from ncodec.errors import AudioError
 
 
-class Encoder(Protocol):
+class AudioWriter(Protocol):
     """Writes audio from start to end."""
 
     def write(self, block: Audio) -> None:
@@ -65,7 +65,7 @@ class WavWriter:
         self._n_bytes += len(raw)
 
     def close(self) -> None:
-        """Write what stands behind the audio, and the length."""
+        """Write what follows the audio, and the length."""
         self._file.write(b"\0" * (self._n_bytes % 2))
         if self._reserve:
             header = dataclasses.replace(self._header, data_bytes=self._n_bytes)

@@ -14,7 +14,7 @@ from ncodec.errors import AudioError
 _NO_COUNT = 1 << 62  # libsndfile's way to say that a FLAC does not know its length
 
 
-class Decoder(Protocol):
+class AudioReader(Protocol):
     """Reads audio from start to end."""
 
     sample_rate_hz: int
@@ -140,8 +140,8 @@ class UncountedMpeg(SndFile):
         if self._n_left <= 0:
             self.problem = "no header says how long it is, and libsndfile's guess is too short"
         elif len(block) < n and not self.problem:
-            at = os.lseek(self._descriptor, 0, os.SEEK_CUR)  # just behind what it did not like
+            at = os.lseek(self._descriptor, 0, os.SEEK_CUR)  # just after what it could not read
             with os.fdopen(os.dup(self._descriptor), "rb") as file:
                 if find_frame(file, at - 4) is not None:
-                    self.problem = "MPEG audio of another kind or behind damage follows"
+                    self.problem = "MPEG audio of another kind or after damage follows"
         return block

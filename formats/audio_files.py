@@ -1,0 +1,29 @@
+"""Audio files by their suffixes: what libsndfile reads and writes."""
+
+WRITABLE = {  # format, its suffix -> libsndfile's container, subtype unless another is asked for
+    "wav": ("WAV", "PCM_16"),
+    "flac": ("FLAC", "PCM_16"),
+    "ogg": ("OGG", "VORBIS"),
+    "mp3": ("MP3", "MPEG_LAYER_III"),
+    "opus": ("OGG", "OPUS"),
+    "aiff": ("AIFF", "PCM_16"),
+    "caf": ("CAF", "PCM_16"),
+    "w64": ("W64", "PCM_16"),
+    "rf64": ("RF64", "PCM_16"),
+}
+ALIASES = {"oga": "ogg", "aif": "aiff"}
+"""Other suffixes of these formats."""
+
+LOSSY = frozenset({".mp2", ".mp3", ".oga", ".ogg", ".opus"})
+READABLE = LOSSY | {
+    ".8svx", ".aif", ".aifc", ".aiff", ".au", ".avr", ".bwf", ".caf", ".flac", ".htk", ".ircam",
+    ".nist", ".paf", ".pvf", ".rf64", ".snd", ".sph", ".svx", ".voc", ".w64", ".wav", ".wave",
+    ".xi",
+}  # fmt: skip
+"""Suffixes of what libsndfile reads, in lower case; LOSSY are those of lossy formats."""
+
+UNREADABLE = frozenset({
+    ".aac", ".ac3", ".alac", ".ape", ".dff", ".dsf", ".m4a", ".m4b", ".mka", ".mpc", ".shn", ".tak",
+    ".tta", ".webm", ".wma", ".wv",
+})  # fmt: skip
+"""Suffixes of audio that it does not read."""
