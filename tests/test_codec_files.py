@@ -157,7 +157,7 @@ def test_a_model_codes_tensors_and_its_codes_make_a_file(name: str) -> None:
         made, chunk.codes, model=name, scales=chunk.scales, n_samples=4000, entropy="packed"
     )
     whole = ncodec.encode(
-        wav[0], RATE_HZ, model=name, n_q=2, entropy="packed", effort=codec.default_effort
+        wav[0], RATE_HZ, model=name, n_q=2, entropy="packed", effort=codec.default_beam_width
     )
     assert made.getvalue() == whole
     assert np.array_equal(ncodec.read_codes(whole), chunk.codes)
