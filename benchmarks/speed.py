@@ -1,6 +1,6 @@
 """Speed of encoding and decoding on one thread and on two, and of the parts.
 
-    python benchmarks/speed.py [--seconds 60] [--model spectral]
+    python benchmarks/speed.py [--seconds 60] [--model spectral] [--effort fast]
 
 The figure is audio seconds per second, the best of several runs in one process after a warm-up,
 network and entropy coder together, from an array and to an array. The reference run beside it, a
@@ -52,6 +52,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--bandwidths", default="1.5,3,6,12")
     parser.add_argument("--entropy", default="packed,adaptive,transformer")
+    parser.add_argument("--effort", default="default")
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -64,8 +65,9 @@ def main() -> None:
 
             def encode(kbps: float = kbps, entropy: str = entropy) -> bytes:
                 return ncodec.encode(
-                    wav, RATE_HZ, model=args.model, bandwidth_kbps=kbps, entropy=entropy
-                )
+                    wav, RATE_HZ, model=args.model, bandwidth_kbps=kbps, entropy=entropy,
+                    effort=args.effort,
+                )  # fmt: skip
 
             blob = encode()
             for n_threads in (1, 2):

@@ -243,7 +243,7 @@ def test_a_file_that_changes_meanwhile_is_refused() -> None:
 
 
 @settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.data())
 def test_any_damage(data: st.DataObject) -> None:

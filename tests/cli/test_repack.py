@@ -14,7 +14,7 @@ from ran import Run
 from tones import make_audio
 
 from ncodec.codec import read_codes
-from ncodec.formats.ecdc import EcdcHeader, Source
+from ncodec.formats.ecdc import ByteReader, EcdcHeader
 from ncodec.formats.ncx import Reader, read_index
 from ncodec.hub.codecs import save_codec
 from ncodec.models.encodec import PRESETS, Encodec
@@ -40,7 +40,7 @@ def _cache(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def ecdc_header(path: str) -> EcdcHeader:
     with Path(path).open("rb") as stream:
-        return EcdcHeader.parse(Source(stream, path))
+        return EcdcHeader.parse(ByteReader(stream, path))
 
 
 def digest_of(path: str) -> str:

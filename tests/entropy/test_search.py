@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ncodec.entropy.layout import EntropyConfig
 from ncodec.entropy.network import Network, build
-from ncodec.entropy.search import Beams, RateDistortionSearch, Stage, contexts, nearest
+from ncodec.entropy.search import Beams, Prices, RateDistortionSearch, Stage, contexts, nearest
 from ncodec.entropy.torch_ops import frequencies
 from ncodec.entropy.transformer import TransformerCoder
 from ncodec.nn.rvq import ResidualVectorQuantiser
@@ -76,7 +76,7 @@ def test_prices_are_the_bits_that_the_coder_spends(size: EntropyConfig, q: int) 
     table = frequencies(network.logits(hidden, q), network.heads[q].shift).double()
     true = -(table / table.sum(1, keepdim=True)).log2()
     beams = Beams(torch.ones(20, DIM + 2), hidden, torch.full((20, 1), 7.0))
-    found, parents, codes = Stage(network, q, codebook).extend(
+    found, parents, codes = Stage(Prices(network, q + 1, "cpu"), q, codebook).extend(
         beams, torch.zeros(20), size.codebook_size
     )
     assert not parents.any()

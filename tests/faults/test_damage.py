@@ -97,15 +97,15 @@ def check_cut(whole: Whole, n_bytes: int) -> None:
 
 def test_one_flipped_byte(whole: Whole) -> None:
     rng = random.Random(1)
-    header = rng.sample(range(whole.header_bytes), 8)
-    for at in [*header, *rng.sample(range(len(whole.blob)), 20), len(whole.blob) - 3]:
+    header = rng.sample(range(whole.header_bytes), 5)
+    for at in [*header, *rng.sample(range(len(whole.blob)), 8), len(whole.blob) - 3]:
         check_flip(whole, at, rng.randrange(1, 256))
 
 
 def test_cut_at_a_length(whole: Whole) -> None:
     rng = random.Random(2)
     borders = [whole.header_bytes - 1, whole.header_bytes, sum(whole.packets[0])]
-    for n_bytes in [0, *borders, *rng.sample(range(len(whole.blob)), 20), len(whole.blob) - 1]:
+    for n_bytes in [0, *borders, *rng.sample(range(len(whole.blob)), 8), len(whole.blob) - 1]:
         check_cut(whole, n_bytes)
 
 
