@@ -1,6 +1,7 @@
 /* Random models, codes and payloads through every path of the kernel, for the sanitizers to watch.
  *
- * fuzz SEED ROUNDS: exits with 1 where two paths differ or a packet does not come back.
+ * fuzz SEED ROUNDS: exits with 1 where two paths differ or a packet does not come back. Prints a hash
+ * of all codes, which is the same on every machine.
  */
 #include "kernel.h"
 
@@ -8,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static uint64_t state;
+static uint64_t state, hash = 0xCBF29CE484222325u;
 
 static uint32_t draw(uint32_t below) /* xorshift64*, Vigna 2016 */
 {
@@ -16,6 +17,12 @@ static uint32_t draw(uint32_t below) /* xorshift64*, Vigna 2016 */
     state ^= state << 25;
     state ^= state >> 27;
     return (uint32_t)((state * 0x2545F4914F6CDD1Du) >> 33) % below;
+}
+
+static void add_to_hash(const int32_t *codes, size_t n) /* FNV-1a */
+{
+    for (size_t i = 0; i < n; i++)
+        hash = (hash ^ (uint32_t)codes[i]) * 0x100000001B3u;
 }
 
 static void *room(size_t n)
@@ -110,6 +117,8 @@ static void one_round(void)
             memset(to[p], 0, sizeof **to * n_frames[p] * each);
         ncodec_decode(c, n_packets, payloads, n_bytes, n_frames, to, to == first ? failed_first : failed);
         ncodec_context_free(c);
+        for (int p = 0; to == first && p < n_packets; p++)
+            add_to_hash(first[p], (size_t)n_frames[p] * each);
         for (int p = 0; to == codes && p < n_packets; p++)
             if (failed[p] != failed_first[p]
                 || memcmp(first[p], codes[p], sizeof **codes * n_frames[p] * each))
@@ -149,6 +158,6 @@ int main(int argc, char **argv)
         state = 0x9E3779B97F4A7C15u + (uint64_t)seed * 1000003 + (uint64_t)i * 7919;
         one_round();
     }
-    printf("%d rounds\n", n);
+    printf("%d rounds, %016llx\n", n, (unsigned long long)hash);
     return 0;
 }
