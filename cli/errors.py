@@ -8,8 +8,8 @@ from typing import Any, TextIO, TypeGuard
 
 import click
 
-from ncodec.atomic_files import OUTPUT_ERRORS
 from ncodec.errors import NcodecError, OutputExists
+from ncodec.formats.atomic_files import OUTPUT_ERRORS
 
 EXIT_OK = 0
 EXIT_FAILED = 1  # some input failed

@@ -14,9 +14,9 @@ from typing import BinaryIO, cast
 
 import click
 
-from ncodec.atomic_files import atomic_output
 from ncodec.cli.errors import EXIT_OK, is_expected, overall_exit_code, report
 from ncodec.errors import AudioError, BadSignature, NcodecError, OutputExists, UsageError
+from ncodec.formats.atomic_files import atomic_output
 from ncodec.formats.ecdc import MAGIC as ECDC_MAGIC
 from ncodec.formats.ncx import SIGNATURE
 from ncodec.formats.streams import Replay, View

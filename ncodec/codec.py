@@ -22,7 +22,6 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from ncodec.atomic_files import atomic_output
 from ncodec.audio import ArraySource, AudioSink, AudioSource, Source, as_audio, resampled_length
 from ncodec.audio.stream import stream_name
 from ncodec.bitstream import inspect as inspection
@@ -33,6 +32,7 @@ from ncodec.encoding.live import LIVE_BLOCK_SECONDS, Live
 from ncodec.encoding.options import EncodeKeywords, EncodeOptions, ResolvedOptions
 from ncodec.encoding.packets import PacketWriter
 from ncodec.errors import UsageError
+from ncodec.formats.atomic_files import atomic_output
 from ncodec.formats.ncx import Reader, Writer
 from ncodec.formats.streams import Readable, Seekable, Writable
 from ncodec.hub.codecs import DEFAULT_MODEL, ModelFile, find, load_codec

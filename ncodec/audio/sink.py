@@ -15,12 +15,12 @@ from typing import Any, BinaryIO, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ncodec.atomic_files import atomic_output
 from ncodec.audio.base import MAX_CHANNELS, Target
 from ncodec.audio.stream import stream_name
 from ncodec.audio.wav import INFO_TAGS, WavHeader
 from ncodec.audio.writers import AudioWriter, SndFileWriter, WavWriter
 from ncodec.errors import AudioError, UsageError
+from ncodec.formats.atomic_files import atomic_output
 from ncodec.formats.audio_files import ALIASES, WRITABLE
 
 _RATES_HZ = {

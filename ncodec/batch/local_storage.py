@@ -9,9 +9,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
-from ncodec.atomic_files import atomic_output
 from ncodec.batch.storage import STATE, Entry, Listing, StagedFile, Storage, is_hidden
 from ncodec.errors import NcodecError, UsageError
+from ncodec.formats.atomic_files import atomic_output
 
 _LOG, _LOCK, _WORK = ".jsonl", ".lock", ".work"
 

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ncodec.atomic_files import random_name
 from ncodec.batch.storage import STATE, Entry, Listing, StagedFile, Storage, is_hidden
 from ncodec.errors import NcodecError, UsageError
+from ncodec.formats.atomic_files import random_name
 
 _FLUSH_S = 5.0  # after which lines that wait are written with the next
 _WORK = "ncodec-batch-"  # what folders of this machine for staged files are called

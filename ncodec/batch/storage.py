@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol, Self
 
-from ncodec.atomic_files import PARTIAL_PREFIX, random_name
 from ncodec.errors import UsageError
+from ncodec.formats.atomic_files import PARTIAL_PREFIX, random_name
 
 STATE = ".ncodec-batch"  # folder at the top of a target: journals and staged files
 

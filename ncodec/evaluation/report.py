@@ -9,7 +9,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ncodec.atomic_files import atomic_output
 from ncodec.errors import NcodecError
 from ncodec.evaluation.clips import Excerpt
 from ncodec.evaluation.metrics import Metric
@@ -17,6 +16,7 @@ from ncodec.evaluation.page import render
 from ncodec.evaluation.plots import can_plot, rate_quality
 from ncodec.evaluation.runs import Evaluation, Row
 from ncodec.evaluation.summary import COLUMNS, Summary, summarise
+from ncodec.formats.atomic_files import atomic_output
 from ncodec.hub.codecs import ModelFile
 from ncodec.hub.entropy_models import find_for
 

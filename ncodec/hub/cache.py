@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ncodec.atomic_files import atomic_output
 from ncodec.errors import ModelError, ModelMissing, UsageError
+from ncodec.formats.atomic_files import atomic_output
 from ncodec.hub.codecs import CODECS
 from ncodec.hub.entropy_models import ENTROPY_MODELS
 from ncodec.hub.language_models import LANGUAGE_MODELS

@@ -15,9 +15,6 @@ from ncodec.native import extension as _kernel
 MAX_ROWS = 64
 """Most rows, streams times packets or frames, of one pass."""
 
-MAX_STREAMS = 1 << 10
-"""Most streams of a packet."""
-
 _SIZES = ("n_codebooks", "codebook_size", "width", "n_layers", "n_heads", "window", "hidden",
           "head_hidden")  # fmt: skip
 

@@ -19,7 +19,7 @@ from typing import Protocol
 import pytest
 from forking import HANG_S, Ended, Warm
 
-from ncodec.atomic_files import PARTIAL_PREFIX
+from ncodec.formats.atomic_files import PARTIAL_PREFIX
 
 SIGKILLED = -9
 OLDER = b"what was there before"
@@ -245,7 +245,7 @@ sink.atomic_output = inputs.atomic_output = in_place
 """
 COPIED = """
 import time
-from ncodec import atomic_files
+from ncodec.formats import atomic_files
 
 def copy(partial, final, overwrite):
     with partial.open("rb") as source, final.open("wb", buffering=0) as file:
@@ -266,11 +266,11 @@ def test_writers_that_are_not_atomic_are_caught(
         kill_often(scene, forked(warm, cache, writer), 500)
 
 
-# A process that sends itself a signal before the n-th line of ncodec/atomic_files.py that it runs.
+# A process that sends itself a signal before the n-th line of formats/atomic_files.py that it runs.
 AT_STEP = """
 import os, signal, sys
 from pathlib import Path
-from ncodec import atomic_files
+from ncodec.formats import atomic_files
 
 def trace(frame, event, arg):
     global left

@@ -23,7 +23,7 @@ def run(script: str) -> str:
 def test_reading_audio_imports_neither_torch_nor_torchaudio() -> None:
     script = (
         "import sys, io, numpy\n"
-        "import ncodec, ncodec.audio, ncodec.atomic_files\n"
+        "import ncodec, ncodec.audio, ncodec.formats.atomic_files\n"
         "assert 'soundfile' not in sys.modules and 'soxr' not in sys.modules\n"
         "file = io.BytesIO()\n"
         "ncodec.audio.write(file, numpy.zeros((1, 100)), 24000)\n"

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from ncodec.atomic_files import atomic_output
 from ncodec.errors import ModelInvalid, UsageError
+from ncodec.formats.atomic_files import atomic_output
 from ncodec.hub.cache import KINDS, check_name, named, place
 from ncodec.hub.importers.base import Converted, ConvertedLm
 from ncodec.hub.importers.reading import Checkpoint, is_safetensors, read, weights_of

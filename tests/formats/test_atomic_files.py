@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ncodec import atomic_files
 from ncodec.errors import NcodecError, OutputExists, UsageError
+from ncodec.formats import atomic_files
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs /dev/full and /proc")
 posix_only = pytest.mark.skipif(os.name != "posix", reason="needs links and file modes")

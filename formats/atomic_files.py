@@ -5,7 +5,7 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path, PurePosixPath
 
 from ncodec.errors import NcodecError, OutputExists, UsageError
@@ -15,7 +15,7 @@ PARTIAL_PREFIX = ".ncodec-"
 
 
 @contextlib.contextmanager
-def atomic_output(path: str | os.PathLike[str], overwrite: bool = False) -> Iterator[Path]:
+def atomic_output(path: str | os.PathLike[str], overwrite: bool = False) -> Generator[Path]:
     """Give the path of a hidden file next to `path`, which becomes `path` when the block succeeds.
 
     On any exception, KeyboardInterrupt included, the hidden file is removed and an older `path`
@@ -63,7 +63,7 @@ OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 @contextlib.contextmanager
-def _named(path: str | os.PathLike[str], only: tuple[int, ...] = ()) -> Iterator[None]:
+def _named(path: str | os.PathLike[str], only: tuple[int, ...] = ()) -> Generator[None]:
     """Turn OSError into an error that names the output, if its number is among `only`."""
     try:
         yield
