@@ -10,7 +10,7 @@ from setuptools import Extension, setup
 
 ROOM = Path("ncodec/native")
 FLAGS = ["/O2", "/std:c11"] if sys.platform == "win32" else [
-    "-std=c11", "-O3", "-g0", "-ffp-contract=off", "-fno-trapping-math"
+    "-std=c11", "-O3", "-g0", "-ffp-contract=off", "-fno-trapping-math", "-fno-math-errno"
 ]  # fmt: skip
 
 setup(

@@ -22,8 +22,9 @@ from speed import best, gflops
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ncodec.models.base import Codec, CodedChunk, no_scales
+from ncodec.models.base import CodedChunk
 from ncodec.models.registry import architecture
+from ncodec.models.torch_codec import TorchCodec, no_scales
 
 PRESETS = {
     "soundstream": "soundstream",
@@ -36,7 +37,7 @@ KBPS = 6.0
 Coding = tuple[Callable[[Tensor], Any], Callable[[Any], Tensor]]  # to encode, to decode
 
 
-def ours(codec: Codec, n_q: int) -> Coding:
+def ours(codec: TorchCodec, n_q: int) -> Coding:
     """Return how a codec codes a waveform [1, C, T] in pieces of 10 s, and back."""
     piece = 10 * codec.config.sample_rate_hz
 
@@ -59,7 +60,7 @@ def ours(codec: Codec, n_q: int) -> Coding:
     return encode, decode
 
 
-def gmac(codec: Codec, coding: Coding) -> tuple[float, float]:
+def gmac(codec: TorchCodec, coding: Coding) -> tuple[float, float]:
     """Return the 10^9 multiply-accumulates of encoding and of decoding a second of audio."""
     config = codec.config
     encode, decode = coding
@@ -127,7 +128,7 @@ def reference_hilcodec(checkout: str | None) -> nn.Module | None:
     return model.eval()
 
 
-def same_weights(model: nn.Module, kind: str) -> Codec:
+def same_weights(model: nn.Module, kind: str) -> TorchCodec:
     """Return our codec with the weights of a reference."""
     if kind == "encodec":
         from ncodec.hub.importers.encodec import convert

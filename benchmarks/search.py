@@ -26,20 +26,20 @@ from ncodec.audio.distances import mel_distance, si_sdr
 from ncodec.bitstream.codes import decode_packets
 from ncodec.encoding.effort import choose_search
 from ncodec.entropy import open_coder
-from ncodec.entropy.search import nearest
+from ncodec.entropy.torch_search import nearest
 from ncodec.evaluation.clips import Clip, Excerpt, find_clips, load_clip
 from ncodec.formats.ncx import Reader
-from ncodec.hub.codecs import find, load_codec
+from ncodec.hub.codecs import find, load_torch_codec
 from ncodec.hub.entropy_models import choose_entropy, load_network
 from ncodec.models import EFFORTS
-from ncodec.models.base import Codec
+from ncodec.models.torch_codec import TorchCodec
 from ncodec.nn.rvq import Search
 from ncodec.training.config import read_config
 
 QUALITIES = range(11)
 
 
-def latents_of(codec: Codec, wav: np.ndarray) -> Tensor:
+def latents_of(codec: TorchCodec, wav: np.ndarray) -> Tensor:
     """Return the latents [1, F, D] of [C, T] samples at the codec's rate."""
     seen: list[Tensor] = []
 
@@ -76,11 +76,11 @@ class Bench:
     """A model, and how its codes are priced."""
 
     model_id: str
-    codec: Codec = field(init=False)
+    codec: TorchCodec = field(init=False)
 
     def __post_init__(self) -> None:
         self.model = find(self.model_id)
-        self.codec = load_codec(self.model)
+        self.codec = load_torch_codec(self.model)
         self.rate = self.codec.config.sample_rate_hz
 
     @torch.inference_mode()

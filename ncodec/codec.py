@@ -16,10 +16,9 @@ import os
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, TypeVar, Unpack
+from typing import TYPE_CHECKING, BinaryIO, TypeVar, Unpack
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
 from ncodec.audio import ArraySource, AudioSink, AudioSource, Source, as_audio, resampled_length
@@ -35,8 +34,11 @@ from ncodec.errors import UsageError
 from ncodec.formats.atomic_files import atomic_output
 from ncodec.formats.ncx import Reader, Writer
 from ncodec.formats.streams import Readable, Seekable, Writable
-from ncodec.hub.codecs import DEFAULT_MODEL, ModelFile, find, load_codec
+from ncodec.hub.codecs import DEFAULT_MODEL, ModelFile, find, load_codec, load_torch_codec
 from ncodec.models.base import Codec, CodedChunk
+
+if TYPE_CHECKING:
+    from ncodec.models.torch_codec import TorchCodec
 
 FilePath = str | os.PathLike[str]
 _Stream = TypeVar("_Stream", bound=Readable)
@@ -215,9 +217,7 @@ def write_codes(
             f"{n_frames} frames: {n_samples} samples have {_n_frames(codec, n_samples, rate)}"
         )
     levels = np.ones((len(array), codec.scale_counts(n_frames)[0])) if scales is None else scales
-    chunk = CodedChunk(
-        torch.from_numpy(array.astype(np.int64)), torch.from_numpy(np.asarray(levels, np.float32))
-    )
+    chunk = CodedChunk(array.astype(np.int64), np.asarray(levels, np.float32))
     encoding = Encoding("codes", rate, len(array) * config.n_channels, options)
     header = encoding.header(n_samples, (tags or {}).items())
     segments = max(1, round(PIECE_SECONDS * config.frame_rate_hz / codec.segment_frames))
@@ -234,7 +234,7 @@ def _n_frames(codec: Codec, n_samples: int, sample_rate_hz: int) -> int:
     return codec.n_frames(resampled_length(n_samples, sample_rate_hz, codec.config.sample_rate_hz))
 
 
-def load_model(model: str | ModelFile = DEFAULT_MODEL, *, device: str = "cpu") -> Codec:
+def load_model(model: str | ModelFile = DEFAULT_MODEL, *, device: str = "cpu") -> "TorchCodec":
     """Return a codec that encodes and decodes tensors at its own sample rate.
 
     model   a model's id, an architecture's name for its default model, or a model file
@@ -244,7 +244,7 @@ def load_model(model: str | ModelFile = DEFAULT_MODEL, *, device: str = "cpu") -
 
     Raises ModelMissing, ModelInvalid for a file that cannot be read.
     """
-    return load_codec(find(model) if isinstance(model, str) else model, device)
+    return load_torch_codec(find(model) if isinstance(model, str) else model, device)
 
 
 def inspect(

@@ -81,7 +81,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     from ncodec.hub.codecs import CODECS, save_codec
     from ncodec.hub.entropy_models import save_network
-    from ncodec.models.spectral import PRESETS, SpectralCodec
+    from ncodec.models.spectral import SpectralCodec
+    from ncodec.models.spectral_base import PRESETS
 
     models = tmp_path_factory.mktemp("cache") / "models"
     models.mkdir()

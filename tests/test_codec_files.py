@@ -15,7 +15,7 @@ import ncodec
 from ncodec.audio import resampled_length
 from ncodec.cli.main import main
 from ncodec.errors import AudioError, BadSignature, FormatError, OutputExists, UsageError
-from ncodec.models.base import Codec
+from ncodec.models.torch_codec import TorchCodec
 
 RATE_HZ = 8000
 TAGS = {"TITLE": "Hum", "ARTIST": "Nobody"}
@@ -139,7 +139,7 @@ def test_a_failure_leaves_no_file(blob: bytes) -> None:
     assert not list(Path().iterdir())
 
 
-def model_of(name: str) -> tuple[Codec, torch.Tensor]:
+def model_of(name: str) -> tuple[TorchCodec, torch.Tensor]:
     codec = ncodec.load_model(name)
     n_channels = codec.config.n_channels
     return codec, torch.from_numpy(noise(n_channels, 4000)).reshape(1, n_channels, 4000)

@@ -18,8 +18,8 @@ from ncodec.decoding import DecodeOptions, Decoding, RecoveringReader
 from ncodec.formats.ncx import Header, Reader, Writer
 from ncodec.formats.streams import Readable
 from ncodec.hub.codecs import save_codec
-from ncodec.models.base import Codec
 from ncodec.models.registry import architecture
+from ncodec.models.torch_codec import TorchCodec
 
 PRESETS = {
     "spectral-tiny": "spectral",
@@ -47,7 +47,7 @@ def save_models(folder: Path) -> None:
 
 
 @torch.no_grad()
-def _fit_codebooks(codec: Codec) -> None:
+def _fit_codebooks(codec: TorchCodec) -> None:
     """Draw the codebooks at the size of the latents, so that noise uses all of the codes."""
     seen: list[torch.Tensor] = []
 

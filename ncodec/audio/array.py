@@ -1,5 +1,6 @@
 """What can be encoded: a file, a pipe, an array; and a source mixed to one channel."""
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -78,9 +79,8 @@ class MixedSource:
 
 def as_audio(wav: Any) -> Audio:
     """Return an array or tensor as float32 [C, T]. Raises AudioError."""
-    import torch
-
-    if isinstance(wav, torch.Tensor):
+    torch = sys.modules.get("torch")  # where it was not imported, nothing is a tensor
+    if torch and isinstance(wav, torch.Tensor):
         wav = wav.detach().cpu()
         wav = wav.float().numpy() if wav.is_floating_point() else wav.numpy()
     array = np.asarray(wav)

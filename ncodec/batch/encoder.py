@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ncodec.audio import AudioSource, Resampler
@@ -27,7 +26,6 @@ from ncodec.encoding.packets import PacketWriter
 from ncodec.errors import AudioError
 from ncodec.formats.ncx import CodesDigest, Header, Reader, Writer
 from ncodec.hub.codecs import load_codec
-from ncodec.nn.threads import one_thread
 
 if TYPE_CHECKING:
     from ncodec.entropy import EntropyCoder
@@ -112,16 +110,17 @@ class Encoder:
 
     def _code(self, clips: Sequence[ShortClip]) -> None:
         """Find the codes of clips of equal length; none for one whose level is out of bounds."""
-        wav = torch.from_numpy(np.concatenate([clip.wav for clip in clips]))
-        wav = wav.to(self._device).expand(-1, self._codec.config.n_channels, -1)
-        with one_thread, torch.inference_mode():
-            chunk = self._codec.encode(wav, self._options.n_q, search=self._search).cpu()
+        wav = np.concatenate([clip.wav for clip in clips])
+        n_channels = self._codec.config.n_channels
+        wav = np.broadcast_to(wav, (len(wav), n_channels, wav.shape[2]))
+        state = self._codec.start_encoder(len(wav), search=self._search)
+        chunk = self._codec.encode_arrays(wav, state, self._options.n_q, last=True)
         row = 0
         for clip in clips:
             rows = slice(row, row + len(clip.wav))
             row += len(clip.wav)
-            if chunk.scales[rows].isfinite().all():
-                clip.codes = chunk.codes[rows].numpy()
+            if np.isfinite(chunk.scales[rows]).all():
+                clip.codes = chunk.codes[rows]
                 clip.scales = tuple(chunk.scales[rows].flatten().tolist())
 
     def write(self, one: ShortClip, path: Path) -> Result:
@@ -165,7 +164,7 @@ class Encoder:
             n_all = (audio.n_samples or _guess_samples(source, audio)) / audio.sample_rate_hz
             packets: list[CodedPacket] = []
             for chunk in encoding.chunks(audio):
-                codes, scales = chunk.codes.numpy(), tuple(chunk.scales.flatten().tolist())
+                codes, scales = chunk.codes, tuple(chunk.scales.flatten().tolist())
                 payload = coder.encode(codes)
                 packets.append(CodedPacket(codes.shape[-1], payload, scales, digest_bytes(codes)))
                 on_progress(codes.shape[-1] / encoding.codec.config.frame_rate_hz / n_all)

@@ -6,7 +6,7 @@ Shapes: S streams, Q codebooks, F frames, N scales.
 from collections.abc import Iterator
 from itertools import chain
 
-import torch
+import numpy as np
 
 from ncodec.bitstream.access import Packets
 from ncodec.bitstream.codes import Codes, Lost, decode_each, open_decoder
@@ -14,7 +14,7 @@ from ncodec.bitstream.timeline import Span
 from ncodec.errors import FormatError, InvalidField, LimitExceeded, ModelError, UnsupportedVersion
 from ncodec.formats.ncx import REQUIRED_CODEC_PARAMETERS, Header, Packet, Reader
 from ncodec.hub.codecs import find_exact, load_codec
-from ncodec.models.base import Codec, CodedChunk
+from ncodec.models.base import ArrayChunk, Codec, CodedChunk
 
 MAX_PACKET_SECONDS = 40.0  # that are decoded at once: bounds the memory a file can ask for
 
@@ -66,10 +66,10 @@ def place_of(reader: Reader, packet: Packet) -> str:
     return f"{reader.name}: packet {packet.number} at byte {packet.offset}"
 
 
-def chunk_of(packet: Packet, codes: Codes) -> CodedChunk:
+def chunk_of(packet: Packet, codes: Codes) -> ArrayChunk:
     """Return what the codec takes, of a packet whose scales fit: codes [S, Q, F], scales [S, N]."""
-    scales = torch.tensor(packet.scales).reshape(len(codes), -1)
-    return CodedChunk(torch.from_numpy(codes), scales)
+    scales = np.array(packet.scales, np.float32).reshape(len(codes), -1)
+    return CodedChunk(codes, scales)
 
 
 def codes_of(

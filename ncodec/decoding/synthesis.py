@@ -23,15 +23,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ncodec.audio import Resampler
 from ncodec.bitstream.timeline import context_frames
 from ncodec.errors import InvalidField
 from ncodec.formats.ncx import Header
-from ncodec.models.base import Codec, CodedChunk
-from ncodec.nn.threads import one_thread
+from ncodec.models.base import ArrayChunk, Codec, CodedChunk
 
 REGION_SECONDS = 60.0
 MAX_PENDING = 1 << 24  # values of audio that wait for each other when regions are decoded at once
@@ -53,7 +51,7 @@ class RegionPool(ThreadPoolExecutor):
 class PacketChunk:
     """The coded chunk of a packet, and what errors call the packet."""
 
-    chunk: CodedChunk
+    chunk: ArrayChunk
     label: str
 
     @property
@@ -66,7 +64,7 @@ class _Region:
     """A decoder from some frame on, which first sees the codes before."""
 
     def __init__(
-        self, codec: Codec, header: Header, first_frame: int, before: list[CodedChunk]
+        self, codec: Codec, header: Header, first_frame: int, before: list[ArrayChunk]
     ) -> None:
         self._codec, self._header, self._before = codec, header, before
         first_frame -= sum(chunk.codes.shape[-1] for chunk in before)
@@ -84,20 +82,19 @@ class _Region:
     def finish(self) -> TimestampedAudio:
         """Return what is left."""
         n_streams, n_q = self._header.n_streams, self._header.n_codebooks
-        nothing = torch.zeros(n_streams, n_q, 0, dtype=torch.int64)
-        chunk = CodedChunk(nothing, torch.zeros(n_streams, 0))
+        nothing = np.zeros((n_streams, n_q, 0), np.int64)
+        chunk = CodedChunk(nothing, np.zeros((n_streams, 0), np.float32))
         return self._timestamped(self._run(chunk, last=True))
 
     def _timestamped(self, wav: Audio) -> TimestampedAudio:
         place, self._place = self._place, self._place + wav.shape[1]
         return place, wav
 
-    def _run(self, chunk: CodedChunk, *, last: bool = False) -> Audio:
-        with one_thread, torch.inference_mode():  # and nothing of the caller's
-            wav = self._codec.decode_chunk(chunk, self._state, last=last)
-            if wav.shape[1] > self._header.channels_per_stream:
-                wav = wav.mean(1)
-            return wav.reshape(self._header.n_channels, -1).numpy()
+    def _run(self, chunk: ArrayChunk, *, last: bool = False) -> Audio:
+        wav = self._codec.decode_arrays(chunk, self._state, last=last)
+        if wav.shape[1] > self._header.channels_per_stream:
+            wav = wav.mean(1)
+        return wav.reshape(self._header.n_channels, -1)
 
 
 def _decode_region(
@@ -121,7 +118,7 @@ class _Network:
         self._pool = pool if codec.has_finite_context and self._most_pending > 1 else None
         self._frame = first_frame  # that comes next
         self._place = codec.first_sample(first_frame)  # of the next sample to give
-        self._recent: deque[CodedChunk] = deque()  # the context of a region that would start here
+        self._recent: deque[ArrayChunk] = deque()  # the context of a region that would start here
         self._region = _Region(codec, header, first_frame, [])
         self._region_frames = 0
         self._waiting: list[PacketChunk] = []  # of the region, which wait for the pool
@@ -172,13 +169,13 @@ class _Network:
         self._place += wav.shape[1]
         return wav
 
-    def _remember(self, chunk: CodedChunk) -> None:
+    def _remember(self, chunk: ArrayChunk) -> None:
         self._recent.append(chunk)
         n_frames = sum(chunk.codes.shape[-1] for chunk in self._recent)
         while n_frames - self._recent[0].codes.shape[-1] >= context_frames(self._codec):
             n_frames -= self._recent.popleft().codes.shape[-1]
 
-    def _context(self) -> list[CodedChunk]:
+    def _context(self) -> list[ArrayChunk]:
         # As many frames whatever the packets' lengths, so the audio does not depend on those.
         chunks = [*self._recent]
         n_frames = [chunk.codes.shape[-1] for chunk in chunks]

@@ -19,8 +19,7 @@ from ncodec.hub.entropy_models import Entropy, load_network
 from ncodec.models import EFFORTS, MAX_EFFORT, MAX_QUALITY
 
 if TYPE_CHECKING:
-    from ncodec.models.base import Codec
-    from ncodec.nn.rvq import Search
+    from ncodec.models.base import Codec, Search
 
 SLOPE = 0.008  # lambda times the codebooks: as good as the plain search of 4 beams, in fewer bits
 HALVING = 2.5  # steps of quality for half as many codebooks, whose bits are worth twice as much

@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ncodec.audio import Resampler, Source
@@ -18,9 +17,8 @@ from ncodec.encoding.packets import fitting
 from ncodec.errors import AudioError, FormatError
 from ncodec.formats.ncx import CODEC_PARAMETERS, Header
 from ncodec.hub.codecs import ModelFile, load_codec
-from ncodec.models.base import CodedChunk
+from ncodec.models.base import ArrayChunk
 from ncodec.models.parameters import pack_parameters
-from ncodec.nn.threads import one_thread
 
 ALL_PIECES = range(2**63 - 1)
 PIECE_SECONDS = 10.0  # of audio in one pass of the network, and in one packet of a file
@@ -134,13 +132,13 @@ class Encoding:
         except FormatError as error:
             raise AudioError(f"{self._name}: cannot be described by a .ncx file: {error}") from None
 
-    def push(self, block: NDArray[np.float32]) -> Iterator[CodedChunk]:
+    def push(self, block: NDArray[np.float32]) -> Iterator[ArrayChunk]:
         """Yield the codes [S, Q, F], F > 0, and scales that become known with [C, T] samples."""
         self.n_samples += block.shape[1]
         for piece in self._pieces.push(self._resampler.push(block)):
             yield from self._coded(piece)
 
-    def finish(self) -> Iterator[CodedChunk]:
+    def finish(self) -> Iterator[ArrayChunk]:
         """Yield what is left."""
         nothing = np.zeros((len(self._pieces.rest), 0), np.float32)
         for piece in self._pieces.push(self._resampler.push(nothing, last=True)):
@@ -151,7 +149,7 @@ class Encoding:
     def chunks(
         self, source: Source, on_progress: Callable[[int], None] = lambda n_samples: None,
         block_seconds: float = PIECE_SECONDS,
-    ) -> Iterator[CodedChunk]:  # fmt: skip
+    ) -> Iterator[ArrayChunk]:  # fmt: skip
         """Yield the codes of a source, which is read up to the last piece that is wanted.
 
         Raises AudioError if the source changes its length while it is read.
@@ -169,18 +167,16 @@ class Encoding:
                 f"{self.n_samples} were read"
             )
 
-    def _coded(self, piece: NDArray[np.float32], *, last: bool = False) -> Iterator[CodedChunk]:
+    def _coded(self, piece: NDArray[np.float32], *, last: bool = False) -> Iterator[ArrayChunk]:
         number = self._next
         self._next += 1
         if number < self._wanted.start - 1:  # that one leaves its traces in the state
             return
         n_channels, n_samples = piece.shape
-        wav = torch.from_numpy(np.ascontiguousarray(piece))
-        wav = wav.reshape(self.n_streams, n_channels // self.n_streams, n_samples)
-        wav = wav.to(self._device).expand(-1, self.codec.config.n_channels, -1)
-        with one_thread, torch.inference_mode():  # and nothing of the caller's
-            chunk = self.codec.encode_chunk(wav, self._state, self._options.n_q, last=last).cpu()
-        if not chunk.scales.isfinite().all():
+        wav = piece.reshape(self.n_streams, n_channels // self.n_streams, n_samples)
+        wav = np.broadcast_to(wav, (self.n_streams, self.codec.config.n_channels, n_samples))
+        chunk = self.codec.encode_arrays(wav, self._state, self._options.n_q, last=last)
+        if not np.isfinite(chunk.scales).all():
             raise AudioError(f"{self._name}: its level is beyond what float32 holds")
         if chunk.codes.shape[-1] and number in self._wanted:
             yield chunk

@@ -15,7 +15,7 @@ from ncodec.hub.codecs import DEFAULT_MODEL, ModelFile, choose_n_q, find, load_c
 from ncodec.hub.entropy_models import Entropy, choose_entropy
 
 if TYPE_CHECKING:
-    from ncodec.nn.rvq import Search
+    from ncodec.models.base import Search
 
 LIVE_ENTROPY = "adaptive"  # by default: frame by frame, a transformer takes much of a slow core
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from ncodec.bitstream.codes import CodesWriter
 from ncodec.formats.ncx import Writer
-from ncodec.models.base import CodedChunk
+from ncodec.models.base import ArrayChunk
 
 KEY_SECONDS = 10.0  # of a live stream, from one key packet to the next
 TAG_BYTES = 60_000  # of a header's 65 536
@@ -22,9 +22,9 @@ class PacketWriter:
         self._frames_left = 0  # until the next key packet
         self._key_frames = round(KEY_SECONDS * writer.header.frame_rate_hz) if is_live else 0
 
-    def write(self, chunk: CodedChunk) -> None:
+    def write(self, chunk: ArrayChunk) -> None:
         """Write a chunk of F > 0 frames."""
-        codes, scales = chunk.codes.numpy(), tuple(chunk.scales.flatten().tolist())
+        codes, scales = chunk.codes, tuple(chunk.scales.flatten().tolist())
         dependent = self._frames_left > 0
         if not dependent:
             self._frames_left = self._key_frames

@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ncodec.errors import ModelInvalid, ModelMissing, UsageError
 from ncodec.hub.model_files import ModelKind, StoredModel, in_package
 from ncodec.hub.public import hint
+from ncodec.models.registry import architecture, kernel_architecture
+from ncodec.native import chosen_path
 
 if TYPE_CHECKING:
     import torch
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from ncodec.models.base import Codec, CodecConfig
+    from ncodec.models.torch_codec import TorchCodec
 
 DEFAULT_MODEL = "spectral"
 _SIZES = ("sample_rate_hz", "n_channels", "samples_per_frame", "n_codebooks", "codebook_size")
@@ -28,6 +32,8 @@ class ModelFile(StoredModel):
 
 
 class _Codecs(ModelKind[ModelFile, "Codec"]):
+    """Codecs as files need them, by the kernel. Without torch."""
+
     name, noun, folder, key = "codec", "model", ".", "ncodec"
     entries: ClassVar[Mapping[str, type]] = {"architecture": str}
 
@@ -39,9 +45,26 @@ class _Codecs(ModelKind[ModelFile, "Codec"]):
             raise TypeError("config needs a list of bandwidths_kbps")
         return ModelFile(**stored, architecture=about["architecture"])
 
-    def _build(self, file: ModelFile, tensors: "dict[str, Tensor]", device: str) -> "Codec":
+    def _build(self, file: ModelFile, arrays: "dict[str, NDArray[Any]]", device: str) -> "Codec":
+        make, path = kernel_architecture(file.architecture), chosen_path()
+        assert make is not None  # noqa: S101 # `load_codec` has asked
+        assert path is not None  # noqa: S101
+        return make(file.config, arrays, path)
+
+
+class _TorchCodecs(ModelKind[ModelFile, "TorchCodec"]):
+    """The same files as modules of torch."""
+
+    name, noun, folder, key, entries = (
+        _Codecs.name, _Codecs.noun, _Codecs.folder, _Codecs.key, _Codecs.entries
+    )  # fmt: skip
+    _described = _Codecs._described
+
+    def _build(
+        self, file: ModelFile, arrays: "dict[str, NDArray[Any]]", device: str
+    ) -> "TorchCodec":
         """Return the codec, ready to run in float32."""
-        from ncodec.models.registry import architecture
+        import torch
 
         kind = architecture(file.architecture)
         try:
@@ -49,14 +72,29 @@ class _Codecs(ModelKind[ModelFile, "Codec"]):
         except (ModelInvalid, TypeError, ValueError, RuntimeError) as error:
             raise ModelInvalid(str(error).splitlines()[0]) from None
         try:
-            codec.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+            codec.load_state_dict(
+                {name: torch.from_numpy(array.astype("f4")) for name, array in arrays.items()}
+            )
         except RuntimeError as error:
             raise ModelInvalid(f"weights do not fit the architecture: {str(error)[:200]}") from None
         return codec.eval().requires_grad_(False).to(device)
 
 
-CODECS = _Codecs()
-installed, find_exact, load_codec = CODECS.installed, CODECS.find_exact, CODECS.load
+CODECS, _TORCH_CODECS = _Codecs(), _TorchCodecs()
+installed, find_exact = CODECS.installed, CODECS.find_exact
+load_torch_codec = _TORCH_CODECS.load
+
+
+def load_codec(file: ModelFile, device: str = "cpu") -> "Codec":
+    """Return a codec ready to run: on a processor by the kernel, where that has its architecture.
+
+    device  of torch
+
+    Raises ModelInvalid, ModelMissing.
+    """
+    if device == "cpu" and chosen_path() and kernel_architecture(file.architecture):
+        return CODECS.load(file)
+    return load_torch_codec(file, device)
 
 
 def find(name: str) -> ModelFile:
@@ -99,7 +137,7 @@ def choose_n_q(model: ModelFile, bandwidth_kbps: float | None, n_q: int | None) 
 
 
 def save_codec(
-    path: Path, model_id: str, codec: "Codec", facts: Mapping[str, Any],
+    path: Path, model_id: str, codec: "TorchCodec", facts: Mapping[str, Any],
     dtype: "torch.dtype | None" = None,
 ) -> None:  # fmt: skip
     """Write a codec's weights, with all that a decoder must know.
@@ -130,8 +168,6 @@ def save_tensors(
     Raises ModelInvalid if they are not those of the architecture, ModelMissing if it is unknown.
     """
     import torch
-
-    from ncodec.models.registry import architecture
 
     codec = architecture(architecture_name)(config)
     try:

@@ -1,18 +1,25 @@
-"""The contract that every codec architecture meets.
+"""What files need of a codec: its sizes, and arrays to codes and back. No torch.
+
+The architectures are in torch, by the contract of `ncodec.models.torch_codec`, and meet this one
+through it; `spectral` meets it by the kernel in C as well.
 
 Shapes: B batch, C channels, T samples, Q codebooks, F frames.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
 
-import torch
-from torch import Tensor, nn
+import numpy as np
+from numpy.typing import NDArray
 
 from ncodec.errors import ModelInvalid, UsageError
-from ncodec.nn.rvq import ResidualVectorQuantiser, Search
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Numbers = TypeVar("Numbers")  # arrays or tensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,37 +84,45 @@ class CodecConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class CodedChunk:
-    """What an encoder makes of one chunk; a packet of a file holds one."""
+class CodedChunk(Generic[Numbers]):
+    """What an encoder makes of one chunk, in arrays or tensors; a packet of a file holds one."""
 
-    codes: Tensor  # [B, Q, F] int64
-    scales: Tensor  # [B, N] float32, N >= 0: levels that the decoder needs, as the codec defines
-
-    def cpu(self) -> "CodedChunk":
-        """Return the same in the memory of the CPU."""
-        return CodedChunk(self.codes.cpu(), self.scales.cpu())
+    codes: Numbers  # [B, Q, F] int64
+    scales: Numbers  # [B, N] float32, N >= 0: levels that the decoder needs, as the codec defines
 
 
-def no_scales(wav: Tensor) -> Tensor:
-    """Return the scales [B, 0] of a codec that has none."""
-    return wav.new_zeros(len(wav), 0)
+ArrayChunk = CodedChunk[NDArray[Any]]
 
 
-class Codec(nn.Module, ABC):
-    """Waveforms to codes and back, whole or chunk by chunk.
+class Search(Protocol):
+    """Another way to choose codes than to come near to the latents.
 
-    State carries over from chunk to chunk, so that there is no seam; an architecture defines the
-    chunked form only, and the whole form is one chunk.
+    Shapes: P packets of one stream, D latent, K codes.
+    """
+
+    def __call__(self, latents: "Tensor", codebooks: "Tensor") -> "Tensor":
+        """Return the codes [P, Q, F] of latents [P, F, D]; codebooks [Q, K, D]. In torch."""
+        ...
+
+    def by_kernel(
+        self, latents: NDArray[np.float32], codebooks: Any, n_q: int
+    ) -> list[NDArray[np.int32]]:
+        """Return the codes [F, n_q] of each of the packets; `ncodec.native.networks.Codebooks`."""
+        ...
+
+
+class Codec(ABC):
+    """Waveforms to codes and back, chunk by chunk, in arrays.
+
+    State carries over from chunk to chunk, so that there is no seam.
     """
 
     number: ClassVar[int]  # of the architecture, NCX.md's table
     name: ClassVar[str]
     config_class: ClassVar[type[CodecConfig]]
     presets: ClassVar[Mapping[str, CodecConfig]]
-    quantiser: ResidualVectorQuantiser
 
     def __init__(self, config: CodecConfig) -> None:
-        super().__init__()
         self.config = config
 
     @abstractmethod
@@ -176,57 +191,39 @@ class Codec(nn.Module, ABC):
         """Return the state of a decoder before frame `first_frame`, a multiple of a segment."""
 
     @abstractmethod
-    def encode_chunk(self, wav: Tensor, state: Any, n_q: int, *, last: bool = False) -> CodedChunk:
+    def encode_arrays(
+        self, wav: NDArray[np.float32], state: Any, n_q: int, *, last: bool = False
+    ) -> ArrayChunk:
         """Return the codes that become known with `wav`; advance `state`.
 
-        wav    [B, C, T] float32 in [-1, 1] at config.sample_rate_hz, any T
+        wav    [B, C, T] in [-1, 1] at config.sample_rate_hz, any T
         last   True with the end of the stream: returns all that is left
         return codes [B, n_q, F] and the scales of these frames
+
+        With one thread inside.
         """
 
     @abstractmethod
-    def decode_chunk(self, chunk: CodedChunk, state: Any, *, last: bool = False) -> Tensor:
+    def decode_arrays(
+        self, chunk: ArrayChunk, state: Any, *, last: bool = False
+    ) -> NDArray[np.float32]:
         """Return the samples that become known with a chunk as it was encoded; advance `state`.
 
         chunk  codes [B, Q, F], 1 <= Q <= config.n_codebooks, and their scales; F is any number of
                segments, and may end within one where the stream ends
-        return [B, C, T] float32; over a whole stream at least as many as were encoded
+        return [B, C, T]; over a whole stream at least as many as were encoded
+
+        With one thread inside.
         """
 
     def scale_counts(self, n_frames: int) -> tuple[int, ...]:
         """Return how many scales, per stream, a chunk of `n_frames` frames may have."""
         return (0,)
 
-    def cut(self, chunk: CodedChunk, first: int, end: int) -> CodedChunk:
+    def cut(self, chunk: CodedChunk[Any], first: int, end: int) -> CodedChunk[Any]:
         """Return frames `first` to `end` of a chunk, both at segments or at the chunk's own end."""
         return CodedChunk(chunk.codes[:, :, first:end], chunk.scales)
 
-    def is_whole(self, chunk: CodedChunk) -> bool:
+    def is_whole(self, chunk: CodedChunk[Any]) -> bool:
         """Whether a chunk ends between segments, so that another may follow."""
         return True
-
-    @abstractmethod
-    def reconstruct(
-        self, wav: Tensor, quantise: Callable[[Tensor], Tensor], denoise: Tensor | None = None,
-        n_q: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        """Run the whole codec for training, with `quantise` in place of the codes.
-
-        wav       [B, C, T], at the level that a chunk is brought to
-        quantise  maps latents [B, F, D] to latents, as the quantiser would
-        denoise   [B], 1 where noise is to be taken away; for a codec that `can_denoise`
-        n_q       [B] codebooks that `quantise` uses, for a decoder that asks; by default all
-        return    two waveforms [B, C, T]: what is meant to match sample by sample, what is heard
-        """
-
-    @torch.inference_mode()
-    def encode(self, wav: Tensor, n_q: int, *, search: int | Search | None = None) -> CodedChunk:
-        """Code a whole waveform [B, C, T] as one chunk of n_frames(T) frames; see start_encoder."""
-        state = self.start_encoder(wav.shape[0], search=search)
-        return self.encode_chunk(wav, state, n_q, last=True)
-
-    @torch.inference_mode()
-    def decode(self, chunk: CodedChunk, n_samples: int) -> Tensor:
-        """Return `n_samples` samples [B, C, n_samples] of what `encode` returned."""
-        wav = self.decode_chunk(chunk, self.start_decoder(len(chunk.codes)), last=True)
-        return wav[..., :n_samples]

@@ -15,11 +15,13 @@ import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ncodec.models.base import CodecConfig, CodedChunk
+from ncodec.models.torch_codec import TensorChunk
 from ncodec.models.waveform import EncoderState, WaveformCodec
 from ncodec.nn.conv import Memory
 from ncodec.nn.rvq import ResidualVectorQuantiser
@@ -162,13 +164,13 @@ class Encodec(WaveformCodec):
         return max(1, -(-self.config.segment_samples // self.config.samples_per_frame))
 
     def first_sample(self, frame: int) -> int:
-        """See Codec.first_sample."""
+        """See TorchCodec.first_sample."""
         n_segments, inside = divmod(frame, self.segment_frames)
         stride = self.config.segment_stride or self.config.samples_per_frame
         return n_segments * stride + inside * self.config.samples_per_frame
 
     def frame_at(self, sample: int) -> int:
-        """See Codec.frame_at."""
+        """See TorchCodec.frame_at."""
         stride = self.config.segment_stride or self.config.samples_per_frame
         return sample // stride * self.segment_frames
 
@@ -209,7 +211,7 @@ class Encodec(WaveformCodec):
         both = n_frames and n_frames % self.segment_frames == 0
         return (n_segments, n_segments + 1) if both else (n_segments,)
 
-    def cut(self, chunk: CodedChunk, first: int, end: int) -> CodedChunk:
+    def cut(self, chunk: CodedChunk[Any], first: int, end: int) -> CodedChunk[Any]:
         """See Codec.cut."""
         codes = chunk.codes[:, :, first:end]
         if not self.config.segment_samples:
@@ -219,7 +221,7 @@ class Encodec(WaveformCodec):
             scales = scales[:, : (end - first) // self.segment_frames]
         return CodedChunk(codes, scales)
 
-    def is_whole(self, chunk: CodedChunk) -> bool:
+    def is_whole(self, chunk: CodedChunk[Any]) -> bool:
         """See Codec.is_whole."""
         if not self.config.segment_samples:
             return True
@@ -227,8 +229,8 @@ class Encodec(WaveformCodec):
 
     def encode_chunk(
         self, wav: Tensor, state: EncoderState, n_q: int, *, last: bool = False
-    ) -> CodedChunk:
-        """See Codec.encode_chunk."""
+    ) -> TensorChunk:
+        """See TorchCodec.encode_chunk."""
         if not self.config.segment_samples:
             return super().encode_chunk(wav, state, n_q, last=last)
         return self._encode_segments(torch.cat([state.pending, wav], 2), state, n_q, last)
@@ -243,7 +245,7 @@ class Encodec(WaveformCodec):
 
     def _encode_segments(
         self, samples: Tensor, state: EncoderState, n_q: int, last: bool
-    ) -> CodedChunk:
+    ) -> TensorChunk:
         whole, stride = self.config.segment_samples, self.config.segment_stride
         n_samples = samples.shape[2]
         segments = self._segments(n_samples)
@@ -265,8 +267,10 @@ class Encodec(WaveformCodec):
         codes = self.quantiser.encode(torch.cat(latents, 1), n_q, state.search)
         return CodedChunk(codes, torch.stack(scales, 1))
 
-    def decode_chunk(self, chunk: CodedChunk, state: DecoderState, *, last: bool = False) -> Tensor:
-        """See Codec.decode_chunk."""
+    def decode_chunk(
+        self, chunk: TensorChunk, state: DecoderState, *, last: bool = False
+    ) -> Tensor:
+        """See TorchCodec.decode_chunk."""
         if self.config.segment_samples:
             return self._decode_segments(chunk, state, last)
         latents = self.quantiser.decode(chunk.codes)
@@ -289,7 +293,7 @@ class Encodec(WaveformCodec):
             sizes[-2:] = [self.segment_frames - 1, 1]
         return sizes
 
-    def _decode_segments(self, chunk: CodedChunk, state: DecoderState, last: bool) -> Tensor:
+    def _decode_segments(self, chunk: TensorChunk, state: DecoderState, last: bool) -> Tensor:
         stride, channels = self.config.segment_stride, self.config.n_channels
         sizes = self.segment_sizes(chunk.codes.shape[2], chunk.scales.shape[1])
         done = []

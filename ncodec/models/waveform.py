@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ncodec.models.base import Codec, CodedChunk, no_scales
+from ncodec.models.base import CodedChunk
+from ncodec.models.torch_codec import TensorChunk, TorchCodec, no_scales
 from ncodec.nn.conv import Memory
 from ncodec.nn.rvq import Search
 
@@ -30,7 +31,7 @@ class EncoderState:
     memory: Memory = field(default_factory=dict)
 
 
-class WaveformCodec(Codec):
+class WaveformCodec(TorchCodec):
     """A causal network to latents, one for every hop, and one back; without scales."""
 
     first_frames: ClassVar[int] = 1  # that must be there before the first of a stream is coded
@@ -64,15 +65,15 @@ class WaveformCodec(Codec):
         """Return the state before frame `first_frame`."""
         return {}
 
-    def no_codes(self, wav: Tensor, n_q: int) -> CodedChunk:
+    def no_codes(self, wav: Tensor, n_q: int) -> TensorChunk:
         """Return a chunk of no frames."""
         codes = torch.empty(len(wav), n_q, 0, dtype=torch.int64, device=wav.device)
         return CodedChunk(codes, no_scales(wav))
 
     def encode_chunk(
         self, wav: Tensor, state: EncoderState, n_q: int, *, last: bool = False
-    ) -> CodedChunk:
-        """See Codec.encode_chunk."""
+    ) -> TensorChunk:
+        """See TorchCodec.encode_chunk."""
         samples = torch.cat([state.pending, wav], 2)
         hop, n_ready = self.config.samples_per_frame, samples.shape[2]
         if not last:
@@ -85,8 +86,8 @@ class WaveformCodec(Codec):
         latents = self.latents(samples[:, :, :n_ready], state, last)
         return CodedChunk(self.quantiser.encode(latents, n_q, state.search), no_scales(wav))
 
-    def decode_chunk(self, chunk: CodedChunk, state: Any, *, last: bool = False) -> Tensor:
-        """See Codec.decode_chunk."""
+    def decode_chunk(self, chunk: TensorChunk, state: Any, *, last: bool = False) -> Tensor:
+        """See TorchCodec.decode_chunk."""
         latents = self.quantiser.decode(chunk.codes)
         if not latents.shape[1]:
             return latents.new_zeros(len(latents), self.config.n_channels, 0)
@@ -96,7 +97,7 @@ class WaveformCodec(Codec):
         self, wav: Tensor, quantise: Callable[[Tensor], Tensor], denoise: Tensor | None = None,
         n_q: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        """See Codec.reconstruct: both waveforms are the same."""
+        """See TorchCodec.reconstruct: both waveforms are the same."""
         state = self.start_encoder(len(wav))
         state.denoise = False if denoise is None else denoise[:, None]
         latents = self.latents(wav, state, True)

@@ -803,4 +803,6 @@ static void logits(ncodec_context *c, int q, const float *rows, int n, float *fo
     }
 }
 
-const paths PATHS = {PATH_NAME, decode, encode, hidden, logits};
+#include "networks_body.h"
+
+const paths PATHS = {PATH_NAME, decode, encode, hidden, logits, float_product, stack_run, search};

@@ -3,15 +3,16 @@
 #define NCODEC_INTERNAL_H
 
 #include <float.h>
+#include <math.h>
 
-#include "kernel.h"
+#include "networks.h"
 
 #if defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD != 0
 #error "single precision must be computed in single precision"
 #endif
 
 enum {
-    LANES = 16,  /* outputs of a matrix that lie side by side */
+    LANES = NCODEC_LANES, /* outputs of a matrix that lie side by side */
     QUAD = 4,    /* inputs that one instruction adds up */
     LIMIT = 127,
     STREAM_LIMIT = 32767,
@@ -37,6 +38,7 @@ typedef struct {
     matrix up, out;
     int32_t *bias;
     int shift; /* logits have a unit of 2**-shift octaves */
+    float unit; /* 2**-shift */
 } head;
 
 typedef struct paths paths;
@@ -81,6 +83,56 @@ struct ncodec_context {
     int n_total, n_inputs;
 };
 
+/* Weights of a product in single precision, in blocks: [block][input][output of block]. */
+typedef struct {
+    int n_out, n_in, n_blocks;
+    float *weights, *bias;
+} float_matrix;
+
+struct ncodec_matrix {
+    const paths *run;
+    float_matrix of;
+};
+
+typedef struct {
+    float *taps; /* [kernel, W] */
+    float *bias, *norm_scale, *norm_shift, *scale;
+    float_matrix expand, project;
+} float_block;
+
+struct ncodec_stack {
+    const paths *run;
+    ncodec_stack_sizes sizes;
+    float_block *blocks;
+    float *norm_scale, *norm_shift;
+};
+
+struct ncodec_codebooks {
+    const paths *run;
+    int n_codebooks, size, dim;
+    float_matrix *products; /* of codebooks: a bias is minus half a code's energy */
+    float *vectors;         /* [Q, K, D] */
+};
+
+enum { STACK_ROWS = 96, MOST_CODEBOOKS = 128 };
+
+/* Beginnings of the codes of some frames, NCODEC_ROWS at most. */
+typedef struct {
+    float *residuals; /* [beam, padded D]: what they leave of the latents */
+    int32_t *hidden;  /* [beam, width]: what the coder's heads take */
+    float rates[NCODEC_ROWS]; /* bits so far */
+} beams;
+
+typedef struct {
+    int32_t parent, code;
+} search_step;
+
+typedef struct {
+    beams sides[2];     /* taken in turn from codebook to codebook */
+    float *scores;      /* [beam, padded K] */
+    search_step *steps; /* [codebook, beam] */
+} search_room;
+
 /* The same functions, compiled for one set of instructions each. */
 struct paths {
     const char *name;
@@ -90,7 +142,16 @@ struct paths {
     size_t (*encode)(ncodec_context *, const int32_t *, int, uint8_t *);
     void (*hidden)(ncodec_context *, const int32_t *, int, float *);
     void (*logits)(ncodec_context *, int, const float *, int, float *);
+    void (*product)(const float_matrix *, const float *, size_t, int, float *);
+    void (*stack)(
+        const ncodec_stack *, const float *, float *, const float *, int, float *, float *);
+    void (*search)(
+        const ncodec_codebooks *, ncodec_context *, const float *, const float *, const float *,
+        int, int, int, int32_t *, search_room *);
 };
+
+/* The functions of the path of that name, NULL if it cannot be used here. */
+const paths *ncodec_path(const char *name);
 
 extern const paths ncodec_plain;
 #if (defined(__x86_64__) || defined(_M_X64)) && (defined(__GNUC__) || defined(__clang__))
@@ -100,6 +161,12 @@ extern const paths ncodec_avx2, ncodec_avx512;
 #if defined(__aarch64__) && (defined(__GNUC__) || defined(__clang__))
 #define NCODEC_ARM
 extern const paths ncodec_dot;
+#endif
+
+#if defined(__GNUC__) || defined(__clang__)
+#define SQUARE_ROOT(x) __builtin_sqrtf(x)
+#else
+#define SQUARE_ROOT(x) sqrtf(x)
 #endif
 
 static inline int round_up(int number, int unit) { return (number + unit - 1) / unit * unit; }

@@ -11,7 +11,7 @@
 enum { MAX_CODEBOOKS = 128, MAX_SIZE = 4096, MAX_WIDTH = 512, MAX_LAYERS = 64, MAX_WINDOW = 256 };
 enum { MAX_HIDDEN = 1 << 16, MAX_SHIFT = 20, STREAM_UNIT = 8, SQUARE_UNIT = 3 };
 
-static const paths *best_of(const char *name)
+const paths *ncodec_path(const char *name)
 {
     const paths *found = NULL;
     const paths *all[4];
@@ -21,7 +21,7 @@ static const paths *best_of(const char *name)
     if (__builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw")
         && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
         all[n++] = &ncodec_avx512;
-    if (__builtin_cpu_supports("avx2"))
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
         all[n++] = &ncodec_avx2;
 #endif
 #ifdef NCODEC_ARM
@@ -45,7 +45,7 @@ const char *const *ncodec_paths(void)
     static const char *names[5];
     int n = 0;
     for (int i = 0; i < 4; i++)
-        if (best_of(known[i]))
+        if (ncodec_path(known[i]))
             names[n++] = known[i];
     names[n] = NULL;
     return names;
@@ -203,7 +203,7 @@ static void set_norm(ncodec_model *model)
 
 ncodec_model *ncodec_model_new(const ncodec_sizes *sizes, const uint8_t *tensors, const char *path)
 {
-    const paths *run = best_of(path);
+    const paths *run = ncodec_path(path);
     if (!run || !are_possible(sizes))
         return NULL;
     ncodec_model *model = calloc(1, sizeof *model);
@@ -251,6 +251,7 @@ ncodec_model *ncodec_model_new(const ncodec_sizes *sizes, const uint8_t *tensors
         if (shifts[q] < 0 || shifts[q] > MAX_SHIFT)
             from.failed = 1;
         model->heads[q].shift = SQUARE_UNIT + shifts[q];
+        model->heads[q].unit = power_of_two(-model->heads[q].shift);
         model->heads[q].bias = words_of(&from, k);
     }
     set_norm(model);

@@ -53,12 +53,12 @@ class Context:
     def __init__(
         self, handle: Any, n_streams: int, n_q: int, width: int, codebook_size: int
     ) -> None:
-        self._handle, self._frame = handle, (n_streams, n_q)
+        self.handle, self._frame = handle, (n_streams, n_q)
         self._n_streams, self._width, self._codebook_size = n_streams, width, codebook_size
 
     def reset(self) -> None:
         """Start again, as before a key packet."""
-        _kernel.reset(self._handle)
+        _kernel.reset(self.handle)
 
     def decode(
         self, payloads: Sequence[bytes], n_frames: Sequence[int]
@@ -68,23 +68,23 @@ class Context:
         And for each -1, or after how many codes no symbol fits its payload.
         """
         codes = [np.zeros((count, *self._frame), np.int32) for count in n_frames]
-        failed = _kernel.decode(self._handle, list(payloads), list(n_frames), codes)
+        failed = _kernel.decode(self.handle, list(payloads), list(n_frames), codes)
         return codes, failed
 
     def encode(self, codes: NDArray[np.integer]) -> bytes:
         """Return the payload of a packet of codes [F, S, Q]."""
-        return _kernel.encode(self._handle, np.ascontiguousarray(codes, np.int32))
+        return _kernel.encode(self.handle, np.ascontiguousarray(codes, np.int32))
 
     def hidden(self, codes: NDArray[np.integer]) -> NDArray[np.float32]:
         """Return what the trunk says of each frame of a packet of codes, [F, S, D]."""
         found = np.empty((len(codes), self._n_streams, self._width), np.float32)
-        _kernel.hidden(self._handle, np.ascontiguousarray(codes, np.int32), found)
+        _kernel.hidden(self.handle, np.ascontiguousarray(codes, np.int32), found)
         return found
 
     def logits(self, rows: NDArray[np.float32], q: int) -> NDArray[np.float32]:
         """Return the logits [N, K] of codebook q: rows [N, D] are of `hidden`, and vectors."""
         found = np.empty((len(rows), self._codebook_size), np.float32)
-        _kernel.logits(self._handle, q, np.ascontiguousarray(rows, np.float32), found)
+        _kernel.logits(self.handle, q, np.ascontiguousarray(rows, np.float32), found)
         return found
 
 

@@ -3,7 +3,7 @@
 #define Py_LIMITED_API 0x030B0000
 #include <Python.h>
 
-#include "kernel.h"
+#include "module.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -14,13 +14,6 @@ typedef struct {
     ncodec_model *model;
     ncodec_sizes sizes;
 } model_box;
-
-typedef struct {
-    ncodec_context *context;
-    PyObject *owner; /* the capsule of its model */
-    ncodec_sizes sizes;
-    int n_packets, n_streams, n_q, is_busy;
-} context_box;
 
 static void drop_model(PyObject *capsule)
 {
@@ -37,8 +30,7 @@ static void drop_context(PyObject *capsule)
     free(box);
 }
 
-/* Take a context for one call at a time; NULL with an error set. */
-static context_box *taken(PyObject *capsule)
+context_box *taken(PyObject *capsule)
 {
     context_box *box = PyCapsule_GetPointer(capsule, CONTEXT);
     if (box && box->is_busy) {
@@ -316,6 +308,12 @@ static PyMethodDef METHODS[] = {
     {"encode", encode, METH_VARARGS, "encode(context, codes): the payload."},
     {"hidden", hidden, METH_VARARGS, "hidden(context, codes, rows): write h of each frame."},
     {"logits", logits, METH_VARARGS, "logits(context, q, rows, logits): write logits."},
+    {"matrix", new_matrix, METH_VARARGS, "matrix(outputs, inputs, weights, biases, path)."},
+    {"product", product, METH_VARARGS, "product(matrix, rows, step, n, products)."},
+    {"stack", new_stack, METH_VARARGS, "stack(sizes, [tensor, ...], path)."},
+    {"run", run_stack, METH_VARARGS, "run(stack, condition, past, rows, found)."},
+    {"codebooks", new_codebooks, METH_VARARGS, "codebooks(number, size, dim, vectors, path)."},
+    {"search", search, METH_VARARGS, "search(books, context, latents, hidden, weights, q, beams, codes)."},
     {NULL, NULL, 0, NULL},
 };
 

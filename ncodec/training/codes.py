@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from ncodec.audio import AudioSource, Resampler
 from ncodec.errors import AudioError, NcodecError, UsageError
-from ncodec.models.base import Codec
+from ncodec.models.torch_codec import TorchCodec
 from ncodec.training.data import audio_files, is_validation
 
 PIECE_SECONDS = 10.0  # coded at once, as a packet of a file is
@@ -46,7 +46,7 @@ class CodesSource:
     validation: tuple[str, ...]  # path patterns never trained on
 
 
-def code_file(codec: Codec, path: Path, speed: float) -> NDArray[np.uint16]:
+def code_file(codec: TorchCodec, path: Path, speed: float) -> NDArray[np.uint16]:
     """Return the codes [Q, F] of a file, mixed to the codec's channels, played at a speed.
 
     Other speeds start somewhat later, so that their frames lie elsewhere.
@@ -75,7 +75,7 @@ def code_file(codec: Codec, path: Path, speed: float) -> NDArray[np.uint16]:
     return np.concatenate(parts, axis=1)
 
 
-def pack_codes(codec: Codec, source: CodesSource, destination: Path) -> None:
+def pack_codes(codec: TorchCodec, source: CodesSource, destination: Path) -> None:
     """Code all audio of `source` into `destination`.npy, [Q, F] uint16, and .json, the index.
 
     Files held out for validation are coded at their own speed alone. Files that cannot be read are

@@ -18,9 +18,9 @@ from tqdm import tqdm
 from ncodec.entropy.layout import EntropyConfig, check_sizes
 from ncodec.entropy.network import load
 from ncodec.entropy.transformer import TransformerCoder
-from ncodec.hub.codecs import ModelFile, load_codec
+from ncodec.hub.codecs import ModelFile, load_torch_codec
 from ncodec.hub.entropy_models import save_network
-from ncodec.models.base import Codec
+from ncodec.models.torch_codec import TorchCodec
 from ncodec.training.codes import CodesCorpus, CodesSource, pack_codes
 from ncodec.training.entropy import EntropyTrainer
 from ncodec.training.folder import load_checkpoint, log, save_checkpoint
@@ -49,7 +49,7 @@ class EntropyRun:
     """Model, optimiser and everything else that a checkpoint must hold."""
 
     def __init__(
-        self, codec: Codec, corpus: CodesCorpus, settings: EntropySettings, folder: Path,
+        self, codec: TorchCodec, corpus: CodesCorpus, settings: EntropySettings, folder: Path,
         config: EntropyConfig | None = None, device: str = "cpu",
     ) -> None:  # fmt: skip
         torch.manual_seed(settings.seed)
@@ -198,7 +198,7 @@ def train_entropy(
     floating point.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    codec, packed = load_codec(codec_file), folder / "codes"
+    codec, packed = load_torch_codec(codec_file), folder / "codes"
     source = CodesSource(codec_file.sha256, tuple(map(str, data)), tuple(validation))
     if not packed.with_suffix(".json").exists():
         pack_codes(codec, source, packed)

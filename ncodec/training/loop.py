@@ -22,7 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ncodec.errors import UsageError
-from ncodec.hub.codecs import CODECS, ModelFile, find, load_codec, save_codec
+from ncodec.hub.codecs import CODECS, ModelFile, find, load_torch_codec, save_codec
 from ncodec.hub.entropy_models import ENTROPY_MODELS, find_for, rebind
 from ncodec.hub.model_files import SUPERSEDES
 from ncodec.nn.convnext import ConvNeXtBlock
@@ -180,7 +180,7 @@ class Run:
         """Begin with the weights and codebooks of a model, given by its file or its id."""
         found = CODECS.describe(Path(name)) if Path(name).is_file() else find(name)
         try:
-            self.model.load_state_dict(load_codec(found).state_dict())
+            self.model.load_state_dict(load_torch_codec(found).state_dict())
         except RuntimeError:
             raise UsageError(
                 f"start_from {name!r}: weights of {found.architecture} that do not fit preset "

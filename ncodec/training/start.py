@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from ncodec.errors import UsageError
-from ncodec.models.base import Codec
 from ncodec.models.hilcodec import (
     DecoderLevel,
     EncoderLevel,
@@ -25,6 +24,7 @@ from ncodec.models.hilcodec import (
     HilDecoder,
     HilEncoder,
 )
+from ncodec.models.torch_codec import TorchCodec
 from ncodec.nn import hilcodec
 from ncodec.nn.conv import Conv, Upsample
 from ncodec.nn.seanet import ResidualUnit, Seanet, SeanetDecoder, SeanetEncoder, SkipLstm
@@ -43,7 +43,7 @@ def cosine_transform(n: int, n_kept: int) -> Tensor:
 
 
 @torch.no_grad()
-def start(codec: Codec, kind: str) -> None:
+def start(codec: TorchCodec, kind: str) -> None:
     """Set the weights of a codec. Raises UsageError where there is no such start."""
     if kind != "transform":
         raise UsageError(f"start {kind!r} is unknown; expected 'transform'")

@@ -14,7 +14,7 @@ from torch import Tensor
 from ncodec.audio import write
 from ncodec.audio.base import Audio
 from ncodec.audio.distances import mel_distance, si_sdr
-from ncodec.models.base import Codec
+from ncodec.models.torch_codec import TorchCodec
 from ncodec.training.config import TrainConfig
 from ncodec.training.data import PackedClip, PackedCorpus
 from ncodec.training.folder import log_validation, validated_step
@@ -35,7 +35,7 @@ def choose(clips: list[PackedClip], at_most: int, n_samples: int) -> list[Packed
     ]
 
 
-def at_bandwidths(codec: Codec, wav: Tensor) -> Iterator[tuple[float, Audio]]:
+def at_bandwidths(codec: TorchCodec, wav: Tensor) -> Iterator[tuple[float, Audio]]:
     """Yield each usual bandwidth in kbit/s, and [1, T] as it sounds when coded at that, [1, T]."""
     config = codec.config
     heard = wav.to(codec.quantiser.codebooks.device).expand(config.n_channels, -1)
@@ -65,7 +65,7 @@ class Validation:
         """Whether a run that ends here has not been validated here."""
         return bool(self._clips) and validated_step(self._folder) != step
 
-    def run(self, codec: Codec, step: int, seconds: float) -> dict[str, float]:
+    def run(self, codec: TorchCodec, step: int, seconds: float) -> dict[str, float]:
         """Add a row to validation.csv, and samples. Returns the figures.
 
         Nothing random is drawn, and the codec is left as it was.

@@ -15,7 +15,8 @@ from ncodec.audio import AudioSink
 from ncodec.codec import join_tags
 from ncodec.formats.audio_files import WRITABLE
 from ncodec.hub.codecs import save_codec
-from ncodec.models.spectral import PRESETS, SpectralCodec
+from ncodec.models.spectral import SpectralCodec
+from ncodec.models.spectral_base import PRESETS
 
 MakeNcx = Callable[..., Path]
 

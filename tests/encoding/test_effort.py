@@ -12,10 +12,11 @@ import ncodec
 from ncodec.bitstream.codes import CodesWriter, decode_packets
 from ncodec.encoding.effort import LEVELS, SLOPE, choose_search, n_q_of_quality
 from ncodec.encoding.options import EncodeOptions
-from ncodec.entropy.search import RateDistortionSearch, nearest
+from ncodec.entropy.search import RateDistortionSearch
+from ncodec.entropy.torch_search import nearest
 from ncodec.errors import UsageError
 from ncodec.formats.ncx import Reader, Writer
-from ncodec.hub.codecs import find, load_codec
+from ncodec.hub.codecs import find, load_torch_codec
 from ncodec.hub.entropy_models import Entropy, choose_entropy
 from ncodec.models import EFFORTS
 
@@ -94,7 +95,7 @@ def test_a_packet_is_searched_for_itself() -> None:
     whole = [codes for _, codes in decode_packets(Reader(io.BytesIO(encode(wav))))]
     assert len(whole) == 4
     model = find("modelled")
-    codec, seen = load_codec(model), []
+    codec, seen = load_torch_codec(model), []
 
     def see(latents: torch.Tensor, codebooks: torch.Tensor) -> torch.Tensor:
         seen.append(latents)
@@ -114,7 +115,7 @@ def test_a_packet_is_searched_for_itself() -> None:
 @pytest.mark.quick
 def test_which_search_there_is() -> None:
     model = find("modelled")
-    codec, entropy = load_codec(model), choose_entropy(model, None, 4)
+    codec, entropy = load_torch_codec(model), choose_entropy(model, None, 4)
     found = choose_search("default", codec, 4, entropy)
     assert isinstance(found, RateDistortionSearch)
     assert (found.multiplier, found.beam_width) == (SLOPE / 4, LEVELS["default"].beam_width)

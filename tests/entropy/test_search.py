@@ -10,8 +10,9 @@ from torch import Tensor
 
 from ncodec.entropy.layout import EntropyConfig
 from ncodec.entropy.network import Network, build
-from ncodec.entropy.search import Beams, Prices, RateDistortionSearch, Stage, contexts, nearest
+from ncodec.entropy.search import RateDistortionSearch
 from ncodec.entropy.torch_ops import frequencies
+from ncodec.entropy.torch_search import Beams, Prices, Stage, contexts, nearest
 from ncodec.entropy.transformer import TransformerCoder
 from ncodec.nn.rvq import ResidualVectorQuantiser
 

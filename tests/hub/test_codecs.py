@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from ncodec.errors import ModelInvalid, ModelMismatch, ModelMissing
-from ncodec.hub.codecs import CODECS, find, find_exact, installed, load_codec, save_codec
+from ncodec.hub.codecs import CODECS, find, find_exact, installed, load_torch_codec, save_codec
 from ncodec.hub.model_files import SHIPPED
 from ncodec.models.encodec import PRESETS as ENCODEC_PRESETS
 from ncodec.models.encodec import Encodec
-from ncodec.models.spectral import PRESETS, SpectralCodec
+from ncodec.models.spectral import SpectralCodec
+from ncodec.models.spectral_base import PRESETS
 
 pytestmark = pytest.mark.quick
 
@@ -52,7 +53,7 @@ def test_a_model_file_describes_itself(tmp_path: Path) -> None:
     assert model.facts == {"licence": "CC0-1.0", "steps": 3}
     assert model.n_parameters == sum(t.numel() for t in codec.state_dict().values())
     assert model.fingerprint.hex() == model.sha256[:8]
-    loaded = load_codec(model)
+    loaded = load_torch_codec(model)
     for name, tensor in loaded.state_dict().items():
         torch.testing.assert_close(tensor, codec.state_dict()[name], atol=2e-3, rtol=1e-3)
     assert not loaded.training
@@ -110,7 +111,7 @@ def test_refuses_weights_that_do_not_fit(tmp_path: Path, cache: Path) -> None:
     path = tmp_path / "other.safetensors"
     path.write_bytes(other)
     with pytest.raises(ModelInvalid, match="do not fit"):
-        load_codec(CODECS.describe(path))
+        load_torch_codec(CODECS.describe(path))
 
 
 def test_refuses_unknown_config_keys(tmp_path: Path, cache: Path) -> None:
@@ -118,7 +119,7 @@ def test_refuses_unknown_config_keys(tmp_path: Path, cache: Path) -> None:
     path = tmp_path / "other.safetensors"
     path.write_bytes(blob.replace(b'\\"width\\"', b'\\"wodth\\"'))
     with pytest.raises(ModelInvalid, match="wodth"):
-        load_codec(CODECS.describe(path))
+        load_torch_codec(CODECS.describe(path))
 
 
 def test_what_is_no_model_hides_nothing(

@@ -22,7 +22,8 @@ from ncodec.hub import codecs, importers
 from ncodec.hub.cache import check_name
 from ncodec.hub.importers import OwnModel, install, reading, recognise
 from ncodec.hub.importers.base import Converted, check_tensors, fold_weight_norm, take
-from ncodec.models.spectral import PRESETS, SpectralCodec
+from ncodec.models.spectral import SpectralCodec
+from ncodec.models.spectral_base import PRESETS
 
 TINY = PRESETS["spectral-tiny"]
 

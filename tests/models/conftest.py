@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from ncodec.models.base import Codec
 from ncodec.models.registry import architecture, names
+from ncodec.models.torch_codec import TorchCodec
 
 # The smallest preset of each kind of network that an architecture has.
 SMALLEST = {
@@ -17,7 +17,7 @@ PRESETS = [(name, preset) for name in sorted(names()) for preset in SMALLEST[nam
 
 
 @pytest.fixture(params=PRESETS, ids=[preset for _, preset in PRESETS])
-def codec(request: pytest.FixtureRequest) -> Codec:
+def codec(request: pytest.FixtureRequest) -> TorchCodec:
     """A codec with random weights everywhere, so that no path is silent."""
     torch.manual_seed(7)
     name, preset = request.param
@@ -31,7 +31,7 @@ def codec(request: pytest.FixtureRequest) -> Codec:
 
 
 @torch.no_grad()
-def fit_codebooks(codec: Codec) -> None:
+def fit_codebooks(codec: TorchCodec) -> None:
     """Draw the codebooks at the size of the latents, so that noise uses all of the codes."""
     seen = []
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ncodec.hub.codecs import installed, load_codec
+from ncodec.hub.codecs import installed, load_torch_codec
 
 
 @pytest.mark.parametrize("width", [1, 4])
@@ -22,7 +22,7 @@ def test_nothing_of_an_encoder_stays_behind(
         "spectral", "soundstream", "encodec", "hilcodec",
     }  # fmt: skip
     for model in models:
-        codec = load_codec(model, "meta")
+        codec = load_torch_codec(model, "meta")
         wav = torch.zeros(2, codec.config.n_channels, 10_000, device="meta")
         state = codec.start_encoder(2, search=width)
         for last in (False, False, True):

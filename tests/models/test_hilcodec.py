@@ -9,8 +9,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ncodec.hub.importers.hilcodec import convert
-from ncodec.models.base import CodedChunk, no_scales
+from ncodec.models.base import CodedChunk
 from ncodec.models.hilcodec import PRESETS, Hilcodec
+from ncodec.models.torch_codec import no_scales
 
 GOLDEN = Path(__file__).parents[3] / "shared" / "golden" / "hilcodec-music-small"
 needs_golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason="the reference vectors are not here")

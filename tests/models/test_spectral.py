@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from ncodec.errors import ModelInvalid
 from ncodec.models.base import CodedChunk
-from ncodec.models.spectral import LEVEL, PRESETS, SpectralCodec, SpectralConfig, noise_table
+from ncodec.models.spectral import SpectralCodec
+from ncodec.models.spectral_base import LEVEL, PRESETS, SpectralConfig, noise_table
 from ncodec.nn.convnext import ConvNeXtBlock
 from ncodec.nn.mdct import Mdct
 

@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 import ncodec
 from ncodec.errors import UsageError
 from ncodec.hub import entropy_models
-from ncodec.hub.codecs import CODECS, find, load_codec
+from ncodec.hub.codecs import CODECS, find, load_torch_codec
 from ncodec.hub.entropy_models import ENTROPY_MODELS, EntropyModelFile
-from ncodec.models.base import Codec
+from ncodec.models.torch_codec import TorchCodec
 from ncodec.nn.rvq import ResidualVectorQuantiser
 from ncodec.training.config import TrainConfig
 from ncodec.training.loop import Run, train
@@ -33,7 +33,7 @@ def stays(name: str) -> bool:
     return name.startswith("encoder") or name == "quantiser.codebooks"
 
 
-def codes(codec: Codec) -> torch.Tensor:
+def codes(codec: TorchCodec) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
     return codec.encode(0.1 * torch.randn(1, 1, 8000, generator=generator), 4).codes
 
@@ -52,10 +52,10 @@ def test_the_decoder_learns_and_all_else_stays(
     train(config, source.parent, resume=False, time_limit_s=0, device="cpu")  # k-means alone
     settings = alone(config, str(source))
     assert train(settings, folder, resume=False, time_limit_s=300, device="cpu")
-    before, run = load_codec(CODECS.describe(source)), Run(settings, folder)
+    before, run = load_torch_codec(CODECS.describe(source)), Run(settings, folder)
     run.load()
     assert run.step == 8
-    after = load_codec(CODECS.describe(folder / "tuned.safetensors"))
+    after = load_torch_codec(CODECS.describe(folder / "tuned.safetensors"))
     given = before.state_dict()
     for made in (run.model, run.average, after):
         for name, tensor in made.state_dict().items():

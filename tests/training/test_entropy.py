@@ -17,7 +17,7 @@ from ncodec.entropy.network import build
 from ncodec.entropy.transformer import TransformerCoder
 from ncodec.errors import ModelInvalid, UsageError
 from ncodec.formats.ncx import Reader
-from ncodec.hub.codecs import ModelFile, find, load_codec
+from ncodec.hub.codecs import ModelFile, find, load_torch_codec
 from ncodec.hub.entropy_models import ENTROPY_MODELS, find_for, load_network
 from ncodec.training.codes import SPEEDS, CodesCorpus, CodesSource, code_file, pack_codes
 from ncodec.training.entropy import EntropyTrainer
@@ -48,7 +48,7 @@ def test_codes_are_those_of_a_file(codec: ModelFile, corpus: Path) -> None:
     path = corpus / "tones" / "1.wav"
     wav, rate = audio.read(path)
     blob = encode(wav, rate, model="tiny", n_q=4, entropy="packed")
-    path_codes = code_file(load_codec(codec), path, 1.0)
+    path_codes = code_file(load_torch_codec(codec), path, 1.0)
     packed = corpus.parent / "one.ncx"
     packed.write_bytes(blob)
     with packed.open("rb") as stream:
@@ -58,7 +58,7 @@ def test_codes_are_those_of_a_file(codec: ModelFile, corpus: Path) -> None:
 
 def packed_codes(codec: ModelFile, *data: Path, validation: tuple[str, ...] = ()) -> CodesCorpus:
     source = CodesSource(codec.sha256, tuple(map(str, data)), validation)
-    pack_codes(load_codec(codec), source, data[0].parent / "codes")
+    pack_codes(load_torch_codec(codec), source, data[0].parent / "codes")
     return CodesCorpus(data[0].parent / "codes", source)
 
 

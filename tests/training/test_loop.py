@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from ncodec.errors import ModelMissing, UsageError
-from ncodec.hub.codecs import CODECS, load_codec
+from ncodec.hub.codecs import CODECS, load_torch_codec
 from ncodec.training.config import AdversaryConfig, TrainConfig
 from ncodec.training.data import Batch
 from ncodec.training.folder import load_checkpoint, log, save_checkpoint
@@ -53,7 +53,7 @@ def test_twenty_steps_lower_the_loss_and_ship_a_model(config: TrainConfig, tmp_p
     model = CODECS.describe(folder / "tiny.safetensors")
     assert (model.model_id, model.architecture) == ("tiny", "spectral")
     assert model.facts["steps"] == 20
-    codec = load_codec(model)
+    codec = load_torch_codec(model)
     assert codec.encode(torch.randn(1, 1, 800), 4).codes.shape == (1, 4, 11)
 
 
@@ -76,7 +76,7 @@ def test_a_codec_that_denoises_learns_too(denoising: TrainConfig, tmp_path: Path
     (gain, shift) = trained.model.get_parameter("encoder_film.weight").chunk(2, -1)
     assert gain.any(1).all()
     assert shift.any(1).all()
-    codec = load_codec(CODECS.describe(tmp_path / "run/tiny.safetensors"))
+    codec = load_torch_codec(CODECS.describe(tmp_path / "run/tiny.safetensors"))
     assert codec.can_denoise
 
 
@@ -149,7 +149,7 @@ def test_starts_from_a_model_file(config: TrainConfig, tmp_path: Path) -> None:
     train(start, tmp_path / "second", resume=False, time_limit_s=0, device="cpu")
     model = CODECS.describe(tmp_path / "second/tuned.safetensors")
     assert model.facts["start_from"] == "tiny"
-    given, kept = (load_codec(each).state_dict() for each in (CODECS.describe(source), model))
+    given, kept = (load_torch_codec(each).state_dict() for each in (CODECS.describe(source), model))
     for name, tensor in given.items():
         assert torch.equal(tensor, kept[name]), name
     state = load_checkpoint(tmp_path / "second")

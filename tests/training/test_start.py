@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from ncodec.errors import UsageError
-from ncodec.models.base import Codec
 from ncodec.models.registry import architecture
+from ncodec.models.torch_codec import TorchCodec
 from ncodec.nn.seanet import ResidualUnit, SkipLstm
 from ncodec.training.config import TrainConfig
 from ncodec.training.loop import Run
@@ -19,13 +19,13 @@ TINY = [(name, f"{name}-tiny") for name in ("encodec", "soundstream", "hilcodec"
 FITTING = TINY + [(name, f"{name}-small") for name, _ in TINY]
 
 
-def untrained(name: str, preset: str, **changes: object) -> Codec:
+def untrained(name: str, preset: str, **changes: object) -> TorchCodec:
     torch.manual_seed(0)
     kind = architecture(name)
     return kind(replace(kind.presets[preset], **changes))
 
 
-def sines(codec: Codec) -> Tensor:
+def sines(codec: TorchCodec) -> Tensor:
     """Return half a second of a quiet chord [1, 1, T], low enough for every preset."""
     rate = codec.config.sample_rate_hz
     time_s = torch.arange(rate // 2) / rate
@@ -33,7 +33,7 @@ def sines(codec: Codec) -> Tensor:
     return 0.03 * torch.sin(2 * torch.pi * hz * time_s + hz).sum(0)[None, None]
 
 
-def unquantised(codec: Codec, wav: Tensor) -> Tensor:
+def unquantised(codec: TorchCodec, wav: Tensor) -> Tensor:
     """Return what the networks by themselves make of [B, C, T]."""
     return codec.reconstruct(wav, lambda latents: latents)[1]
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 import ncodec
 from ncodec import audio
-from ncodec.hub.codecs import find, load_codec
+from ncodec.hub.codecs import find, load_torch_codec
 from ncodec.training.config import TrainConfig
 from ncodec.training.data import Batch, PackedClip, PackedCorpus
 from ncodec.training.folder import load_checkpoint, log_validation, validated_step
@@ -159,7 +159,7 @@ def test_clips_are_spread_over_the_kinds() -> None:
 
 
 def test_codes_as_a_file_is_coded() -> None:
-    codec = load_codec(find("spectral"))
+    codec = load_torch_codec(find("spectral"))
     t = np.arange(30000) / 24000
     wav = (0.2 * np.sin(2 * np.pi * 300 * t * (1 + t)))[None].astype(np.float32)
     found = dict(at_bandwidths(codec, torch.from_numpy(wav)))

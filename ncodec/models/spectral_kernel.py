@@ -1,0 +1,356 @@
+"""`spectral` by the kernel in C, without torch: the way of files on a processor.
+
+Its sums have one order, whatever the processor, the length of a chunk and the number of threads,
+so that codes do not depend on them; see networks.h. `spectral_base` says what the codec does.
+
+Shapes: B batch, T samples, F frames, N bins (= samples a frame), D latent, W width, G bands, Q
+codebooks; + for rows that the kernel pads.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ncodec.errors import ModelInvalid
+from ncodec.models.base import ArrayChunk, CodedChunk, Search
+from ncodec.models.spectral_base import (
+    LEVEL,
+    LEVEL_SHARE,
+    LOUDEST,
+    MIDDLE,
+    ONSET,
+    QUIETEST,
+    SpectralConfig,
+    SpectralFraming,
+    band_edges,
+    noise_places,
+    noise_table,
+)
+from ncodec.native.networks import Codebooks, Floats, Matrix, Stack, Weights, padded
+
+
+@dataclass(slots=True)
+class EncoderState:
+    """What an encoder remembers between chunks."""
+
+    pending: Floats  # [B, t] samples: the last whole hop, then what is not yet a hop
+    past: list[Floats]  # of the blocks, for each of the batch
+    search: int | Search
+    n_samples: int = 0
+    power: Floats | None = None  # [B, 1] mean of what was heard before, weighed by its age
+    weight: float = 0.0  # of that mean, in samples
+
+
+@dataclass(slots=True)
+class DecoderState:
+    """What a decoder remembers between chunks."""
+
+    past: list[Floats]  # of the blocks, for each of the batch
+    waiting: Floats  # [B, <= lookahead, D] latents whose frame has not been made yet
+    scales: Floats  # [B, <= lookahead] of these frames
+    overlap: Floats  # [B, N] second half of the last frame
+    next_frame: int
+    skip_frames: int  # outputs to drop: the decoder is still ahead of its first frame
+    skip_hops: int = 1  # the first hop has no neighbour before it
+
+
+class SpectralKernel(SpectralFraming):
+    """MDCT frames, causal ConvNeXt networks, residual vector quantiser.
+
+    config   the sizes
+    tensors  arrays of float16 or float32, by the names of the codec in torch
+    path     of the kernel's
+
+    Raises ModelInvalid for other tensors than `shapes` says.
+    """
+
+    def __init__(self, config: SpectralConfig, tensors: Mapping[str, Weights], path: str) -> None:
+        super().__init__(config)
+        self._tensors, self._path = tensors, path
+        self._check()
+        self._codebooks = Codebooks(tensors["quantiser.codebooks"], path)
+
+    def _check(self) -> None:
+        wanted = shapes(self.config)
+        for name in sorted(wanted.keys() ^ self._tensors.keys()):
+            raise ModelInvalid(
+                f"weights do not fit the architecture: tensor {name} unknown or missing"
+            )
+        for name, shape in wanted.items():
+            if self._tensors[name].shape != shape:
+                raise ModelInvalid(
+                    f"weights do not fit the architecture: tensor {name} is "
+                    f"{list(self._tensors[name].shape)}, expected {list(shape)}"
+                )
+
+    # The parts are made when they are first asked for: a decoder needs no encoder.
+
+    def _matrix(self, name: str) -> Matrix:
+        weights, biases = self._tensors[f"{name}.weight"], self._tensors.get(f"{name}.bias")
+        return Matrix(weights, biases, self._path)
+
+    def _stack(self, name: str, n_blocks: int) -> Stack:
+        of = f"{name}."
+        own = {key[len(of) :]: value for key, value in self._tensors.items() if key.startswith(of)}
+        return Stack(own, n_blocks, self.config.activation, self._path)
+
+    @cached_property
+    def _analysis(self) -> Matrix:
+        cosine, sine = mdct_bases(self.config.samples_per_frame)
+        return Matrix(np.ascontiguousarray(np.concatenate([cosine, sine], 1).T), None, self._path)
+
+    @cached_property
+    def _synthesis(self) -> Matrix:
+        return Matrix(mdct_bases(self.config.samples_per_frame)[0], None, self._path)
+
+    @cached_property
+    def _edges(self) -> NDArray[np.int64]:
+        return np.array(band_edges(self.config.samples_per_frame, self.config.n_bands))
+
+    @cached_property
+    def _encoder(self) -> Stack:
+        return self._stack("encoder", self.config.encoder_blocks)
+
+    @cached_property
+    def _encoder_layers(self) -> tuple[Matrix, Matrix, Matrix]:
+        names = ("encoder_in", "encoder_out", "encoder_skip")
+        first, last, skip = (self._matrix(name) for name in names)
+        return first, last, skip
+
+    @cached_property
+    def _decoder(self) -> Stack:
+        return self._stack("decoder", self.config.decoder_blocks)
+
+    @cached_property
+    def _decoder_layers(self) -> tuple[Matrix, Matrix, Matrix]:
+        names = ("decoder_in", "decoder_out", "decoder_skip")
+        first, last, skip = (self._matrix(name) for name in names)
+        return first, last, skip
+
+    @cached_property
+    def _noise(self) -> Floats:
+        return noise_table()
+
+    def start_encoder(
+        self, batch: int, *, denoise: bool = False, search: int | Search | None = None
+    ) -> EncoderState:
+        """Return the state before the first sample: a hop of silence."""
+        before = np.zeros((batch, self.config.samples_per_frame), np.float32)
+        search = self.default_beam_width if search is None else search
+        return EncoderState(before, [self._encoder.start() for _ in range(batch)], search)
+
+    def start_decoder(self, batch: int, first_frame: int = 0) -> DecoderState:
+        """Return the state before frame `first_frame`."""
+        config = self.config
+        return DecoderState(
+            past=[self._decoder.start() for _ in range(batch)],
+            waiting=np.zeros((batch, 0, config.latent), np.float32),
+            scales=np.zeros((batch, 0), np.float32),
+            overlap=np.zeros((batch, config.samples_per_frame), np.float32),
+            next_frame=first_frame,
+            skip_frames=config.lookahead_frames,
+        )
+
+    def encode_arrays(
+        self, wav: Floats, state: EncoderState, n_q: int, *, last: bool = False
+    ) -> ArrayChunk:
+        """See Codec.encode_arrays."""
+        hop = self.config.samples_per_frame
+        state.n_samples += wav.shape[-1]
+        samples = np.concatenate([state.pending, wav[:, 0]], 1)
+        if last and state.n_samples:
+            samples = np.pad(samples, ((0, 0), (0, -samples.shape[1] % hop + hop)))
+        n_frames = samples.shape[1] // hop - 1
+        if n_frames < 1:
+            state.pending = samples
+            codes = np.empty((len(wav), n_q, 0), np.int64)
+            return CodedChunk(codes, np.zeros((len(wav), 0), np.float32))
+        state.pending = samples[:, n_frames * hop :]
+        samples = samples[:, : (n_frames + 1) * hop]
+        scale = self._level(samples, state)
+        gain = np.divide(np.float32(LEVEL), scale, out=np.zeros_like(scale), where=scale > 0)
+        latents = np.stack(
+            [self.latents(row, past) for row, past in zip(samples * gain, state.past, strict=True)]
+        )
+        return CodedChunk(self._codes(latents, n_q, state.search), scale)
+
+    def _codes(self, latents: Floats, n_q: int, search: int | Search) -> NDArray[np.int64]:
+        """Return the codes [B, n_q, F] of latents [B, F, D]."""
+        if isinstance(search, int):
+            found = [self._codebooks.search(rows, n_q, search) for rows in latents]
+        else:
+            found = search.by_kernel(latents, self._codebooks, n_q)
+        return np.stack(found).transpose(0, 2, 1).astype(np.int64)
+
+    def _level(self, samples: Floats, state: EncoderState) -> Floats:
+        """Return the RMS [B, 1] of a chunk [B, T]; for a short one, of what was before as well."""
+        power = np.square(samples, dtype=np.float64).mean(1, keepdims=True).astype(np.float32)
+        length = samples.shape[1]
+        if not self.is_short(length):
+            return np.sqrt(power)
+        weight = self.heard_before(state.weight, length)
+        heard = power
+        if state.power is not None:
+            mean = (state.power * weight + power * length) / (weight + length)
+            heard = mean.astype(np.float32)
+        state.power, state.weight = heard, weight + length
+        return np.sqrt(np.maximum(heard, power / np.float32(ONSET)))
+
+    def latents(self, samples: Floats, past: Floats) -> Floats:
+        """Map (F + 1) N samples, at one level, to latents [F, D]; `past` is updated."""
+        bins, latent = self.config.samples_per_frame, self.config.latent
+        first, last, skip = self._encoder_layers
+        n_frames = len(samples) // bins - 1
+        both = self._analysis.strided(samples, bins, n_frames)
+        cosine, sine = both[:, :bins], both[:, bins : 2 * bins]
+        features = np.empty((n_frames, 2 * bins + self.config.n_bands), np.float32)
+        compand(sine, features[:, :bins])
+        compand(cosine, features[:, bins : 2 * bins])
+        features[:, 2 * bins :] = self._band_levels(cosine, sine)
+        hidden = self._encoder.run(first(features), past)
+        skipped = skip.strided(features.reshape(-1)[bins:], features.shape[1], n_frames)
+        return np.ascontiguousarray((skipped + last(hidden))[:, :latent])
+
+    def _band_levels(self, cosine: Floats, sine: Floats) -> Floats:
+        """Return the levels [F, G] of bands, about -1 to 1, of bins [F, N]."""
+        power = cosine * cosine
+        power += sine * sine
+        # In double precision: rounded, a logarithm is then the same whichever library finds it.
+        sums = np.add.reduceat(power, self._edges[:-1], axis=1, dtype=np.float64)
+        means = sums / np.diff(self._edges)
+        return (LEVEL_SHARE * (np.log(means / 2 + QUIETEST) - MIDDLE)).astype(np.float32)
+
+    def decode_arrays(
+        self, chunk: ArrayChunk, state: DecoderState, *, last: bool = False
+    ) -> NDArray[np.float32]:
+        """See Codec.decode_arrays."""
+        batch, n_q, n_frames = chunk.codes.shape
+        fresh = np.stack([self._codebooks.decode(codes) for codes in chunk.codes])
+        ready = np.concatenate([state.waiting, fresh], 1)
+        scales = np.concatenate(
+            [state.scales, np.broadcast_to(chunk.scales, (batch, n_frames)).astype(np.float32)], 1
+        ) if n_frames else state.scales  # fmt: skip
+        if last and ready.shape[1]:
+            fresh = np.pad(fresh, ((0, 0), (0, self.config.lookahead_frames), (0, 0)))
+        if not fresh.shape[1]:
+            return np.zeros((batch, 1, 0), np.float32)
+        dropped = min(state.skip_frames, fresh.shape[1])
+        state.skip_frames -= dropped
+        n_made = fresh.shape[1] - dropped
+        noise = self._noise[noise_places(state.next_frame, n_made, self.config.samples_per_frame)]
+        condition = self._condition(n_q)
+        made = []
+        for row in range(batch):
+            hidden = self._decoder.run(
+                self._decoder_layers[0](fresh[row]), state.past[row], condition
+            )
+            bins = self._bins(hidden[dropped:], ready[row, :n_made], noise)
+            bins *= (scales[row, :n_made] / np.float32(LEVEL))[:, None]
+            made.append(bins)
+        state.waiting, state.scales = ready[:, n_made:], scales[:, n_made:]
+        state.next_frame += n_made
+        return self._overlap(made, state)[:, None]
+
+    def _condition(self, n_q: int) -> Floats | None:
+        """Return what the decoder's blocks are conditioned on, [blocks, 2, W+]."""
+        rates = self._tensors.get("decoder_rates")
+        if rates is None:
+            return None
+        width = self.config.width
+        found = np.zeros((*rates.shape[1:3], padded(width)), np.float32)
+        found[..., :width] = rates[n_q - 1]
+        return found
+
+    def _bins(self, hidden: Floats, latents: Floats, noise: Floats) -> Floats:
+        """Return MDCT coefficients [F, N], with the noise."""
+        n_bins = self.config.samples_per_frame
+        _, last, skip = self._decoder_layers
+        both = last(hidden)
+        both += skip(latents)
+        roots, levels = both[:, :n_bins], both[:, n_bins : 2 * n_bins]
+        levels = np.minimum(levels, np.float32(LOUDEST))
+        levels *= np.float32(0.5)
+        gains = np.exp(levels, out=levels)
+        gains *= noise
+        found = np.abs(roots)
+        found *= roots
+        found += gains
+        return found
+
+    def _overlap(self, made: list[Floats], state: DecoderState) -> Floats:
+        """Overlap-add [B][F, N] coefficients onto the state's half frame: [B, T] samples."""
+        hop = self.config.samples_per_frame
+        if not len(made[0]):
+            return state.overlap[:, :0]
+        samples = np.empty((len(made), (len(made[0]) + 1) * hop), np.float32)
+        for row, bins in zip(samples, made, strict=True):
+            halves = self._synthesis(bins)
+            frames = row.reshape(-1, hop)
+            frames[:-1] = halves[:, :hop]
+            frames[-1] = 0
+            frames[1:] += halves[:, hop : 2 * hop]
+        samples[:, :hop] += state.overlap
+        state.overlap = samples[:, -hop:].copy()
+        done = samples[:, state.skip_hops * hop : -hop]
+        state.skip_hops = 0
+        return done
+
+
+def from_file(
+    values: Mapping[str, Any], tensors: Mapping[str, Weights], path: str
+) -> SpectralKernel:
+    """Return the codec of what a model file says and holds. Raises ModelInvalid, TypeError."""
+    return SpectralKernel(SpectralConfig.from_dict(dict(values)), tensors, path)
+
+
+def compand(bins: Floats, out: Floats) -> None:
+    """Write sign(x) sqrt(|x|): halves the range in dB that the network must cover."""
+    np.abs(bins, out=out)
+    np.sqrt(out, out=out)
+    np.copysign(out, bins, out=out)
+
+
+def mdct_bases(n_bins: int) -> tuple[Floats, Floats]:
+    """Return the windowed cosine and sine bases of the MDCT, [2N, N]; see `ncodec.nn.mdct`."""
+    n, k = np.arange(2 * n_bins, dtype=np.float64), np.arange(n_bins, dtype=np.float64)
+    window = np.sin(math.pi / (2 * n_bins) * (n + 0.5))
+    phase = math.pi / n_bins * (n[:, None] + 0.5 + n_bins / 2) * (k[None, :] + 0.5)
+    scale = math.sqrt(2.0 / n_bins) * window[:, None]
+    return (scale * np.cos(phase)).astype(np.float32), (scale * np.sin(phase)).astype(np.float32)
+
+
+def shapes(config: SpectralConfig) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of all tensors of a model, by name."""
+    c, n_bins = config, config.samples_per_frame
+
+    def linear(name: str, n_out: int, n_in: int) -> dict[str, tuple[int, ...]]:
+        return {f"{name}.weight": (n_out, n_in), f"{name}.bias": (n_out,)}
+
+    def stack(name: str, n_blocks: int) -> dict[str, tuple[int, ...]]:
+        found: dict[str, tuple[int, ...]] = {}
+        for block in (f"{name}.blocks.{number}" for number in range(n_blocks)):
+            found |= {f"{block}.depthwise": (c.width, 1, c.kernel)}
+            for vector in ("depthwise_bias", "norm.weight", "norm.bias", "scale"):
+                found[f"{block}.{vector}"] = (c.width,)
+            found |= linear(f"{block}.expand", c.expansion * c.width, c.width)
+            found |= linear(f"{block}.project", c.width, c.expansion * c.width)
+        return found | {f"{name}.norm.weight": (c.width,), f"{name}.norm.bias": (c.width,)}
+
+    rates: dict[str, Any] = {"decoder_rates": (c.n_codebooks, c.decoder_blocks, 2, c.width)}
+    return (
+        linear("encoder_in", c.width, 2 * n_bins + c.n_bands)
+        | stack("encoder", c.encoder_blocks)
+        | linear("encoder_out", c.latent, c.width)
+        | {"encoder_skip.weight": (c.latent, n_bins + c.n_bands)}
+        | {"quantiser.codebooks": (c.n_codebooks, c.codebook_size, c.latent)}
+        | linear("decoder_in", c.width, c.latent)
+        | stack("decoder", c.decoder_blocks)
+        | (rates if c.rate_conditioned else {})
+        | linear("decoder_out", 2 * n_bins, c.width)
+        | linear("decoder_skip", 2 * n_bins, c.latent)
+    )
