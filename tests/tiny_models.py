@@ -100,7 +100,7 @@ def in_packets(
             piece = codec.cut(chunk, first, end)
             scales = tuple(piece.scales.flatten().tolist())
             dependent = is_dependent is not None and is_dependent(number)
-            writer.write(piece.codes.numpy(), scales, dependent=dependent)
+            writer.write(piece.codes, scales, dependent=dependent)
             frame, first, number = frame + end - first, end, number + 1
     assert reader.n_samples is not None
     writer.finish(reader.n_samples)

@@ -174,7 +174,7 @@ def test_a_checkpoint_becomes_a_model(
     assert installed == tmp_path / "cache" / "models" / "theirs.safetensors"
     model = codecs.find("theirs")
     assert model.facts == {"licence": "CC0-1.0"}
-    for name, tensor in codecs.load_codec(model).state_dict().items():
+    for name, tensor in codecs.load_torch_codec(model).state_dict().items():
         assert torch.equal(tensor, foreign[f"theirs.{name}"])
     # The same whatever the file: files made with it can be decoded by whoever imported it.
     expected = tmp_path / "expected.safetensors"
