@@ -10,6 +10,12 @@
 #error "single precision must be computed in single precision"
 #endif
 
+#if defined(__GNUC__) || defined(__clang__)
+#define ALWAYS static inline __attribute__((always_inline))
+#else
+#define ALWAYS static inline
+#endif
+
 enum {
     LANES = 16,  /* outputs of a matrix that lie side by side */
     QUAD = 4,    /* inputs that one instruction adds up */
