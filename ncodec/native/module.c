@@ -1,7 +1,5 @@
 /* The kernel for Python, by the stable ABI. Every count and length is checked here. */
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030B0000
-#include <Python.h>
+#include "module.h"
 
 #include "kernel.h"
 
@@ -200,21 +198,31 @@ done:
     return found;
 }
 
-/* The number of frames of a buffer of codes [F, S, n_q], -1 with an error set for none such. */
-static Py_ssize_t frames_of(const context_box *box, const Py_buffer *codes)
+Py_ssize_t ncodec_frames_of(const Py_buffer *codes, Py_ssize_t n_channels)
 {
-    const Py_ssize_t each = (Py_ssize_t)sizeof(int32_t) * box->n_streams * box->n_q;
-    const int32_t *all = codes->buf;
+    const Py_ssize_t each = (Py_ssize_t)sizeof(int32_t) * n_channels;
     if (codes->len % each || codes->len / each > 1 << 22) {
         PyErr_SetString(PyExc_ValueError, "codes: expected int32 [frames, streams, codebooks]");
         return -1;
     }
+    return codes->len / each;
+}
+
+Py_ssize_t ncodec_frames_of_codes(const Py_buffer *codes, Py_ssize_t n_channels, int codebook_size)
+{
+    const int32_t *all = codes->buf;
     for (Py_ssize_t i = 0; i < codes->len / (Py_ssize_t)sizeof(int32_t); i++)
-        if (all[i] < 0 || all[i] >= box->sizes.codebook_size) {
+        if (all[i] < 0 || all[i] >= codebook_size) {
             PyErr_SetString(PyExc_ValueError, "codes: out of range");
             return -1;
         }
-    return codes->len / each;
+    return ncodec_frames_of(codes, n_channels);
+}
+
+static Py_ssize_t frames_of(const context_box *box, const Py_buffer *codes)
+{
+    return ncodec_frames_of_codes(
+        codes, (Py_ssize_t)box->n_streams * box->n_q, box->sizes.codebook_size);
 }
 
 /* encode(context, codes) -> payload */
@@ -320,6 +328,12 @@ static PyMethodDef METHODS[] = {
 };
 
 static PyModuleDef MODULE = {
-    PyModuleDef_HEAD_INIT, "_kernel", "See kernel.h.", -1, METHODS, NULL, NULL, NULL, NULL};
+    PyModuleDef_HEAD_INIT, "_kernel", "See kernel.h and adaptive.h.", -1, METHODS, NULL, NULL, NULL, NULL};
 
-PyMODINIT_FUNC PyInit__kernel(void) { return PyModule_Create(&MODULE); }
+PyMODINIT_FUNC PyInit__kernel(void)
+{
+    PyObject *module = PyModule_Create(&MODULE);
+    if (module && PyModule_AddFunctions(module, ncodec_adaptive_methods))
+        Py_CLEAR(module);
+    return module;
+}
