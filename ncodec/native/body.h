@@ -1,8 +1,7 @@
 /* All that is computed, once for each set of instructions: included by plain.c and the others. */
 #include "internal.h"
+#include "libc.h"
 #include "rangecoder.h"
-
-#include <string.h>
 
 #if defined(PATH_AVX512)
 #define PATHS ncodec_avx512
@@ -129,6 +128,31 @@ ALWAYS void tile(
     for (int r = 0; r < n_rows; r++)
         for (int b = 0; b < 4; b++)
             vst1q_s32(total + (size_t)r * total_step + 4 * b, sums[r][b]);
+}
+
+#elif defined(__wasm_simd128__)
+
+enum { TILE_ROWS = 1, TILE_BLOCKS = 1, TILE_SUMS = 1 };
+
+ALWAYS void tile(
+    const int n_rows, const int n_blocks, const int8_t *weights, const int32_t *offset, int n_quads,
+    const int8_t *inputs, int input_step, int32_t *total, int total_step)
+{
+    v128_t sums[LANES / 2]; /* of two outputs each, the halves of a quad apart */
+    (void)n_rows, (void)n_blocks, (void)offset, (void)input_step, (void)total_step;
+    for (int o = 0; o < LANES / 2; o++)
+        sums[o] = wasm_i32x4_const_splat(0);
+    for (int i = 0; i < n_quads; i++) {
+        const v128_t input = wasm_i16x8_extend_low_i8x16(wasm_v128_load32_splat(inputs + QUAD * i));
+        const int8_t *column = weights + (size_t)i * LANES * QUAD;
+        for (int o = 0; o < LANES / 2; o++)
+            sums[o] = wasm_i32x4_add(
+                sums[o], wasm_i32x4_dot_i16x8(wasm_i16x8_load8x8(column + 8 * o), input));
+    }
+    for (int o = 0; o < LANES / 2; o += 2)
+        wasm_v128_store(
+            total + 2 * o, wasm_i32x4_add(wasm_i32x4_shuffle(sums[o], sums[o + 1], 0, 2, 4, 6),
+                                          wasm_i32x4_shuffle(sums[o], sums[o + 1], 1, 3, 5, 7)));
 }
 
 #else
