@@ -1,4 +1,4 @@
-"""Speed of the transformer coder on one thread, beside EnCodec's language model and coder.
+"""Speed of the coders on one thread: ours, and EnCodec's language model with its coder.
 
     pip install encodec && python benchmarks/entropy_speed.py [--kbps 6] [--seconds 300]
 
@@ -42,15 +42,14 @@ def best(action: Callable[[], object], repeats: int) -> float:
     return min(times)
 
 
-def ours(packets: list[Codes], repeats: int) -> dict[str, float]:
+def ours(name: str, packets: list[Codes], repeats: int) -> dict[str, float]:
     """Return times real time of encoding, of decoding a file, and of decoding a live stream."""
-    model = choose_entropy(find("spectral"), "transformer").model
-    assert model is not None
-    network = load_network(model)
+    model = choose_entropy(find("spectral"), name).model
+    network = load_network(model) if model else None
 
     def coder() -> EntropyCoder:
         return open_coder(
-            "transformer", n_streams=1, n_codebooks=packets[0].shape[1], codebook_size=1024,
+            name, n_streams=1, n_codebooks=packets[0].shape[1], codebook_size=1024,
             network=network,
         )  # fmt: skip
 
@@ -144,12 +143,13 @@ def main() -> None:
         test_signal(args.seconds), RATE_HZ, bandwidth_kbps=args.kbps, entropy="packed"
     )
     packets = list(iterate_codes(Reader(io.BytesIO(blob))))
-    found, theirs = ours(packets, args.repeats), encodec(packets[0])
-    print("| | transformer, x real time | EnCodec's, x real time | ratio |")
-    print("|---|---|---|---|")
+    found, theirs = ours("transformer", packets, args.repeats), encodec(packets[0])
+    adaptive = ours("adaptive", packets, args.repeats)
+    print("| x real time | adaptive | transformer | EnCodec's | transformer / EnCodec's |")
+    print("|---|---|---|---|---|")
     for what, speed in found.items():
         other = theirs and theirs[what.split()[0]]
-        cells = (what, f"{speed:.1f}", *(
+        cells = (what, f"{adaptive[what]:.0f}", f"{speed:.1f}", *(
             (f"{other:.2f}", f"{speed / other:.1f}") if other else ("", "")))  # fmt: skip
         print(f"| {' | '.join(cells)} |", flush=True)
 

@@ -6,15 +6,18 @@ entropy model of their own.
 Shapes: B frames of a block, C channels (one for each codebook of each stream, stream by stream),
 K codebook size, P predictors.
 
-The model is that of formats/PAYLOADS.md, section 3: integers only.
+The work is done by the kernel in C, or where it was not built by NumPy, with the same bytes;
+formats/PAYLOADS.md, section 3.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ncodec.entropy.base import EntropyCoder
-from ncodec.entropy.rangecoder import RangeDecoder, RangeEncoder, check_payload
+from ncodec.entropy.rangecoder import RangeDecoder, RangeEncoder, check_payload, no_symbol_fits
 from ncodec.errors import LimitExceeded, PayloadError, UsageError
+from ncodec.native import chosen_path
+from ncodec.native.adaptive import AdaptiveContext
 
 _UNIT = 1 << 10
 _FIRST_WEIGHTS = np.array([12, 2, 1, 1, 1, 1], np.int64) * _UNIT
@@ -24,20 +27,19 @@ _WINDOWS = (2048, 32)  # long, short
 _FIRST_BLOCKS_END = 16
 _BLOCK = 4
 _MAX_PLACES = 1 << 21
-_MAX_CELLS = 1 << 15
-"""Most table cells of a block laid out at once, so that they stay in the cache."""
 
 _ONE = np.int32(1)
 """Of the counts' type: where it must convert, ufunc.at is five times slower."""
 
 
-class _Model:
-    """The context of all channels, and the frequencies that it gives.
+class ReferenceAdaptiveContext:
+    """What the packets so far leave, none at first, by NumPy; see `ncodec.native.adaptive`.
 
     A place is the index of a code's cell in a flattened [C, K] table.
     """
 
     def __init__(self, n_streams: int, n_codebooks: int, codebook_size: int) -> None:
+        self.n_streams, self.n_codebooks = n_streams, n_codebooks
         n_channels = n_streams * n_codebooks
         n_places = n_channels * codebook_size
         self.n_frames = 0
@@ -50,13 +52,42 @@ class _Model:
         self.recent = np.zeros((max(_WINDOWS), n_channels), np.int64)  # places, a ring of frames
         self.last_places = self.row_starts
         self.weights = np.repeat(_FIRST_WEIGHTS[:, None], n_channels, axis=1)  # [P, C]
-        self.start_block()
+        self._start_block()
+
+    def encode(self, codes: NDArray[np.integer]) -> bytes:
+        """Return the payload of a packet of codes [F, S, Q]."""
+        frames = codes.reshape(len(codes), len(self.row_starts)).astype(np.int64)  # [F, C]
+        encoder = RangeEncoder()
+        start = 0
+        while start < len(frames):
+            block = frames[start : start + self._block_length]
+            self._encode_block(encoder, block)
+            start += len(block)
+        return encoder.finish()
+
+    def decode(self, payload: bytes, n_frames: int) -> tuple[NDArray[np.int64], int]:
+        """Return the codes [F, S, Q] of a packet, and -1.
+
+        Or instead of -1 how many codes, in whole streams of a frame, come before one that no
+        symbol fits; no packet may follow then.
+        """
+        frames = np.zeros((n_frames, len(self.row_starts)), np.int64)  # [F, C]
+        decoder = RangeDecoder(payload)
+        failed, start = -1, 0
+        while start < n_frames and failed < 0:
+            block = frames[start : start + self._block_length]
+            try:
+                self._decode_block(decoder, block)
+            except PayloadError:
+                failed = decoder.n_symbols
+            start += len(block)
+        return frames.reshape(n_frames, self.n_streams, self.n_codebooks), failed
 
     @property
-    def block_length(self) -> int:
+    def _block_length(self) -> int:
         return _BLOCK if self.n_frames >= _FIRST_BLOCKS_END else 1
 
-    def start_block(self) -> None:
+    def _start_block(self) -> None:
         """Compute what stands still in a block: what each predictor's unit of evidence weighs."""
         windows = [max(1, min(self.n_frames, length)) for length in _WINDOWS]
         divisors = np.array(
@@ -69,7 +100,7 @@ class _Model:
             self.gains[3:5] = 0
         self.gains[5, : self.with_previous.start] = 0
 
-    def table(self) -> NDArray[np.int32]:
+    def _table(self) -> NDArray[np.int32]:
         """Return the frequencies [C, K] that all frames of the block share."""
         uniform, long, short = self.gains[:3, :, None].astype(np.int32)
         long_counts, short_counts = self.counts.reshape(2, len(long), self.codebook_size)
@@ -78,7 +109,7 @@ class _Model:
         table += uniform
         return table
 
-    def learn(self, places: NDArray[np.int64], guesses: NDArray[np.int64]) -> None:
+    def _learn(self, places: NDArray[np.int64], guesses: NDArray[np.int64]) -> None:
         """Take in a block and start the next one.
 
         places   [B, C], of the codes
@@ -89,7 +120,7 @@ class _Model:
         masses[0] = gains[0]
         np.multiply(gains[1:3], self.counts[:, places], out=masses[1:3])
         np.multiply(gains[3:5], places == guesses, out=masses[3:5])
-        if self.with_previous.start < self.with_previous.stop:
+        if self.n_streams > 1:
             codes = places - self.row_starts
             same = codes[:, self.with_previous] == codes[:, self.previous]
             masses[5, :, self.with_previous] = gains[5, :, self.with_previous] * same
@@ -101,7 +132,7 @@ class _Model:
         if full.any():
             self.weights[:, full] = self.weights[:, full] // 2 + 1
         self._learn_tables(places, guesses[0])
-        self.start_block()
+        self._start_block()
 
     def _learn_tables(self, places: NDArray[np.int64], before: NDArray[np.int64]) -> None:
         start, end = self.n_frames, self.n_frames + len(places)
@@ -117,6 +148,51 @@ class _Model:
         self.last_places = places[-1]
         self.n_frames = end
 
+    def _encode_block(self, encoder: RangeEncoder, block: NDArray[np.int64]) -> None:
+        table = self._table()
+        repeat, following, inter_channel = self.gains[3:].astype(np.int32)
+        places = self.row_starts + block  # [B, C]
+        before = np.concatenate([self.last_places[None], places[:-1]])
+        guesses = np.array([before, self.next[before]])
+        rows = np.repeat(table[None], len(block), axis=0)  # [B, C, K]
+        flat = rows.reshape(-1)
+        offsets = np.arange(len(rows))[:, None] * table.size
+        flat[offsets + guesses[0]] += repeat
+        flat[offsets + guesses[1]] += following
+        if self.n_streams > 1:
+            same_code = self.row_starts[self.with_previous] + block[:, self.previous]
+            flat[offsets + same_code] += inter_channel[self.with_previous]
+        encoder.encode(block.reshape(-1), rows.reshape(-1, self.codebook_size))
+        self._learn(places, guesses)
+
+    def _decode_block(self, decoder: RangeDecoder, block: NDArray[np.int64]) -> None:
+        """Fill `block` [B, C]."""
+        table = self._table()
+        flat, n = table.reshape(-1), self.n_codebooks
+        repeat, following, inter_channel = self.gains[3:].astype(np.int32)
+        places = np.empty_like(block)
+        guesses = np.empty((2, *block.shape), np.int64)
+        before = self.last_places
+        for i, frame in enumerate(block):
+            after = self.next[before]
+            guesses[0, i], guesses[1, i] = before, after
+            flat[before] += repeat
+            flat[after] += following
+            frame[:n] = decoder.decode(table[:n])
+            for first in range(n, len(frame), n):
+                rows = slice(first, first + n)
+                same_code = self.row_starts[rows] + frame[first - n : first]
+                flat[same_code] += inter_channel[rows]
+                frame[rows] = decoder.decode(table[rows])
+                flat[same_code] -= inter_channel[rows]
+            flat[after] -= following
+            flat[before] -= repeat
+            before = np.add(self.row_starts, frame, out=places[i])
+        self._learn(places, guesses)
+
+
+Context = AdaptiveContext | ReferenceAdaptiveContext
+
 
 class AdaptiveCoder(EntropyCoder):
     """Range coding with a mixture of six simple predictors, each weighted by its success."""
@@ -126,95 +202,39 @@ class AdaptiveCoder(EntropyCoder):
 
     def __init__(self, *, n_streams: int, n_codebooks: int, codebook_size: int) -> None:
         super().__init__(n_streams=n_streams, n_codebooks=n_codebooks, codebook_size=codebook_size)
-        self._n_channels = n_streams * n_codebooks
-        if self._n_channels * codebook_size > _MAX_PLACES:
+        if n_streams * n_codebooks * codebook_size > _MAX_PLACES:
             raise LimitExceeded(
                 f"adaptive coder: {n_streams} streams of {n_codebooks} codebooks of"
                 f" {codebook_size} codes; the limit is {_MAX_PLACES} codes in all"
             )
-        self._model: _Model | None = None
+        self._context: Context | None = None
+
+    def _begin(self) -> Context:
+        """Return the state before key packets."""
+        kind = AdaptiveContext if chosen_path() else ReferenceAdaptiveContext
+        return kind(self.n_streams, self.n_codebooks, self.codebook_size)
 
     def encode(self, codes: NDArray[np.integer], *, dependent: bool = False) -> bytes:
         """Return the payload of one packet; see `EntropyCoder.encode`."""
-        ordered = self._check_codes(codes)  # [F, S, Q]
-        frames = ordered.reshape(len(ordered), self._n_channels).astype(np.int64)  # [F, C]
-        model = self._model if dependent else self._new_model()
-        if model is None:
+        ordered = self._check_codes(codes)
+        if not dependent:
+            self._context = self._begin()
+        if self._context is None:
             raise UsageError("adaptive coder: a dependent packet needs a packet before it")
-        encoder = RangeEncoder()
-        start = 0
-        while start < len(frames):
-            block = frames[start : start + model.block_length]
-            self._encode_block(model, encoder, block)
-            start += len(block)
-        self._model = model
-        return encoder.finish()
+        return self._context.encode(ordered)
 
     def decode(
         self, payload: bytes, n_frames: int, *, dependent: bool = False
     ) -> NDArray[np.int64]:
         """Return the codes of one packet; see `EntropyCoder.decode`."""
         n_codes = self._check_n_frames(n_frames)
-        model = self._model if dependent else self._new_model()
-        self._model = None  # no context is left if this packet fails
-        if model is None:
+        context = self._context if dependent else self._begin()
+        self._context = None  # no context is left if this packet fails
+        if context is None:
             raise PayloadError("adaptive payload: the packet before this one was not decoded")
         check_payload(payload, n_codes)
-        decoder = RangeDecoder(payload)
-        frames = np.empty((n_frames, self._n_channels), np.int64)  # [F, C]
-        start = 0
-        while start < n_frames:
-            block = frames[start : start + model.block_length]
-            self._decode_block(model, decoder, block)
-            start += len(block)
-        self._model = model
-        codes = frames.reshape(n_frames, self.n_streams, self.n_codebooks)
-        return np.ascontiguousarray(codes.transpose(1, 2, 0))  # [F, S, Q] -> [S, Q, F]
-
-    def _new_model(self) -> _Model:
-        return _Model(self.n_streams, self.n_codebooks, self.codebook_size)
-
-    def _encode_block(self, model: _Model, encoder: RangeEncoder, block: NDArray[np.int64]) -> None:
-        table = model.table()
-        repeat, following, inter_channel = model.gains[3:].astype(np.int32)
-        places = model.row_starts + block  # [B, C]
-        before = np.concatenate([model.last_places[None], places[:-1]])
-        guesses = np.array([before, model.next[before]])
-        at_once = max(1, _MAX_CELLS // table.size)
-        for start in range(0, len(block), at_once):
-            frames = slice(start, start + at_once)
-            rows = np.repeat(table[None], len(block[frames]), axis=0)  # [B, C, K]
-            flat = rows.reshape(-1)
-            offsets = np.arange(len(rows))[:, None] * table.size
-            flat[offsets + guesses[0, frames]] += repeat
-            flat[offsets + guesses[1, frames]] += following
-            if self.n_streams > 1:
-                same_code = model.row_starts[model.with_previous] + block[frames, model.previous]
-                flat[offsets + same_code] += inter_channel[model.with_previous]
-            encoder.encode(block[frames].reshape(-1), rows.reshape(-1, self.codebook_size))
-        model.learn(places, guesses)
-
-    def _decode_block(self, model: _Model, decoder: RangeDecoder, block: NDArray[np.int64]) -> None:
-        """Fill `block` [B, C]."""
-        table = model.table()
-        flat, n = table.reshape(-1), self.n_codebooks
-        repeat, following, inter_channel = model.gains[3:].astype(np.int32)
-        places = np.empty_like(block)
-        guesses = np.empty((2, *block.shape), np.int64)
-        before = model.last_places
-        for i, frame in enumerate(block):
-            after = model.next[before]
-            guesses[0, i], guesses[1, i] = before, after
-            flat[before] += repeat
-            flat[after] += following
-            frame[:n] = decoder.decode(table[:n])
-            for first in range(n, len(frame), n):
-                rows = slice(first, first + n)
-                same_code = model.row_starts[rows] + frame[first - n : first]
-                flat[same_code] += inter_channel[rows]
-                frame[rows] = decoder.decode(table[rows])
-                flat[same_code] -= inter_channel[rows]
-            flat[after] -= following
-            flat[before] -= repeat
-            before = np.add(model.row_starts, frame, out=places[i])
-        model.learn(places, guesses)
+        codes, failed = context.decode(payload, n_frames)
+        if failed >= 0:
+            raise no_symbol_fits(failed)
+        self._context = context
+        return np.ascontiguousarray(codes.transpose(1, 2, 0), np.int64)  # [F, S, Q] -> [S, Q, F]

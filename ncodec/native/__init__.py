@@ -1,8 +1,10 @@
-"""The transformer coder in C: whole packets in one call, the codes of `ncodec.entropy.reference`.
+"""Entropy coders in C: whole packets in one call, the same bytes as by NumPy and torch.
 
-Built when ncodec is installed where there is a C compiler. Without one `paths` returns nothing, and
-the coder works by torch's operations, some ten times slower. kernel.h says what the C does, and
-`ncodec.native.kernel` calls it.
+The transformer: kernel.h says what the C does, and `ncodec.native.kernel` calls it. The adaptive
+coder: adaptive.h, `ncodec.native.adaptive`. Both are built when ncodec is installed where there is
+a C compiler. Without one `paths` returns nothing, and the coders use `ncodec.entropy.reference` and
+`ncodec.entropy.adaptive`, ten times slower or more. For JavaScript, wasm.c says how the same
+sources become WebAssembly.
 
 The environment variable NCODEC_KERNEL names the path to take, one of `paths`, or `none`.
 """

@@ -3,12 +3,17 @@
 #define NCODEC_INTERNAL_H
 
 #include <float.h>
-#include <math.h>
 
 #include "networks.h"
 
 #if defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD != 0
 #error "single precision must be computed in single precision"
+#endif
+
+#if defined(__GNUC__) || defined(__clang__)
+#define ALWAYS static inline __attribute__((always_inline))
+#else
+#define ALWAYS static inline
 #endif
 
 enum {
@@ -166,6 +171,7 @@ extern const paths ncodec_dot;
 #if defined(__GNUC__) || defined(__clang__)
 #define SQUARE_ROOT(x) __builtin_sqrtf(x)
 #else
+#include <math.h>
 #define SQUARE_ROOT(x) sqrtf(x)
 #endif
 

@@ -1,8 +1,6 @@
 /* Models and contexts: memory, and which instructions are used. */
 #include "internal.h"
-
-#include <stdlib.h>
-#include <string.h>
+#include "libc.h"
 
 #if defined(NCODEC_ARM) && defined(__linux__)
 #include <sys/auxv.h>

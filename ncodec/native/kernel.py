@@ -35,9 +35,7 @@ class Model:
     def __init__(self, sizes: Any, tensors: Mapping[str, NDArray[Any]], path: str) -> None:
         self.path = path
         self.width, self.codebook_size = int(sizes.width), int(sizes.codebook_size)
-        blob = b"".join(_bytes(tensors[name], name) for name in _order(sizes.n_layers))
-        numbers = tuple(int(getattr(sizes, name)) for name in _SIZES)
-        self._handle = _kernel.model(numbers, blob, path)
+        self._handle = _kernel.model(*model_arguments(sizes, tensors), path)
 
     def context(
         self, n_streams: int, n_q: int, *, n_packets: int = 1, n_frames_at_once: int = 1
@@ -86,6 +84,14 @@ class Context:
         found = np.empty((len(rows), self._codebook_size), np.float32)
         _kernel.logits(self.handle, q, np.ascontiguousarray(rows, np.float32), found)
         return found
+
+
+def model_arguments(
+    sizes: Any, tensors: Mapping[str, NDArray[Any]]
+) -> tuple[tuple[int, ...], bytes]:
+    """Return the sizes and tensors of a `Model` as kernel.h lays them out."""
+    blob = b"".join(_bytes(tensors[name], name) for name in _order(sizes.n_layers))
+    return tuple(int(getattr(sizes, name)) for name in _SIZES), blob
 
 
 def _order(n_layers: int) -> list[str]:

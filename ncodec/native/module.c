@@ -1,8 +1,4 @@
 /* The kernel for Python, by the stable ABI. Every count and length is checked here. */
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030B0000
-#include <Python.h>
-
 #include "module.h"
 
 #include <stdlib.h>
@@ -24,15 +20,15 @@ static void drop_model(PyObject *capsule)
 
 static void drop_context(PyObject *capsule)
 {
-    context_box *box = PyCapsule_GetPointer(capsule, CONTEXT);
+    ncodec_context_box *box = PyCapsule_GetPointer(capsule, CONTEXT);
     ncodec_context_free(box->context);
     Py_DECREF(box->owner);
     free(box);
 }
 
-context_box *taken(PyObject *capsule)
+ncodec_context_box *ncodec_taken(PyObject *capsule)
 {
-    context_box *box = PyCapsule_GetPointer(capsule, CONTEXT);
+    ncodec_context_box *box = PyCapsule_GetPointer(capsule, CONTEXT);
     if (box && box->is_busy) {
         PyErr_SetString(PyExc_RuntimeError, "context: in use by another thread");
         return NULL;
@@ -103,7 +99,7 @@ static PyObject *new_context(PyObject *self, PyObject *args)
         PyErr_SetString(PyExc_ValueError, "context: a count is out of range");
         return NULL;
     }
-    context_box *box = calloc(1, sizeof *box);
+    ncodec_context_box *box = calloc(1, sizeof *box);
     if (!box)
         return PyErr_NoMemory();
     box->context = ncodec_context_new(model->model, n_packets, n_streams, n_q, ahead);
@@ -125,7 +121,7 @@ static PyObject *new_context(PyObject *self, PyObject *args)
 static PyObject *reset(PyObject *self, PyObject *capsule)
 {
     (void)self;
-    context_box *box = taken(capsule);
+    ncodec_context_box *box = ncodec_taken(capsule);
     if (!box)
         return NULL;
     ncodec_context_reset(box->context);
@@ -141,7 +137,7 @@ static PyObject *decode(PyObject *self, PyObject *args)
     if (!PyArg_ParseTuple(args, "OO!O!O!", &capsule, &PyList_Type, &payloads, &PyList_Type, &frames,
                           &PyList_Type, &outputs))
         return NULL;
-    context_box *box = taken(capsule);
+    ncodec_context_box *box = ncodec_taken(capsule);
     if (!box)
         return NULL;
     const Py_ssize_t n = PyList_Size(payloads);
@@ -192,21 +188,31 @@ done:
     return found;
 }
 
-/* The number of frames of a buffer of codes [F, S, n_q], -1 with an error set for none such. */
-static Py_ssize_t frames_of(const context_box *box, const Py_buffer *codes)
+Py_ssize_t ncodec_frames_of(const Py_buffer *codes, Py_ssize_t n_channels)
 {
-    const Py_ssize_t each = (Py_ssize_t)sizeof(int32_t) * box->n_streams * box->n_q;
-    const int32_t *all = codes->buf;
+    const Py_ssize_t each = (Py_ssize_t)sizeof(int32_t) * n_channels;
     if (codes->len % each || codes->len / each > 1 << 22) {
         PyErr_SetString(PyExc_ValueError, "codes: expected int32 [frames, streams, codebooks]");
         return -1;
     }
+    return codes->len / each;
+}
+
+Py_ssize_t ncodec_frames_of_codes(const Py_buffer *codes, Py_ssize_t n_channels, int codebook_size)
+{
+    const int32_t *all = codes->buf;
     for (Py_ssize_t i = 0; i < codes->len / (Py_ssize_t)sizeof(int32_t); i++)
-        if (all[i] < 0 || all[i] >= box->sizes.codebook_size) {
+        if (all[i] < 0 || all[i] >= codebook_size) {
             PyErr_SetString(PyExc_ValueError, "codes: out of range");
             return -1;
         }
-    return codes->len / each;
+    return ncodec_frames_of(codes, n_channels);
+}
+
+static Py_ssize_t frames_of(const ncodec_context_box *box, const Py_buffer *codes)
+{
+    return ncodec_frames_of_codes(
+        codes, (Py_ssize_t)box->n_streams * box->n_q, box->sizes.codebook_size);
 }
 
 /* encode(context, codes) -> payload */
@@ -217,7 +223,7 @@ static PyObject *encode(PyObject *self, PyObject *args)
     Py_buffer codes;
     if (!PyArg_ParseTuple(args, "Oy*", &capsule, &codes))
         return NULL;
-    context_box *box = taken(capsule);
+    ncodec_context_box *box = ncodec_taken(capsule);
     if (box && box->n_packets != 1) {
         PyErr_SetString(PyExc_ValueError, "encode: expected a context of one packet");
     } else if (box) {
@@ -248,7 +254,7 @@ static PyObject *hidden(PyObject *self, PyObject *args)
     Py_buffer codes, rows;
     if (!PyArg_ParseTuple(args, "Oy*w*", &capsule, &codes, &rows))
         return NULL;
-    context_box *box = taken(capsule);
+    ncodec_context_box *box = ncodec_taken(capsule);
     if (box && box->n_packets != 1) {
         PyErr_SetString(PyExc_ValueError, "hidden: expected a context of one packet");
     } else if (box) {
@@ -279,7 +285,7 @@ static PyObject *logits(PyObject *self, PyObject *args)
     Py_buffer rows, out;
     if (!PyArg_ParseTuple(args, "Oiy*w*", &capsule, &q, &rows, &out))
         return NULL;
-    context_box *box = taken(capsule);
+    ncodec_context_box *box = ncodec_taken(capsule);
     if (box) {
         const Py_ssize_t row = (Py_ssize_t)sizeof(float) * box->sizes.width;
         const Py_ssize_t wide = (Py_ssize_t)sizeof(float) * box->sizes.codebook_size;
@@ -308,16 +314,17 @@ static PyMethodDef METHODS[] = {
     {"encode", encode, METH_VARARGS, "encode(context, codes): the payload."},
     {"hidden", hidden, METH_VARARGS, "hidden(context, codes, rows): write h of each frame."},
     {"logits", logits, METH_VARARGS, "logits(context, q, rows, logits): write logits."},
-    {"matrix", new_matrix, METH_VARARGS, "matrix(outputs, inputs, weights, biases, path)."},
-    {"product", product, METH_VARARGS, "product(matrix, rows, step, n, products)."},
-    {"stack", new_stack, METH_VARARGS, "stack(sizes, [tensor, ...], path)."},
-    {"run", run_stack, METH_VARARGS, "run(stack, condition, past, rows, found)."},
-    {"codebooks", new_codebooks, METH_VARARGS, "codebooks(number, size, dim, vectors, path)."},
-    {"search", search, METH_VARARGS, "search(books, context, latents, hidden, weights, q, beams, codes)."},
     {NULL, NULL, 0, NULL},
 };
 
 static PyModuleDef MODULE = {
-    PyModuleDef_HEAD_INIT, "_kernel", "See kernel.h.", -1, METHODS, NULL, NULL, NULL, NULL};
+    PyModuleDef_HEAD_INIT, "_kernel", "See kernel.h, adaptive.h, networks.h.", -1, METHODS, NULL, NULL, NULL, NULL};
 
-PyMODINIT_FUNC PyInit__kernel(void) { return PyModule_Create(&MODULE); }
+PyMODINIT_FUNC PyInit__kernel(void)
+{
+    PyObject *module = PyModule_Create(&MODULE);
+    if (module && (PyModule_AddFunctions(module, ncodec_adaptive_methods)
+                   || PyModule_AddFunctions(module, ncodec_networks_methods)))
+        Py_CLEAR(module);
+    return module;
+}

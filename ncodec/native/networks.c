@@ -1,8 +1,6 @@
 /* Matrices, blocks and codebooks: memory, and weights in the order that products take them. */
 #include "internal.h"
-
-#include <stdlib.h>
-#include <string.h>
+#include "libc.h"
 
 /* Numbers of a model file, one after another. */
 static void convert(ncodec_numbers from, size_t first, size_t n, float *to)

@@ -385,7 +385,7 @@ static int extend(
     for (int f = 0; f < n; f++) {
         choice best = {.count = count};
         for (int i = 0; i < count; i++)
-            best.scores[i] = -INFINITY;
+            best.scores[i] = -FLT_MAX, best.places[i] = i; /* also where no score is a number */
         const float weight = weights ? weights[(size_t)f * n_q + q] : 0;
         float log_sums[NCODEC_ROWS];
         for (int b = 0; b < kept; b++) {

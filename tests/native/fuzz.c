@@ -1,15 +1,17 @@
-/* Random models, codes and payloads through every path of the kernel, for the sanitizers to watch.
+/* Random models, codes and payloads through every path of the kernel, and the adaptive coder, for
+ * the sanitizers to watch.
  *
- * fuzz SEED ROUNDS: exits with 1 where two paths differ or a packet does not come back. Prints a hash
- * of all codes, which is the same on every machine.
+ * fuzz SEED ROUNDS: exits with 1 where two paths differ or a packet does not come back. Prints a
+ * hash of all codes for each coder, the same on every machine.
  */
+#include "adaptive.h"
 #include "kernel.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static uint64_t state, hash = 0xCBF29CE484222325u;
+static uint64_t state;
 
 static uint32_t draw(uint32_t below) /* xorshift64*, Vigna 2016 */
 {
@@ -19,10 +21,10 @@ static uint32_t draw(uint32_t below) /* xorshift64*, Vigna 2016 */
     return (uint32_t)((state * 0x2545F4914F6CDD1Du) >> 33) % below;
 }
 
-static void add_to_hash(const int32_t *codes, size_t n) /* FNV-1a */
+static void add_to_hash(uint64_t *hash, const int32_t *codes, size_t n) /* FNV-1a */
 {
     for (size_t i = 0; i < n; i++)
-        hash = (hash ^ (uint32_t)codes[i]) * 0x100000001B3u;
+        *hash = (*hash ^ (uint32_t)codes[i]) * 0x100000001B3u;
 }
 
 static void *room(size_t n)
@@ -82,7 +84,7 @@ static void fail(const char *what, const char *path)
     exit(1);
 }
 
-static void one_round(void)
+static void transformer_round(uint64_t *hash)
 {
     const int n_heads = 1 + (int)draw(4);
     const ncodec_sizes s = {
@@ -118,7 +120,7 @@ static void one_round(void)
         ncodec_decode(c, n_packets, payloads, n_bytes, n_frames, to, to == first ? failed_first : failed);
         ncodec_context_free(c);
         for (int p = 0; to == first && p < n_packets; p++)
-            add_to_hash(first[p], (size_t)n_frames[p] * each);
+            add_to_hash(hash, first[p], (size_t)n_frames[p] * each);
         for (int p = 0; to == codes && p < n_packets; p++)
             if (failed[p] != failed_first[p]
                 || memcmp(first[p], codes[p], sizeof **codes * n_frames[p] * each))
@@ -151,13 +153,57 @@ static void one_round(void)
     free(tensors);
 }
 
+/* Packets of random bytes in a row, until one fails; what they hold is encoded and decoded again. */
+static void adaptive_round(uint64_t *hash)
+{
+    const int n_streams = 1 + (int)draw(3), n_codebooks = 1 + (int)draw(3);
+    const int size = 2 + (int)draw(draw(20) ? 40 : 2000), each = n_streams * n_codebooks;
+    ncodec_adaptive *any = ncodec_adaptive_new(n_streams, n_codebooks, size);
+    ncodec_adaptive *to = ncodec_adaptive_new(n_streams, n_codebooks, size);
+    ncodec_adaptive *from = ncodec_adaptive_new(n_streams, n_codebooks, size);
+    if (!any || !to || !from)
+        fail("no coder", "adaptive");
+    int64_t failed = -1;
+    for (int n_packets = 1 + (int)draw(6); n_packets && failed < 0; n_packets--) {
+        const int n_frames = (int)draw(draw(10) ? 60 : 3000 / each);
+        size_t n = draw(3 * n_frames * each + 9);
+        uint8_t *bytes = room(n), *payload = room(3 * (size_t)n_frames * each + 16);
+        int32_t *codes = room(sizeof *codes * n_frames * each);
+        int32_t *back = room(sizeof *back * n_frames * each);
+        for (size_t i = 0; i < n; i++)
+            bytes[i] = (uint8_t)draw(256);
+        memset(codes, 0, sizeof *codes * n_frames * each);
+        failed = ncodec_adaptive_decode(any, bytes, n, n_frames, codes);
+        for (int64_t i = failed; i >= 0 && i < (int64_t)n_frames * each; i++)
+            codes[i] = 0;
+        add_to_hash(hash, codes, (size_t)n_frames * each);
+        n = ncodec_adaptive_encode(to, codes, n_frames, payload);
+        uint8_t *exact = room(n);
+        memcpy(exact, payload, n);
+        if (ncodec_adaptive_decode(from, exact, n, n_frames, back) >= 0
+            || memcmp(codes, back, sizeof *codes * n_frames * each))
+            fail("a packet does not come back", "adaptive");
+        free(bytes);
+        free(payload);
+        free(exact);
+        free(codes);
+        free(back);
+    }
+    ncodec_adaptive_free(any);
+    ncodec_adaptive_free(to);
+    ncodec_adaptive_free(from);
+}
+
 int main(int argc, char **argv)
 {
     const int seed = argc > 1 ? atoi(argv[1]) : 1, n = argc > 2 ? atoi(argv[2]) : 100;
+    uint64_t transformer = 0xCBF29CE484222325u, adaptive = transformer;
     for (int i = 0; i < n; i++) {
         state = 0x9E3779B97F4A7C15u + (uint64_t)seed * 1000003 + (uint64_t)i * 7919;
-        one_round();
+        transformer_round(&transformer);
+        adaptive_round(&adaptive);
     }
-    printf("%d rounds, %016llx\n", n, (unsigned long long)hash);
+    printf("%d rounds, %016llx, %016llx\n", n, (unsigned long long)transformer,
+           (unsigned long long)adaptive);
     return 0;
 }

@@ -1,8 +1,4 @@
 /* The networks for Python, by the stable ABI. Every count and length is checked here. */
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030B0000
-#include <Python.h>
-
 #include "module.h"
 
 #include <stdlib.h>
@@ -76,7 +72,7 @@ static void *refused(const char *message)
     return NULL;
 }
 
-PyObject *new_matrix(PyObject *self, PyObject *args)
+static PyObject *new_matrix(PyObject *self, PyObject *args)
 {
     (void)self;
     int n_out, n_in;
@@ -103,7 +99,7 @@ PyObject *new_matrix(PyObject *self, PyObject *args)
 }
 
 /* product(matrix, float32 rows, step between them, their number, buffer of float32 [n, outputs]) */
-PyObject *product(PyObject *self, PyObject *args)
+static PyObject *product(PyObject *self, PyObject *args)
 {
     (void)self;
     PyObject *capsule, *found = NULL;
@@ -129,7 +125,7 @@ PyObject *product(PyObject *self, PyObject *args)
 }
 
 /* stack((width, blocks, kernel, hidden, activation), [tensor, ...], path) */
-PyObject *new_stack(PyObject *self, PyObject *args)
+static PyObject *new_stack(PyObject *self, PyObject *args)
 {
     (void)self;
     ncodec_stack_sizes s;
@@ -178,7 +174,7 @@ done:
 }
 
 /* run(stack, condition or None, past, float32 rows [n, padded W], buffer of the same size) */
-PyObject *run_stack(PyObject *self, PyObject *args)
+static PyObject *run_stack(PyObject *self, PyObject *args)
 {
     (void)self;
     PyObject *capsule, *found = NULL;
@@ -209,7 +205,7 @@ PyObject *run_stack(PyObject *self, PyObject *args)
     return found;
 }
 
-PyObject *new_codebooks(PyObject *self, PyObject *args)
+static PyObject *new_codebooks(PyObject *self, PyObject *args)
 {
     (void)self;
     int n_codebooks, size, dim;
@@ -237,7 +233,7 @@ PyObject *new_codebooks(PyObject *self, PyObject *args)
 
 /* search(codebooks, context or None, latents [n, D], hidden [n, W], weights [n, q], n_q, beams,
  * buffer of int32 codes [n, q]); hidden and weights are None without a context */
-PyObject *search(PyObject *self, PyObject *args)
+static PyObject *search(PyObject *self, PyObject *args)
 {
     (void)self;
     PyObject *capsule, *coder, *found = NULL;
@@ -247,8 +243,8 @@ PyObject *search(PyObject *self, PyObject *args)
                           &n_beams, &codes))
         return NULL;
     const box *held = PyCapsule_GetPointer(capsule, CODEBOOKS);
-    context_box *context = NULL;
-    if (held && (coder == Py_None || (context = taken(coder)))) {
+    ncodec_context_box *context = NULL;
+    if (held && (coder == Py_None || (context = ncodec_taken(coder)))) {
         const Py_ssize_t size = (Py_ssize_t)sizeof(float), row = held->dim * size;
         const Py_ssize_t n = latents.len / row;
         int fits = latents.len % row == 0 && n <= 1 << 22 && n_q >= 1 && n_q <= held->n_codebooks
@@ -279,3 +275,14 @@ PyObject *search(PyObject *self, PyObject *args)
     PyBuffer_Release(&codes);
     return found;
 }
+
+PyMethodDef ncodec_networks_methods[] = {
+    {"matrix", new_matrix, METH_VARARGS, "matrix(outputs, inputs, weights, biases, path)."},
+    {"product", product, METH_VARARGS, "product(matrix, rows, step, n, products)."},
+    {"stack", new_stack, METH_VARARGS, "stack(sizes, [tensor, ...], path)."},
+    {"run", run_stack, METH_VARARGS, "run(stack, condition, past, rows, found)."},
+    {"codebooks", new_codebooks, METH_VARARGS, "codebooks(number, size, dim, vectors, path)."},
+    {"search", search, METH_VARARGS,
+     "search(books, context, latents, hidden, weights, n_q, beams, codes)."},
+    {NULL, NULL, 0, NULL},
+};

@@ -1,0 +1,91 @@
+"""The adaptive coder of the kernel writes the bytes and finds the codes of the NumPy reference."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from ncodec import native
+from ncodec.entropy.adaptive import ReferenceAdaptiveContext
+from ncodec.native.adaptive import AdaptiveContext
+
+pytestmark = pytest.mark.skipif(not native.paths(), reason="the kernel was not built")
+
+SIZES = st.one_of(st.integers(2, 70), st.sampled_from([1000, 1024, 4096, 65536]))
+
+
+def draw_codes(seed: int, shape: tuple[int, int, int], size: int) -> NDArray[np.int64]:
+    """Codes [F, S, Q] of which many repeat, recur or are those of the stream before."""
+    rng = np.random.default_rng(seed)
+    codes = (rng.random(shape) ** rng.uniform(1, 6) * size).astype(np.int64)
+    for frame in range(1, len(codes)):
+        again = codes[rng.integers(max(0, frame - 5), frame)]
+        codes[frame] = np.where(rng.random(shape[1:]) < 0.5, again, codes[frame])
+    codes[:, 1:] = np.where(rng.random(codes[:, 1:].shape) < 0.5, codes[:, :-1], codes[:, 1:])
+    return codes
+
+
+def check_same(codes: NDArray[np.int64], size: int, n_packets: int) -> None:
+    """A key packet and the dependent ones after it, both ways."""
+    _, n_streams, n_codebooks = codes.shape
+    sizes = n_streams, n_codebooks, size
+    to_kernel, to_reference = AdaptiveContext(*sizes), ReferenceAdaptiveContext(*sizes)
+    contexts = AdaptiveContext(*sizes), ReferenceAdaptiveContext(*sizes)
+    for packet in np.array_split(codes, n_packets):
+        payload = to_kernel.encode(packet)
+        assert payload == to_reference.encode(packet)
+        for context in contexts:
+            found, failed = context.decode(payload, len(packet))
+            assert failed == -1
+            assert np.array_equal(found, packet)
+
+
+@pytest.mark.quick
+@settings(deadline=None, max_examples=60)
+@given(
+    seed=st.integers(0, 2**32 - 1), n_streams=st.integers(1, 4), n_codebooks=st.integers(1, 5),
+    n_frames=st.integers(0, 120), n_packets=st.integers(1, 5), size=SIZES,
+)  # fmt: skip
+def test_any_sizes(
+    seed: int, n_streams: int, n_codebooks: int, n_frames: int, n_packets: int, size: int
+) -> None:
+    most = 1 if size > 4096 else n_streams
+    check_same(draw_codes(seed, (n_frames, most, n_codebooks), size), size, n_packets)
+
+
+@pytest.mark.parametrize("size", [3, 1024])
+@pytest.mark.parametrize("n_packets", [1, 700])
+def test_past_the_longest_window(size: int, n_packets: int) -> None:
+    check_same(draw_codes(1, (4200, 2, 2), size), size, n_packets)
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    seed=st.integers(0, 2**32 - 1), n_streams=st.integers(1, 3), n_codebooks=st.integers(1, 3),
+    size=SIZES, payloads=st.lists(st.binary(max_size=80), min_size=1, max_size=4),
+)  # fmt: skip
+def test_payloads_that_no_encoder_wrote(
+    seed: int, n_streams: int, n_codebooks: int, size: int, payloads: list[bytes]
+) -> None:
+    sizes = n_streams, n_codebooks, size
+    contexts = AdaptiveContext(*sizes), ReferenceAdaptiveContext(*sizes)
+    for number, payload in enumerate(payloads):
+        n_frames = (seed + 7 * number) % 40
+        here, there = (context.decode(payload, n_frames) for context in contexts)
+        assert here[1] == there[1]
+        known = n_frames * n_streams * n_codebooks if here[1] < 0 else here[1]
+        assert np.array_equal(here[0].reshape(-1)[:known], there[0].reshape(-1)[:known])
+        if here[1] >= 0:
+            break
+
+
+def test_a_wrong_call_is_refused() -> None:
+    for sizes in [(0, 1, 2), (1, 1, 1), (1, 1, 65537), (3, 128, 65536), (2**30, 2**30, 16)]:
+        with pytest.raises(ValueError, match="out of range"):
+            AdaptiveContext(*sizes)
+    context = AdaptiveContext(1, 2, 16)
+    with pytest.raises(ValueError, match="out of range"):
+        context.encode(np.full((1, 1, 2), 16, np.int32))
+    with pytest.raises(ValueError, match=r"int32 \[frames"):
+        context.encode(np.zeros((1, 1, 3), np.int32))
