@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from ncodec.entropy.layout import EntropyConfig, check, is_matrix, layout, tensor_type
-from ncodec.entropy.network import Network, build
+from ncodec.entropy.torch_network import TorchNetwork, build
 from ncodec.native.kernel import Model
 
 TINY = EntropyConfig(
@@ -37,7 +37,7 @@ def random_tensors(
 
 def random_network(
     config: EntropyConfig, seed: int, *, wild: bool = False, path: str | None = None
-) -> Network:
+) -> TorchNetwork:
     """Return a network, by torch's operations or by a path of the kernel."""
     tensors = random_tensors(config, seed, wild=wild)
     arrays = {name: tensor.numpy() for name, tensor in tensors.items()}

@@ -30,7 +30,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ncodec.entropy.network import Network
+from ncodec.entropy.torch_network import TorchNetwork
 from ncodec.native.kernel import MAX_ROWS
 from ncodec.nn.rvq import largest
 
@@ -55,7 +55,7 @@ class RateDistortionSearch:
         n_passes: 1, or more for a context nearer to what will be coded.
     """
 
-    network: Network
+    network: TorchNetwork
     multiplier: float
     beam_width: int
     n_passes: int = 1
@@ -180,7 +180,7 @@ def _log_sums(logits: Tensor, shift: int) -> Tensor:
 class Prices:
     """What the network says of codes: by the kernel on a processor, where it was built."""
 
-    def __init__(self, network: Network, n_q: int, device: str) -> None:
+    def __init__(self, network: TorchNetwork, n_q: int, device: str) -> None:
         self.network, self._n_q = network, n_q
         self._kernel = network.kernel if device == "cpu" else None
         self._rows = self._kernel.context(1, n_q) if self._kernel else None
@@ -221,7 +221,7 @@ def nearest(latents: Tensor, codebooks: Tensor) -> tuple[Tensor, Tensor]:
     return torch.stack(codes, 1), torch.stack(errors, 1)
 
 
-def contexts(network: Network, codes: Tensor) -> Tensor:
+def contexts(network: TorchNetwork, codes: Tensor) -> Tensor:
     """Return what the trunk says of each frame of key packets of codes [P, Q, F], [P, F, W]."""
     _, n_q, n_frames = codes.shape
     found = []

@@ -23,9 +23,9 @@ import torch
 from numpy.typing import NDArray
 
 from ncodec.entropy.base import EntropyCoder
-from ncodec.entropy.network import Network
 from ncodec.entropy.rangecoder import check_payload, no_symbol_fits
 from ncodec.entropy.reference import ReferenceContext
+from ncodec.entropy.torch_network import TorchNetwork
 from ncodec.errors import LimitExceeded, PayloadError, UsageError
 from ncodec.native.kernel import MAX_ROWS
 
@@ -58,7 +58,7 @@ class TransformerCoder(EntropyCoder):
     name = "transformer"
 
     def __init__(
-        self, *, n_streams: int, n_codebooks: int, codebook_size: int, network: Network
+        self, *, n_streams: int, n_codebooks: int, codebook_size: int, network: TorchNetwork
     ) -> None:
         super().__init__(n_streams=n_streams, n_codebooks=n_codebooks, codebook_size=codebook_size)
         sizes = network.config

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ncodec.entropy.layout import EntropyConfig
-    from ncodec.entropy.network import Network
+    from ncodec.entropy.torch_network import TorchNetwork
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class EntropyModelFile(StoredModel):
         return self.config["n_codebooks"]
 
 
-class _EntropyModels(ModelKind[EntropyModelFile, "Network"]):
+class _EntropyModels(ModelKind[EntropyModelFile, "TorchNetwork"]):
     name, noun, folder, key = "entropy", "entropy model", "entropy", "ncodec-entropy"
     entries: ClassVar[Mapping[str, type]] = {"codec_id": str, "codec_fingerprint": str}
 
@@ -45,13 +45,13 @@ class _EntropyModels(ModelKind[EntropyModelFile, "Network"]):
 
     def _build(
         self, file: EntropyModelFile, tensors: "dict[str, Tensor]", device: str
-    ) -> "Network":
+    ) -> "TorchNetwork":
         """Return the network, every bound on its sums checked.
 
         On every device it finds the same frequencies.
         """
         from ncodec.entropy.layout import EntropyConfig
-        from ncodec.entropy.network import load
+        from ncodec.entropy.torch_network import load
 
         return load(EntropyConfig(**file.config), tensors, device)
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from ncodec.entropy.layout import LARGEST, STREAM_UNIT, EntropyConfig, check
-from ncodec.entropy.network import Network, State, build
+from ncodec.entropy.torch_network import State, TorchNetwork, build
 from ncodec.entropy.torch_ops import (
     EXACT,
     LIMIT,
@@ -42,7 +42,7 @@ def random_codes(seed: int, config: EntropyConfig, n_rows: int, n_frames: int) -
 
 
 @torch.inference_mode()
-def run(network: Network, codes: Tensor, n_q: int, cuts: list[int]) -> tuple[Tensor, State]:
+def run(network: TorchNetwork, codes: Tensor, n_q: int, cuts: list[int]) -> tuple[Tensor, State]:
     """Return the frequencies [B, F, n_q, K] of [B, Q, F] codes, in pieces that end at `cuts`."""
     state, found = network.begin(len(codes)), []
     for piece in torch.tensor_split(codes, cuts, dim=-1):
@@ -62,15 +62,15 @@ def run(network: Network, codes: Tensor, n_q: int, cuts: list[int]) -> tuple[Ten
     return torch.cat(found, 1), state
 
 
-def whole(network: Network, codes: Tensor, n_q: int) -> Tensor:
+def whole(network: TorchNetwork, codes: Tensor, n_q: int) -> Tensor:
     return run(network, codes, n_q, [])[0]
 
 
-def stepwise(network: Network, codes: Tensor, n_q: int) -> Tensor:
+def stepwise(network: TorchNetwork, codes: Tensor, n_q: int) -> Tensor:
     return run(network, codes, n_q, list(range(1, codes.shape[-1])))[0]
 
 
-def one_by_one(network: Network, codes: Tensor, n_q: int) -> Tensor:
+def one_by_one(network: TorchNetwork, codes: Tensor, n_q: int) -> Tensor:
     return torch.cat([stepwise(network, row[None], n_q) for row in codes])
 
 

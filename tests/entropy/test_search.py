@@ -9,8 +9,8 @@ from random_network import TINY, random_network, random_tensors
 from torch import Tensor
 
 from ncodec.entropy.layout import EntropyConfig
-from ncodec.entropy.network import Network, build
 from ncodec.entropy.search import Beams, Prices, RateDistortionSearch, Stage, contexts, nearest
+from ncodec.entropy.torch_network import TorchNetwork, build
 from ncodec.entropy.torch_ops import frequencies
 from ncodec.entropy.transformer import TransformerCoder
 from ncodec.nn.rvq import ResidualVectorQuantiser
@@ -31,7 +31,7 @@ def quantiser(size: int = TINY.codebook_size, seed: int = 0) -> ResidualVectorQu
     return made
 
 
-def tame_network(config: EntropyConfig, seed: int, *, remembers: bool = False) -> Network:
+def tame_network(config: EntropyConfig, seed: int, *, remembers: bool = False) -> TorchNetwork:
     """A network whose codes differ by some bits, as those of trained ones do.
 
     One that does not remember the frames before is right about the prices of a frame before those
@@ -49,7 +49,7 @@ def noise(n_packets: int, n_frames: int, seed: int = 0) -> Tensor:
     return torch.randn(n_packets, n_frames, DIM, generator=generator)
 
 
-def bits(network: Network, codes: Tensor) -> float:
+def bits(network: TorchNetwork, codes: Tensor) -> float:
     """What the entropy coder makes of key packets of codes [P, Q, F]."""
     coder = TransformerCoder(
         n_streams=1, n_codebooks=codes.shape[1], codebook_size=network.config.codebook_size,
@@ -59,8 +59,9 @@ def bits(network: Network, codes: Tensor) -> float:
 
 
 def cost(
-    network: Network, made: ResidualVectorQuantiser, latents: Tensor, codes: Tensor, share: float
-) -> float:
+    network: TorchNetwork, made: ResidualVectorQuantiser, latents: Tensor, codes: Tensor,
+    share: float,
+) -> float:  # fmt: skip
     """What the search is to make small."""
     error = (latents - made.decode(codes)).square().sum().item()
     energy = latents.square().sum(2).mean().item()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from random_network import TINY, random_network, random_tensors
 from reference_coders import ReferenceTransformerDecoder
 
-from ncodec.entropy.network import Network, build
+from ncodec.entropy.torch_network import TorchNetwork, build
 from ncodec.entropy.transformer import TransformerCoder
 from ncodec.errors import LimitExceeded, PayloadError, UsageError
 from ncodec.native.kernel import MAX_ROWS
@@ -20,7 +20,7 @@ DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 GOLDEN = Path(__file__).parents[1] / "golden" / "transformer"
 
 
-def open_coder(n_streams: int = 1, n_codebooks: int = 4, network: Network | None = None):
+def open_coder(n_streams: int = 1, n_codebooks: int = 4, network: TorchNetwork | None = None):
     return TransformerCoder(
         n_streams=n_streams, n_codebooks=n_codebooks, codebook_size=TINY.codebook_size,
         network=network or random_network(TINY, 1),
@@ -196,7 +196,7 @@ def test_what_one_device_encodes_every_device_decodes(device: str) -> None:
         assert np.array_equal(open_coder(2, 4, other).decode(payloads[0], 30), packets[0])
 
 
-def on_device(device: str) -> Network:
+def on_device(device: str) -> TorchNetwork:
     tensors = random_tensors(TINY, 5)
     return build(TINY, {name: tensor.float().to(device) for name, tensor in tensors.items()})
 
@@ -204,7 +204,7 @@ def on_device(device: str) -> Network:
 def test_a_hopeless_payload_is_refused_before_the_network_runs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Network, "advance", lambda *_: pytest.fail("ran"))
+    monkeypatch.setattr(TorchNetwork, "advance", lambda *_: pytest.fail("ran"))
     with pytest.raises(PayloadError, match="last byte is zero"):
         open_coder().decode(b"\0", 100)
     with pytest.raises(PayloadError, match="700 bytes are too many for 200 symbols"):

@@ -16,8 +16,8 @@ from safetensors.numpy import load_file
 
 from ncodec import native
 from ncodec.entropy.layout import EntropyConfig
-from ncodec.entropy.network import Network, build
 from ncodec.entropy.reference import ReferenceContext
+from ncodec.entropy.torch_network import TorchNetwork, build
 from ncodec.errors import UsageError
 from ncodec.hub.entropy_models import installed, load_network
 from ncodec.native.kernel import MAX_ROWS, Context, Model
@@ -32,12 +32,12 @@ ODD = EntropyConfig(  # no size is a multiple of what the kernel's vectors hold
 )  # fmt: skip
 
 
-def kernel_of(network: Network) -> Model:
+def kernel_of(network: TorchNetwork) -> Model:
     assert network.kernel is not None
     return network.kernel
 
 
-def check_same(network: Network, n_streams: int, n_q: int, n_packets: int, seed: int) -> None:
+def check_same(network: TorchNetwork, n_streams: int, n_q: int, n_packets: int, seed: int) -> None:
     """Packets side by side, of no frames to more than the window; and one that is continued."""
     rng = np.random.RandomState(seed % 2**32)
     longest = 2 * network.config.window + 3

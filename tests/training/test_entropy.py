@@ -13,7 +13,7 @@ from ncodec import audio
 from ncodec.bitstream.codes import iterate_codes
 from ncodec.codec import encode
 from ncodec.entropy.layout import EntropyConfig, check
-from ncodec.entropy.network import build
+from ncodec.entropy.torch_network import build
 from ncodec.entropy.transformer import TransformerCoder
 from ncodec.errors import ModelInvalid, UsageError
 from ncodec.formats.ncx import Reader

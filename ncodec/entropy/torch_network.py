@@ -82,7 +82,7 @@ class State:
 
 
 @dataclass(slots=True)
-class Network:
+class TorchNetwork:
     """All tensors, ready for any of the three ways to run."""
 
     config: EntropyConfig
@@ -215,7 +215,7 @@ class Network:
         return self.arithmetic.product(units, head.out).add_(head.bias)
 
 
-def load(config: EntropyConfig, tensors: Mapping[str, Tensor], device: str = "cpu") -> Network:
+def load(config: EntropyConfig, tensors: Mapping[str, Tensor], device: str = "cpu") -> TorchNetwork:
     """Return the network of tensors as a model file holds them, every bound on its sums checked.
 
     On every device, and by the kernel where it was built, it finds the same frequencies.
@@ -229,7 +229,7 @@ def load(config: EntropyConfig, tensors: Mapping[str, Tensor], device: str = "cp
 def build(
     config: EntropyConfig, tensors: Mapping[str, Tensor], arithmetic: Arithmetic | None = None,
     *, kernel: "Model | None" = None,
-) -> Network:  # fmt: skip
+) -> TorchNetwork:  # fmt: skip
     """Return the network of whole-number tensors, in float32, as `layout` names them.
 
     The caller has checked them, or made them for training.
@@ -253,7 +253,7 @@ def build(
         )
         for n in range(config.n_layers)
     ]
-    return Network(
+    return TorchNetwork(
         config=config,
         vectors=tensors["vectors"]
         * power_of_two(STREAM_UNIT - tensors["vectors.shift"])[:, None, None],
