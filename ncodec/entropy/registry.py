@@ -8,7 +8,7 @@ from ncodec.errors import ModelMissing, UsageError
 from ncodec.formats.ncx import CODER_NUMBERS
 
 if TYPE_CHECKING:
-    from ncodec.entropy.torch_network import TorchNetwork
+    from ncodec.entropy.network import Network
 
 _CODERS = {
     "packed": "ncodec.entropy.packed:PackedCoder",
@@ -19,7 +19,7 @@ _CODERS = {
 
 def open_coder(
     name_or_number: str | int, *, n_streams: int, n_codebooks: int, codebook_size: int,
-    network: "TorchNetwork | None" = None,
+    network: "Network | None" = None,
 ) -> EntropyCoder:  # fmt: skip
     """Return a new coder with an empty context, for one direction.
 

@@ -18,7 +18,6 @@ Shapes: B rows (streams of packets), F frames, Q codebooks, K codes, D width, H 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -26,28 +25,23 @@ from torch import Tensor
 
 from ncodec.entropy.layout import (
     ACTIVATION_UNIT,
+    LIMIT,
     MASKED,
+    ROOT_LIMIT,
     ROOT_UNIT,
+    SQUARE_SHIFT,
     SQUARE_UNIT,
+    STREAM_LIMIT,
     STREAM_UNIT,
     EntropyConfig,
-    check,
 )
 from ncodec.entropy.torch_ops import (
-    LIMIT,
-    ROOT_LIMIT,
-    SQUARE_SHIFT,
-    STREAM_LIMIT,
     Arithmetic,
     Exact,
     Matrix,
     norm_scales,
     power_of_two,
 )
-from ncodec.native.kernel import load as load_kernel
-
-if TYPE_CHECKING:
-    from ncodec.native.kernel import Model
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +86,6 @@ class TorchNetwork:
     frame: Matrix
     heads: list[Head]
     arithmetic: Arithmetic
-    kernel: "Model | None" = None
     scales: Tensor = field(init=False)  # of the norm
     reach: list[Tensor] = field(init=False)  # of a layer, [H, W, 2 W]: distance or MASKED
     rolled: list[Tensor] = field(init=False)  # of a layer, [W, H, 1, W]: distance, by slots
@@ -215,26 +208,12 @@ class TorchNetwork:
         return self.arithmetic.product(units, head.out).add_(head.bias)
 
 
-def load(config: EntropyConfig, tensors: Mapping[str, Tensor], device: str = "cpu") -> TorchNetwork:
-    """Return the network of tensors as a model file holds them, every bound on its sums checked.
-
-    On every device, and by the kernel where it was built, it finds the same frequencies.
-    """
-    check(config, tensors)
-    kernel = load_kernel(config, {name: tensor.numpy() for name, tensor in tensors.items()})
-    real = {name: tensor.float().to(device) for name, tensor in tensors.items()}
-    return build(config, real, kernel=kernel)
-
-
 def build(
-    config: EntropyConfig, tensors: Mapping[str, Tensor], arithmetic: Arithmetic | None = None,
-    *, kernel: "Model | None" = None,
-) -> TorchNetwork:  # fmt: skip
+    config: EntropyConfig, tensors: Mapping[str, Tensor], arithmetic: Arithmetic | None = None
+) -> TorchNetwork:
     """Return the network of whole-number tensors, in float32, as `layout` names them.
 
     The caller has checked them, or made them for training.
-
-    kernel  the same model for the kernel in C, which the coder then prefers
     """
 
     def matrix(name: str, unit_in: int, unit_out: int, q: int | None = None) -> Matrix:
@@ -270,5 +249,4 @@ def build(
             for q in range(config.n_codebooks)
         ],
         arithmetic=arithmetic or Exact(),
-        kernel=kernel,
     )

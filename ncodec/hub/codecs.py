@@ -12,6 +12,7 @@ from ncodec.hub.public import hint
 
 if TYPE_CHECKING:
     import torch
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from ncodec.models.base import Codec, CodecConfig
@@ -39,8 +40,10 @@ class _Codecs(ModelKind[ModelFile, "Codec"]):
             raise TypeError("config needs a list of bandwidths_kbps")
         return ModelFile(**stored, architecture=about["architecture"])
 
-    def _build(self, file: ModelFile, tensors: "dict[str, Tensor]", device: str) -> "Codec":
+    def _build(self, file: ModelFile, arrays: "dict[str, NDArray[Any]]", device: str) -> "Codec":
         """Return the codec, ready to run in float32."""
+        import torch
+
         from ncodec.models.registry import architecture
 
         kind = architecture(file.architecture)
@@ -49,7 +52,9 @@ class _Codecs(ModelKind[ModelFile, "Codec"]):
         except (ModelInvalid, TypeError, ValueError, RuntimeError) as error:
             raise ModelInvalid(str(error).splitlines()[0]) from None
         try:
-            codec.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+            codec.load_state_dict(
+                {name: torch.from_numpy(array.astype("f4")) for name, array in arrays.items()}
+            )
         except RuntimeError as error:
             raise ModelInvalid(f"weights do not fit the architecture: {str(error)[:200]}") from None
         return codec.eval().requires_grad_(False).to(device)

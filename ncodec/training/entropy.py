@@ -17,11 +17,15 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ncodec.entropy.layout import (
+    LIMIT,
     MAX_SHIFT,
+    SCORE_BITS,
     SQUARE_UNIT,
+    STREAM_LIMIT,
     STREAM_UNIT,
     EntropyConfig,
     is_matrix,
@@ -29,14 +33,7 @@ from ncodec.entropy.layout import (
     tensor_type,
 )
 from ncodec.entropy.torch_network import TorchNetwork, build
-from ncodec.entropy.torch_ops import (
-    LIMIT,
-    OCTAVES,
-    SCORE_BITS,
-    STREAM_LIMIT,
-    WEIGHT_BITS,
-    Matrix,
-)
+from ncodec.entropy.torch_ops import OCTAVES, WEIGHT_BITS, Matrix
 
 BIAS_LIMIT = 1 << 21
 ROWS_AT_ONCE = 256  # of logits: they stay in the cache from their product to their gradient
@@ -213,9 +210,9 @@ class EntropyTrainer(nn.Module):
         return found
 
     @torch.no_grad()
-    def integers(self) -> dict[str, Tensor]:
+    def integers(self) -> dict[str, NDArray[Any]]:
         """Return all tensors as a model file holds them."""
-        return {name: t.cpu().to(tensor_type(name)) for name, t in self.whole().items()}
+        return {n: t.cpu().numpy().astype(tensor_type(n)) for n, t in self.whole().items()}
 
     def network(self, *, exact: bool = True) -> TorchNetwork:
         """Return the network of the parameters as they are now."""

@@ -16,7 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ncodec.entropy.layout import EntropyConfig, check_sizes
-from ncodec.entropy.torch_network import load
+from ncodec.entropy.network import load
 from ncodec.entropy.transformer import TransformerCoder
 from ncodec.hub.codecs import ModelFile, load_codec
 from ncodec.hub.entropy_models import save_network
