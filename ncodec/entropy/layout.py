@@ -108,19 +108,18 @@ def check(config: EntropyConfig, arrays: Mapping[str, NDArray[Any]]) -> None:
         if array.shape != shape or array.dtype != kind:
             found = f"{array.dtype} {list(array.shape)}"
             raise ModelInvalid(f"tensor {name}: {found}, expected {kind} {list(shape)}")
-        whole = array.astype(np.int64)
+        low, high = int(array.min()), int(array.max())
         if name.endswith(".shift"):
             limit = STREAM_UNIT if name == "vectors.shift" else MAX_SHIFT
-            low, high = int(whole.min()), int(whole.max())
             _expect(low >= 0 and high <= limit, f"{name} reaches from {low} to {high}")
         elif name != "heads.bias":
             limit = {"start": STREAM_LIMIT}.get(name, LIMIT)
             if name.endswith("distance"):
                 limit = -MASKED - 2 * LIMIT**2 * config.head_width - (MASKED_OCTAVES << SCORE_BITS)
-            most = int(abs(whole).max())
+            most = max(-low, high)
             _expect(most <= limit, f"{name} holds {most}, at most {limit} is possible")
         if is_matrix(name):
-            most = int(abs(whole).sum(-1).max()) * LIMIT
+            most = int(abs(array).sum(-1, dtype=np.int64).max()) * LIMIT
             if name == "heads.out":  # twice: the difference of two logits
                 most = 2 * (most + int(abs(arrays["heads.bias"].astype(np.int64)).max()))
             _expect(most < EXACT, f"{name}: a sum can reach {most}, the limit is {EXACT}")
