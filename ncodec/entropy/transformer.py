@@ -83,9 +83,10 @@ class TransformerCoder(EntropyCoder):
         """Return the state before key packets."""
         sizes = self.n_streams, self.n_codebooks
         if self._network.kernel is None:
+            network = self._network.torch  # or an error that says what is needed
             from ncodec.entropy.reference import ReferenceContext
 
-            return ReferenceContext(self._network.torch, *sizes, n_packets)
+            return ReferenceContext(network, *sizes, n_packets)
         ahead = self._packets_of_a_thread if to_encode else 1
         return self._network.kernel.context(*sizes, n_packets=n_packets, n_frames_at_once=ahead)
 
