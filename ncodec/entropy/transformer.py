@@ -15,7 +15,6 @@ Shapes: S streams, Q codebooks, F frames.
 """
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -190,5 +189,7 @@ def _on_threads(function: Callable[[_T], _R], arguments: Sequence[_T]) -> list[_
     count = min(n_threads(), len(arguments))
     if count < 2:
         return [function(each) for each in arguments]
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(count) as pool:
         return list(pool.map(function, arguments))

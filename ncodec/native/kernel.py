@@ -35,7 +35,7 @@ class Model:
     def __init__(self, sizes: Any, tensors: Mapping[str, NDArray[Any]], path: str) -> None:
         self.path = path
         self.width, self.codebook_size = int(sizes.width), int(sizes.codebook_size)
-        blob = b"".join(_bytes(tensors[name], name) for name in _order(sizes.n_layers))
+        blob = b"".join(_packed(tensors[name], name) for name in _order(sizes.n_layers))
         numbers = tuple(int(getattr(sizes, name)) for name in _SIZES)
         self._handle = _kernel.model(numbers, blob, path)
 
@@ -102,6 +102,6 @@ def _order(n_layers: int) -> list[str]:
     return [*names, "heads.bias"]
 
 
-def _bytes(tensor: NDArray[Any], name: str) -> bytes:
+def _packed(tensor: NDArray[Any], name: str) -> memoryview:
     wide = name == "start" or name == "heads.bias" or name.endswith("distance")
-    return np.ascontiguousarray(tensor).astype("<i4" if wide else np.int8).tobytes()
+    return np.ascontiguousarray(tensor, "<i4" if wide else np.int8).data
