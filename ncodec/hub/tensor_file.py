@@ -70,7 +70,10 @@ class TensorFile:
         with path.open("rb") as stream:
             if _stamp(stream.fileno()) != stamp:
                 raise ModelInvalid(f"{path}: changed while it was read")
-            self._bytes = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+            if os.name == "nt":  # where a file that is mapped cannot be replaced or removed
+                self._bytes = stream.read()
+            else:
+                self._bytes = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
 
     @functools.cached_property
     def sha256(self) -> str:
