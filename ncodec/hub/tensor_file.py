@@ -89,13 +89,16 @@ class TensorFile:
         import numpy as np
 
         found = {}
-        for name, kind, shape, start in self._entries():
-            array = np.frombuffer(self._bytes, _TYPES[kind], math.prod(shape), start)
-            if kind == "BF16":
-                array = (array.astype(np.uint32) << 16).view(np.float32)
-            elif not array.flags.aligned:
-                array = array.copy()
-            found[name] = array.reshape(shape)
+        try:
+            for name, kind, shape, start in self._entries():
+                array = np.frombuffer(self._bytes, _TYPES[kind], math.prod(shape), start)
+                if kind == "BF16":
+                    array = (array.astype(np.uint32) << 16).view(np.float32)
+                elif not array.flags.aligned:
+                    array = array.copy()
+                found[name] = array.reshape(shape)
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+            raise ModelInvalid(f"{self._path}: damaged model file: {error}") from None
         return found
 
     def _entries(self) -> "Iterator[tuple[str, str, list[int], int]]":
@@ -104,20 +107,17 @@ class TensorFile:
         end = 8 + size
         header = _parsed(self._path, self._bytes[8:end])
         header.pop(METADATA, None)
-        try:
-            for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
-                kind, shape = entry["dtype"], entry["shape"]
-                if kind not in _TYPES:
-                    raise ValueError(f"tensor {name}: type {kind}, expected {', '.join(_TYPES)}")
-                if not all(type(n) is int and n >= 0 for n in shape):
-                    raise ValueError(f"tensor {name}: shape {shape}")
-                start, end = end, end + math.prod(shape) * int(_TYPES[kind][2:])
-                if entry["data_offsets"] != [start - 8 - size, end - 8 - size]:
-                    raise ValueError(f"tensor {name}: does not follow the one before")
-                if end > len(self._bytes):
-                    raise ValueError(f"tensor {name}: ends at {end} of {len(self._bytes)} bytes")
-                yield name, kind, shape, start
-            if end != len(self._bytes):
-                raise ValueError(f"{len(self._bytes)} bytes, its tensors end at {end}")
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ModelInvalid(f"{self._path}: damaged model file: {error}") from None
+        for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
+            kind, shape = entry["dtype"], entry["shape"]
+            if kind not in _TYPES:
+                raise ValueError(f"tensor {name}: type {kind}, expected {', '.join(_TYPES)}")
+            if not all(type(n) is int and n >= 0 for n in shape):
+                raise ValueError(f"tensor {name}: shape {shape}")
+            start, end = end, end + math.prod(shape) * int(_TYPES[kind][2:])
+            if entry["data_offsets"] != [start - 8 - size, end - 8 - size]:
+                raise ValueError(f"tensor {name}: does not follow the one before")
+            if end > len(self._bytes):
+                raise ValueError(f"tensor {name}: ends at {end} of {len(self._bytes)} bytes")
+            yield name, kind, shape, start
+        if end != len(self._bytes):
+            raise ValueError(f"{len(self._bytes)} bytes, its tensors end at {end}")

@@ -64,6 +64,8 @@ def test_tensors_anywhere_in_the_file(tmp_path: Path) -> None:
         ({"a": {**GOOD, "shape": [-2, -3]}}, 6, r"tensor a: shape \[-2, -3\]"),
         ({"a": {**GOOD, "shape": [2.0, 3]}}, 6, "tensor a: shape"),
         ({"a": {**GOOD, "shape": [1 << 62, 1 << 62]}}, 6, "does not follow the one before"),
+        ({"a": {**GOOD, "shape": [1] * 99 + [6]}}, 6, "damaged"),
+        ({"a": {**GOOD, "shape": [0, 1 << 70], "data_offsets": [0, 0]}}, 0, "damaged"),
         ({"a": {**GOOD, "shape": 6}}, 6, "damaged"),
         ({"a": {**GOOD, "dtype": "F64"}}, 6, "tensor a: type F64, expected F32, F16, BF16, I8"),
         ({"a": {**GOOD, "dtype": ["I8"]}}, 6, "damaged"),
