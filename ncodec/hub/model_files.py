@@ -69,7 +69,8 @@ class StoredModel:
 
 def metadata_of(path: Path) -> Mapping[str, Any]:
     """Return the metadata of a .safetensors file, of whatever origin. Raises ModelInvalid."""
-    metadata = read_header(path)[0].get(METADATA)
+    header: object = read_header(path)[0]
+    metadata = header.get(METADATA) if isinstance(header, dict) else None
     return metadata if isinstance(metadata, dict) else {}
 
 

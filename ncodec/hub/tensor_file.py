@@ -31,7 +31,10 @@ Stamp = tuple[int, int]
 
 
 def read_header(path: Path) -> tuple[dict[str, Any], Stamp]:
-    """Return the header of a .safetensors file, and when it was. Raises ModelInvalid."""
+    """Return the header of a .safetensors file, and when it was. Raises ModelInvalid.
+
+    It is JSON, but need not be an object if the file is of others.
+    """
     with path.open("rb") as stream:
         start = stream.read(8)
         if len(start) < 8:
@@ -44,14 +47,11 @@ def read_header(path: Path) -> tuple[dict[str, Any], Stamp]:
 
 def _parsed(path: Path, header: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(header)
+        return json.loads(header)
     except ValueError as error:
         raise ModelInvalid(f"{path}: header is not JSON: {error}") from None
     except RecursionError:
         raise ModelInvalid(f"{path}: header is nested too deep") from None
-    if not isinstance(found, dict):
-        raise ModelInvalid(f"{path}: header is not a JSON object")
-    return found
 
 
 def _stamp(descriptor: int) -> Stamp:
