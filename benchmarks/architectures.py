@@ -25,6 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ncodec.models.base import CodedChunk
 from ncodec.models.registry import architecture
 from ncodec.models.torch_codec import TorchCodec, no_scales
+from ncodec.native.threads import set_n_threads
 
 PRESETS = {
     "soundstream": "soundstream",
@@ -164,7 +165,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
-    torch.set_num_threads(1)
+    set_n_threads(1)
     torch.manual_seed(0)
     rate = gflops() / 2
     print(f"a plain product on one thread: {rate:.0f} GMAC/s\n")

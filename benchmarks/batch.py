@@ -29,7 +29,6 @@ from unittest.mock import patch
 
 import numpy as np
 import soundfile
-import torch
 
 from ncodec.audio import AudioSink, AudioSource
 from ncodec.batch import scheduler
@@ -40,6 +39,7 @@ from ncodec.codec import encode_audio
 from ncodec.decoding import Decoding
 from ncodec.encoding.options import EncodeOptions
 from ncodec.formats.ncx import Reader
+from ncodec.native.threads import set_n_threads
 
 RATE_HZ = 44_100
 
@@ -186,7 +186,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=8, help="of the shell loop")
     parser.add_argument("--rows", default="*", help="pattern of those to measure: '*2 s encode'")
     args = parser.parse_args()
-    torch.set_num_threads(1)
+    set_n_threads(1)
     samples = Path(__file__).parents[1] / "samples"
     libraries = [
         Library("0.5 s", 0.5, args.clips),

@@ -16,7 +16,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 import ncodec
@@ -27,6 +26,7 @@ from ncodec.evaluation.clips import Clip, find_clips
 from ncodec.formats.ncx import Reader
 from ncodec.hub.codecs import find
 from ncodec.hub.entropy_models import choose_entropy, load_network
+from ncodec.native.threads import set_n_threads
 from ncodec.training.config import read_config
 
 CODERS = ("packed", "adaptive", "transformer")
@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--held-out", type=Path, metavar="CONFIG")
     parser.add_argument("--clips", type=int, metavar="N", help="at most so many of a group")
     args = parser.parse_args()
-    torch.set_num_threads(1)
+    set_n_threads(1)
     model = find(args.model)
     config = model.config
     size, rate = config["codebook_size"], config["sample_rate_hz"] / config["samples_per_frame"]

@@ -27,6 +27,7 @@ from ncodec.entropy import EntropyCoder, open_coder
 from ncodec.formats.ncx import Reader
 from ncodec.hub.codecs import find
 from ncodec.hub.entropy_models import choose_entropy, load_network
+from ncodec.native.threads import set_n_threads
 
 FRAME_RATE_HZ = 75
 Codes = NDArray[np.int64]  # [1, Q, F]
@@ -137,7 +138,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=300.0)
     parser.add_argument("--repeats", type=int, default=2)
     args = parser.parse_args()
-    torch.set_num_threads(1)
+    set_n_threads(1)
     print(f"reference: {gflops():.0f} GFLOP/s on one thread\n")
     blob = ncodec.encode(
         test_signal(args.seconds), RATE_HZ, bandwidth_kbps=args.kbps, entropy="packed"

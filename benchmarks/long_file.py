@@ -14,7 +14,6 @@ import time
 from unittest.mock import patch
 
 import numpy as np
-import torch
 from speed import RATE_HZ, best, gflops, test_signal
 
 import ncodec
@@ -22,6 +21,7 @@ from ncodec.decoding import DecodeOptions, Decoding
 from ncodec.entropy import EntropyCoder
 from ncodec.entropy.transformer import TransformerCoder
 from ncodec.formats.ncx import Reader
+from ncodec.native.threads import set_n_threads
 
 
 class Counted(io.BytesIO):
@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--entropy", default="adaptive,transformer")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
-    torch.set_num_threads(1)
+    set_n_threads(1)
     seconds = 60 * args.minutes
     wav = test_signal(seconds)
     print(f"reference: {gflops():.0f} GFLOP/s on one thread\n")

@@ -33,6 +33,7 @@ from ncodec.hub.codecs import find, load_torch_codec
 from ncodec.hub.entropy_models import choose_entropy, load_network
 from ncodec.models import EFFORTS
 from ncodec.models.torch_codec import TorchCodec
+from ncodec.native.threads import set_n_threads
 from ncodec.nn.rvq import Search
 from ncodec.training.config import read_config
 
@@ -197,7 +198,7 @@ def main() -> None:
     parser.add_argument("--tables", default="curves,speeds,qualities")
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
-    torch.set_num_threads(1)
+    set_n_threads(1)
     bench, counts = Bench(args.model), [int(count) for count in args.codebooks.split(",")]
     patterns = read_config(args.held_out).data.validation if args.held_out else None
     found = find_clips([], args.folders, patterns=patterns, per_group=args.clips)

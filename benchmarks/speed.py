@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 import ncodec
+from ncodec.native.threads import set_n_threads
 
 RATE_HZ = 24000
 
@@ -55,7 +56,7 @@ def main() -> None:
     parser.add_argument("--effort", default="default")
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
-    torch.set_num_threads(1)
+    set_n_threads(1)
     wav = test_signal(args.seconds)
     print(f"reference: {gflops():.0f} GFLOP/s on one thread\n")
     print("| kbps | entropy | threads | encode, x real time | decode, x real time |")

@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 import ncodec
+from ncodec.native.threads import set_n_threads
 from ncodec.training.config import AdversaryConfig, TrainConfig, read_config
 from ncodec.training.data import Batch
 from ncodec.training.loop import Run
@@ -65,7 +66,7 @@ def main() -> None:
     parser.add_argument("configs", nargs="*", type=Path, default=default)
     parser.add_argument("--steps", type=int, default=20)
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
+    set_n_threads(1)
     for name, config in cases(arguments.configs):
         speed = audio_seconds_a_second(config, arguments.steps)
         print(f"{name:32} {speed:6.1f} audio-seconds a second", flush=True)

@@ -86,6 +86,10 @@ def decode(
         from ncodec.codec import join_tags
         from ncodec.decoding import DecodeOptions, Decoding, RecoveringReader
         from ncodec.formats.ncx import Reader
+        from ncodec.native.threads import set_n_threads
+
+        if threads is not None:
+            set_n_threads(threads)
 
         def decode_one(job: Job) -> int:
             started = time.perf_counter()

@@ -233,12 +233,14 @@ def prepare_torch(device: str, threads: int | None) -> None:
     """Do what --device and --threads say. Raises UsageError for a device that is not there."""
     import torch
 
+    from ncodec.native.threads import set_n_threads
+
     try:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:  # what torch says of a device it lacks
         raise UsageError(f"--device {device}: {str(error).splitlines()[0]}") from None
     if threads is not None:
-        torch.set_num_threads(threads)
+        set_n_threads(threads)
 
 
 def check_run_folder(folder: Path, *, resume: bool) -> None:

@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import os
-import secrets
 import stat
 from collections.abc import Generator
 from pathlib import Path, PurePosixPath
@@ -56,7 +55,7 @@ def atomic_output(path: str | os.PathLike[str], overwrite: bool = False) -> Gene
 def random_name(name: str) -> str:
     """Return a name that no other file has, with the suffix of `name` if no longer than 16."""
     suffix = PurePosixPath(name).suffix
-    return secrets.token_hex(8) + (suffix if len(suffix) <= 16 else "")
+    return os.urandom(8).hex() + (suffix if len(suffix) <= 16 else "")
 
 
 OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)

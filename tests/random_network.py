@@ -1,21 +1,22 @@
 """Entropy models with random weights, legal to the last corner."""
 
+from typing import Any
+
 import numpy as np
-import torch
+from numpy.typing import NDArray
 
 from ncodec.entropy.layout import EntropyConfig, check, is_matrix, layout, tensor_type
-from ncodec.entropy.network import Network, build
+from ncodec.entropy.network import Network
 from ncodec.native.kernel import Model
 
+Arrays = dict[str, NDArray[Any]]
 TINY = EntropyConfig(
     n_codebooks=4, codebook_size=16, width=24, n_layers=2, n_heads=3, window=5, hidden=40,
     head_hidden=12,
 )  # fmt: skip
 
 
-def random_tensors(
-    config: EntropyConfig, seed: int, *, wild: bool = False
-) -> dict[str, torch.Tensor]:
+def random_tensors(config: EntropyConfig, seed: int, *, wild: bool = False) -> Arrays:
     """Return tensors as a model file holds them; `wild` ones run into every limit."""
     rng = np.random.RandomState(seed % 2**32)  # its numbers are frozen: golden files need them
     tensors = {}
@@ -30,7 +31,7 @@ def random_tensors(
             drawn = rng.randint(-limit, limit + 1, shape)
         else:
             drawn = rng.normal(0, spread, shape).clip(-limit, limit)
-        tensors[name] = torch.from_numpy(np.asarray(drawn)).to(tensor_type(name))
+        tensors[name] = np.asarray(drawn).astype(tensor_type(name))
     check(config, tensors)
     return tensors
 
@@ -39,7 +40,5 @@ def random_network(
     config: EntropyConfig, seed: int, *, wild: bool = False, path: str | None = None
 ) -> Network:
     """Return a network, by torch's operations or by a path of the kernel."""
-    tensors = random_tensors(config, seed, wild=wild)
-    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
-    kernel = Model(config, arrays, path) if path else None
-    return build(config, {name: tensor.float() for name, tensor in tensors.items()}, kernel=kernel)
+    arrays = random_tensors(config, seed, wild=wild)
+    return Network(config, arrays, Model(config, arrays, path) if path else None)

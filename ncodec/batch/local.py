@@ -30,6 +30,7 @@ from ncodec.batch.protocols import (
 )
 from ncodec.batch.worker import Worker
 from ncodec.errors import UsageError
+from ncodec.native.threads import available
 
 if TYPE_CHECKING:
     from ncodec.batch.work_units import WorkUnit
@@ -44,7 +45,7 @@ _ONE_THREAD = dict.fromkeys(
 @contextlib.contextmanager
 def open_pool(pool: WorkerPool) -> Iterator[int]:
     """See Engine."""
-    n_workers = available_cores() if pool.n_workers is None else pool.n_workers
+    n_workers = available() if pool.n_workers is None else pool.n_workers
     if pool.gpu > 0:
         sharing, each = _share(pool.gpu)
         most = sharing * (len(_gpus()) // each)
@@ -109,17 +110,6 @@ class _ProcessHandle:
                 self._process.stdin.close()
 
 
-def available_cores() -> int:
-    """Return how many cores this process may keep busy: those it has, or its container pays for."""
-    n_cores = os.cpu_count() or 1
-    if hasattr(os, "sched_getaffinity"):
-        n_cores = len(os.sched_getaffinity(0))
-    with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        n_cores = min(n_cores, max(1, round(int(quota) / int(period))))
-    return n_cores
-
-
 def _share(gpu: float) -> tuple[int, int]:
     """Return how many workers share a GPU, or how many GPUs each has."""
     return max(1, int(1 / gpu + 1e-9)), math.ceil(gpu)
@@ -153,7 +143,7 @@ def main() -> None:
         messages.flush()
 
     try:
-        worker = _start(pickle.load(units))
+        worker = Worker(pickle.load(units))
     except Exception as error:
         send(BROKEN, f"{type(error).__name__}: {error}")
         return
@@ -165,13 +155,6 @@ def main() -> None:
         for result in worker.run(given.get(), lambda *progress: send(PROGRESS, progress)):
             send(RESULT, result)
         send(END)
-
-
-def _start(task: Task) -> Worker:
-    import torch
-
-    torch.set_num_threads(1)
-    return Worker(task)
 
 
 def _listen(units: BinaryIO, given: "queue.SimpleQueue[WorkUnit]") -> None:

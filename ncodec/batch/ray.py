@@ -32,6 +32,7 @@ from ncodec.batch.protocols import (
 from ncodec.batch.work_units import WorkUnit
 from ncodec.batch.worker import Worker
 from ncodec.errors import UsageError
+from ncodec.native.threads import set_n_threads
 
 MAX_LOSSES = 4  # nodes may be taken away for reasons of their own
 IS_ONE_MACHINE = False
@@ -108,9 +109,7 @@ class _Actor:
 
     def start(self, task: Task) -> None:
         """Load the models."""
-        import torch
-
-        torch.set_num_threads(1)
+        set_n_threads(1)
         self._worker = Worker(task)
 
     def work(self, unit: WorkUnit) -> Iterator[list[tuple[str, Any]]]:

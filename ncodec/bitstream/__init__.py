@@ -2,6 +2,6 @@
 
 `codes` is packets <-> codes. `access` finds packets, `timeline` which frames make which samples,
 `span_codes` the codes of some of them; `recovery`, `damaged_header` and `gaps` are for damage.
-`inspect`, `copy`, `repack`, `repair` and `ecdc` do what their names say. `codes`
-and `inspect` need no torch.
+`inspect`, `copy`, `repack`, `repair` and `ecdc` do what their names say. `codes` and `inspect` need
+no torch where the kernel was built.
 """

@@ -1,4 +1,4 @@
-"""Packets <-> codes, with the entropy coder that the header names. The transformer needs torch.
+"""Packets <-> codes, with the entropy coder that the header names.
 
 Shapes: S streams, Q codebooks, F frames.
 """

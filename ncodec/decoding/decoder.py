@@ -4,7 +4,6 @@ Shapes: C channels, T samples, S streams, Q codebooks, F frames; see `ncodec.cod
 """
 
 import contextlib
-import os
 from collections.abc import Iterator
 
 from ncodec.bitstream.access import InOrder, Packets, all_packets, open_packets
@@ -18,14 +17,7 @@ from ncodec.decoding.options import DecodeOptions
 from ncodec.decoding.synthesis import Audio, PacketChunk, Playback, RegionPool, Trimmer
 from ncodec.errors import DigestMismatch, FormatError, InvalidField
 from ncodec.formats.ncx import CodesDigest, Reader
-
-
-def available_threads() -> int:
-    """Return how many threads this process may run at once."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
+from ncodec.native.threads import n_threads
 
 _ALL = DecodeOptions()
 
@@ -53,7 +45,7 @@ class Decoding:
         self.sample_rate_hz = (
             header.sample_rate_hz if options.codec_rate else header.source_sample_rate_hz
         )
-        self._n_threads = options.n_threads or available_threads()
+        self._n_threads = options.n_threads or n_threads()
         self._is_whole = options.is_whole
         self._packets: Packets | None = None
         n_source = header.n_samples

@@ -7,17 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
-from ncodec.entropy.torch_ops import (
-    EXACT,
-    LIMIT,
-    SCORE_BITS,
-    SQUARE_SHIFT,
-    STREAM_LIMIT,
-)
 from ncodec.errors import ModelInvalid
+
+LIMIT = 127  # of 8-bit activations and weights
+EXACT = 1 << 24  # whole numbers up to here are exact in float32
+STREAM_LIMIT = (1 << 15) - 1  # of the residual stream
+ROOT_LIMIT = 2040  # of what is squared: 2040**2 / 2**15 = 127
+SQUARE_SHIFT = 15
+SCORE_BITS = 10  # attention scores have a unit of 2**-10 octaves
 
 # Units, as powers of two: what a whole number n stands for is n * 2**-UNIT.
 STREAM_UNIT = 8  # residual stream
@@ -92,37 +92,36 @@ def is_matrix(name: str) -> bool:
     )
 
 
-def tensor_type(name: str) -> torch.dtype:
+def tensor_type(name: str) -> np.dtype[Any]:
     """Return the type of a tensor in a model file."""
     small = is_matrix(name) or name == "vectors" or name.endswith(".shift")
-    return torch.int8 if small else torch.int32
+    return np.dtype(np.int8 if small else np.int32)
 
 
-def check(config: EntropyConfig, tensors: Mapping[str, Tensor]) -> None:
+def check(config: EntropyConfig, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Raise ModelInvalid unless every sum that the model can form is exact in float32."""
     check_sizes(config)
-    for name in sorted(layout(config).keys() ^ tensors.keys()):
+    for name in sorted(layout(config).keys() ^ arrays.keys()):
         raise ModelInvalid(f"tensor {name}: unknown or missing")
     for name, shape in layout(config).items():
-        tensor, kind = tensors[name], tensor_type(name)
-        if tuple(tensor.shape) != shape or tensor.dtype != kind:
-            found = f"{tensor.dtype} {list(tensor.shape)}"
+        array, kind = arrays[name], tensor_type(name)
+        if array.shape != shape or array.dtype != kind:
+            found = f"{array.dtype} {list(array.shape)}"
             raise ModelInvalid(f"tensor {name}: {found}, expected {kind} {list(shape)}")
-        whole = tensor.to(torch.int64)
+        low, high = int(array.min()), int(array.max())
         if name.endswith(".shift"):
             limit = STREAM_UNIT if name == "vectors.shift" else MAX_SHIFT
-            low, high = int(whole.min()), int(whole.max())
             _expect(low >= 0 and high <= limit, f"{name} reaches from {low} to {high}")
         elif name != "heads.bias":
             limit = {"start": STREAM_LIMIT}.get(name, LIMIT)
             if name.endswith("distance"):
                 limit = -MASKED - 2 * LIMIT**2 * config.head_width - (MASKED_OCTAVES << SCORE_BITS)
-            most = int(whole.abs().max())
+            most = max(-low, high)
             _expect(most <= limit, f"{name} holds {most}, at most {limit} is possible")
         if is_matrix(name):
-            most = int(whole.abs().sum(-1).max()) * LIMIT
+            most = int(abs(array).sum(-1, dtype=np.int64).max()) * LIMIT
             if name == "heads.out":  # twice: the difference of two logits
-                most = 2 * (most + int(tensors["heads.bias"].to(torch.int64).abs().max()))
+                most = 2 * (most + int(abs(arrays["heads.bias"].astype(np.int64)).max()))
             _expect(most < EXACT, f"{name}: a sum can reach {most}, the limit is {EXACT}")
 
 

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ncodec.entropy.inter_channel import ROOM_BITS, InterChannelPredictor
-from ncodec.entropy.network import Network
 from ncodec.entropy.rangecoder import RangeDecoder, RangeEncoder
+from ncodec.entropy.torch_network import TorchNetwork
 from ncodec.entropy.torch_ops import frequencies
 from ncodec.errors import PayloadError
 from ncodec.nn.threads import one_thread
@@ -38,7 +38,7 @@ def _undisturbed(device: torch.device) -> Iterator[None]:
 class ReferenceContext:
     """What the past of some packets leaves; see `ncodec.native.kernel.Context`."""
 
-    def __init__(self, network: Network, n_streams: int, n_q: int, n_packets: int = 1) -> None:
+    def __init__(self, network: TorchNetwork, n_streams: int, n_q: int, n_packets: int = 1) -> None:
         self._network, self._n_streams, self._n_q = network, n_streams, n_q
         self._device = network.vectors.device
         self._state = network.begin(n_packets * n_streams)

@@ -17,12 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-LIMIT = 127  # of 8-bit activations and weights
-EXACT = 1 << 24  # whole numbers up to here are exact in float32
-STREAM_LIMIT = (1 << 15) - 1  # of the residual stream
-ROOT_LIMIT = 2040  # of what is squared: 2040**2 / 2**15 = 127
-SQUARE_SHIFT = 15
-SCORE_BITS = 10  # attention scores have a unit of 2**-10 octaves
+from ncodec.entropy.layout import LIMIT, SCORE_BITS
+
 WEIGHT_BITS = 8  # attention weights go up to 2**8
 OCTAVES = 24  # below the largest, from where on a weight is as good as none
 ONE = 127 << 23  # the bits of 1.0

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ncodec.entropy.search import RateDistortionSearch
+    from ncodec.entropy.torch_network import TorchNetwork
 
 _TRUNK_ROWS = {"cpu": 512, "cuda": 1 << 14}  # frames of the trunk in one pass
 _BEAM_ROWS = {"cpu": 256, "cuda": 1 << 14}  # beams searched at once: their scores fit a cache
@@ -153,7 +154,7 @@ class Prices:
     """What the network says of codes: by the kernel on a processor, where it was built."""
 
     def __init__(self, network: Network, n_q: int, device: str) -> None:
-        self.network, self._n_q = network, n_q
+        self.network, self._n_q = network.torch, n_q
         self._kernel = network.kernel if device == "cpu" else None
         self._rows = self._kernel.context(1, n_q) if self._kernel else None
 
@@ -193,7 +194,7 @@ def nearest(latents: Tensor, codebooks: Tensor) -> tuple[Tensor, Tensor]:
     return torch.stack(codes, 1), torch.stack(errors, 1)
 
 
-def contexts(network: Network, codes: Tensor) -> Tensor:
+def contexts(network: "TorchNetwork", codes: Tensor) -> Tensor:
     """Return what the trunk says of each frame of key packets of codes [P, Q, F], [P, F, W]."""
     _, n_q, n_frames = codes.shape
     found = []

@@ -15,19 +15,17 @@ Shapes: S streams, Q codebooks, F frames.
 """
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ncodec.entropy.base import EntropyCoder
 from ncodec.entropy.network import Network
 from ncodec.entropy.rangecoder import check_payload, no_symbol_fits
-from ncodec.entropy.reference import ReferenceContext
 from ncodec.errors import LimitExceeded, PayloadError, UsageError
 from ncodec.native.kernel import MAX_ROWS
+from ncodec.native.threads import n_threads
 
 MAX_FRAMES = 1 << 12
 """Most frames in a packet, of which each is a step of the network: bounds the time for one."""
@@ -74,7 +72,7 @@ class TransformerCoder(EntropyCoder):
     @property
     def packets_at_once(self) -> int:
         """See EntropyCoder."""
-        return self._packets_of_a_thread * max(1, torch.get_num_threads())
+        return self._packets_of_a_thread * n_threads()
 
     @property
     def _packets_of_a_thread(self) -> int:
@@ -84,7 +82,10 @@ class TransformerCoder(EntropyCoder):
         """Return the state before key packets."""
         sizes = self.n_streams, self.n_codebooks
         if self._network.kernel is None:
-            return ReferenceContext(self._network, *sizes, n_packets)
+            network = self._network.torch  # or an error that says what is needed
+            from ncodec.entropy.reference import ReferenceContext
+
+            return ReferenceContext(network, *sizes, n_packets)
         ahead = self._packets_of_a_thread if to_encode else 1
         return self._network.kernel.context(*sizes, n_packets=n_packets, n_frames_at_once=ahead)
 
@@ -100,7 +101,7 @@ class TransformerCoder(EntropyCoder):
     def encode_many(self, packets: Sequence[NDArray[np.integer]]) -> list[bytes]:
         """Return the payloads of key packets; see `EntropyCoder.encode_many`.
 
-        On as many threads as torch has. No dependent packet may follow.
+        On `n_threads` threads. No dependent packet may follow.
         """
         self._encoding = None
         ordered = [self._ordered(codes) for codes in packets]
@@ -140,14 +141,14 @@ class TransformerCoder(EntropyCoder):
     ) -> list[NDArray[np.int64] | PayloadError]:
         """Return the codes of key packets, side by side; see `EntropyCoder.decode_many`.
 
-        On as many threads as torch has.
+        On `n_threads` threads.
         """
         for count in n_frames:
             self._check_n_frames(count)
         self._decoding = None
         packets = list(zip(payloads, n_frames, strict=True))
         order = sorted(range(len(packets)), key=lambda i: -n_frames[i])  # the longest come first
-        n_groups = max(torch.get_num_threads(), -(-len(order) // self._packets_of_a_thread))
+        n_groups = max(n_threads(), -(-len(order) // self._packets_of_a_thread))
         groups = [group for number in range(n_groups) if (group := order[number::n_groups])]
         found = _on_threads(
             lambda group: self._decode([packets[i] for i in group], self._begin(len(group))), groups
@@ -184,9 +185,11 @@ def _in_order(codes: NDArray[np.int32]) -> NDArray[np.int64]:
 
 
 def _on_threads(function: Callable[[_T], _R], arguments: Sequence[_T]) -> list[_R]:
-    """Return what the function gives for each argument, on as many threads as torch has."""
-    n_threads = min(torch.get_num_threads(), len(arguments))
-    if n_threads < 2:
+    """Return what the function gives for each argument, on `n_threads` threads."""
+    count = min(n_threads(), len(arguments))
+    if count < 2:
         return [function(each) for each in arguments]
-    with ThreadPoolExecutor(n_threads) as pool:
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(count) as pool:
         return list(pool.map(function, arguments))

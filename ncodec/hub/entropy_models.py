@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ncodec.errors import ModelMissing, UsageError
 from ncodec.formats.ncx import CODER_NUMBERS
 from ncodec.hub.codecs import ModelFile
-from ncodec.hub.model_files import SUPERSEDES, ModelKind, StoredModel, read_unchanged
+from ncodec.hub.model_files import SUPERSEDES, ModelKind, StoredModel, mapped
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from numpy.typing import NDArray
 
     from ncodec.entropy.layout import EntropyConfig
     from ncodec.entropy.network import Network
@@ -44,16 +44,16 @@ class _EntropyModels(ModelKind[EntropyModelFile, "Network"]):
         return EntropyModelFile(**stored, codec_id=about["codec_id"], codec_fingerprint=fingerprint)
 
     def _build(
-        self, file: EntropyModelFile, tensors: "dict[str, Tensor]", device: str
+        self, file: EntropyModelFile, arrays: "dict[str, NDArray[Any]]", device: str
     ) -> "Network":
         """Return the network, every bound on its sums checked.
 
-        On every device it finds the same frequencies.
+        device  of its `torch`
         """
         from ncodec.entropy.layout import EntropyConfig
         from ncodec.entropy.network import load
 
-        return load(EntropyConfig(**file.config), tensors, device)
+        return load(EntropyConfig(**file.config), arrays, device)
 
 
 ENTROPY_MODELS = _EntropyModels()
@@ -75,7 +75,7 @@ def find_for(codec: ModelFile, n_q: int = 1) -> EntropyModelFile | None:
 
 def save_network(
     path: Path, model_id: str, codec: ModelFile, config: "EntropyConfig",
-    tensors: "Mapping[str, Tensor]", facts: Mapping[str, Any],
+    tensors: "Mapping[str, NDArray[Any]]", facts: Mapping[str, Any],
 ) -> None:  # fmt: skip
     """Write an entropy model. Raises ModelInvalid where a sum could leave what float32 holds."""
     from ncodec.entropy.layout import check
@@ -93,14 +93,12 @@ def save_network(
 
 def rebind(model: EntropyModelFile, codec: ModelFile, path: Path) -> None:
     """Write an entropy model for other weights with the same codes; it supersedes the old one."""
-    from safetensors.torch import load
-
     from ncodec.entropy.layout import EntropyConfig
 
-    tensors = load(read_unchanged(model.path, model.sha256))
+    arrays = mapped(model.path, model.stamp).arrays()
     config = EntropyConfig(**model.config)
     facts = {**model.facts, SUPERSEDES: model.compatible()}
-    save_network(path, codec.model_id, codec, config, tensors, facts)
+    save_network(path, codec.model_id, codec, config, arrays, facts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ncodec.hub.model_files import ModelKind, StoredModel
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from ncodec.models.encodec_lm import EncodecLm, LmConfig
@@ -23,9 +24,14 @@ class _LanguageModels(ModelKind[StoredModel, "EncodecLm"]):
     def _described(self, stored: Mapping[str, Any], about: Mapping[str, Any]) -> StoredModel:
         return StoredModel(**stored)
 
-    def _build(self, file: StoredModel, tensors: "dict[str, Tensor]", device: str) -> "EncodecLm":
+    def _build(
+        self, file: StoredModel, arrays: "dict[str, NDArray[Any]]", device: str
+    ) -> "EncodecLm":
+        import torch
+
         from ncodec.models.encodec_lm import EncodecLm, LmConfig
 
+        tensors = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
         return EncodecLm.from_tensors(LmConfig.from_dict(file.config), tensors).to(device)
 
 

@@ -1,27 +1,29 @@
 """Model files of any kind: one self-describing .safetensors each, named by its digest.
 
-The header of a .safetensors file is JSON, so a listing reads no weights and needs no torch.
+A listing reads only headers.
 """
 
 import functools
-import hashlib
 import json
 import os
-import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from ncodec.errors import ModelInvalid, ModelMismatch, ModelMissing
 from ncodec.hub.public import Kind, hint
+from ncodec.hub.tensor_file import METADATA, Stamp, TensorFile, read_header
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
+mapped = functools.lru_cache(maxsize=8)(TensorFile)
+"""The files that were used last, so that none is hashed twice."""
+
 SHIPPED = Path(__file__).parents[1] / "weights"
-HEADER_LIMIT = 1 << 20
 FINGERPRINT_BYTES = 4
 SUPERSEDES = "stands_for"  # key among the facts of a model: fingerprints, in hexadecimal
 _ENTRIES: dict[str, type] = {"model_id": str, "config": dict, "facts": dict}  # of every kind
@@ -33,15 +35,18 @@ class StoredModel:
 
     path: Path
     model_id: str
-    config: Mapping[str, Any]
-    facts: Mapping[str, Any]  # licence, steps, hours and the like
+    config: Mapping[str, Any] = field(hash=False)
+    facts: Mapping[str, Any] = field(hash=False)  # licence, steps, hours and the like
     n_parameters: int
-    stamp: tuple[int, int]  # size and time of change when it was described
+    stamp: Stamp  # when it was described
 
     @property
     def sha256(self) -> str:
-        """Digest of the file, computed when it is first asked for."""
-        return _sha256(self.path, self.stamp)
+        """Digest of the file, computed when it is first asked for.
+
+        Raises ModelInvalid if the file has changed since it was described.
+        """
+        return mapped(self.path, self.stamp).sha256
 
     @property
     def fingerprint(self) -> bytes:
@@ -62,32 +67,10 @@ class StoredModel:
         return [self.fingerprint.hex(), *sorted(name.hex() for name in self.supersedes)]
 
 
-def _read_header(path: Path) -> dict[str, Any]:
-    with path.open("rb") as stream:
-        start = stream.read(8)
-        if len(start) < 8:
-            raise ModelInvalid(f"{path}: not a .safetensors file: {len(start)} bytes")
-        (size,) = struct.unpack("<Q", start)
-        if size > HEADER_LIMIT:
-            raise ModelInvalid(f"{path}: header of {size} bytes, the limit is {HEADER_LIMIT}")
-        try:
-            return json.loads(stream.read(size))
-        except ValueError as error:
-            raise ModelInvalid(f"{path}: header is not JSON: {error}") from None
-        except RecursionError:
-            raise ModelInvalid(f"{path}: header is nested too deep") from None
-
-
-@functools.cache
-def _sha256(path: Path, _stamp: tuple[int, int]) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def metadata_of(path: Path) -> Mapping[str, Any]:
     """Return the metadata of a .safetensors file, of whatever origin. Raises ModelInvalid."""
-    header: object = _read_header(path)
-    metadata = header.get("__metadata__") if isinstance(header, dict) else None
+    header: object = read_header(path)[0]
+    metadata = header.get(METADATA) if isinstance(header, dict) else None
     return metadata if isinstance(metadata, dict) else {}
 
 
@@ -100,23 +83,22 @@ def _read_about(
 
     Raises ModelInvalid.
     """
-    header = _read_header(path)
+    header, stamp = read_header(path)
     try:
-        about = json.loads(header.pop("__metadata__", {})[key])
+        about = json.loads(header.pop(METADATA, {})[key])
         counts = [
             functools.reduce(lambda a, b: a * b, entry["shape"], 1) for entry in header.values()
         ]
         for name, kind in kinds.items():
             if not isinstance(about[name], kind):
                 raise TypeError(f"{name} is {about[name]!r}")
-        stat = path.stat()
         stored = {
             "path": path,
             "model_id": about["model_id"],
             "config": about["config"],
             "facts": about["facts"],
             "n_parameters": sum(counts),
-            "stamp": (stat.st_size, stat.st_mtime_ns),
+            "stamp": stamp,
         }
     except RecursionError:
         raise ModelInvalid(f"{path}: metadata are nested too deep") from None
@@ -186,8 +168,11 @@ class ModelKind(ABC, Generic[File, Loaded]):
         """
 
     @abstractmethod
-    def _build(self, file: File, tensors: "dict[str, Tensor]", device: str) -> Loaded:
-        """Return what a file and its tensors make. Raises ModelInvalid, TypeError."""
+    def _build(self, file: File, arrays: "dict[str, NDArray[Any]]", device: str) -> Loaded:
+        """Return what a file and its tensors make. Raises ModelInvalid, TypeError.
+
+        arrays  of the tensors, read-only
+        """
 
     def describe(self, path: Path) -> File:
         """Read what a file of this kind says of itself. Raises ModelInvalid."""
@@ -245,36 +230,25 @@ class ModelKind(ABC, Generic[File, Loaded]):
 
         Raises ModelInvalid.
         """
-        return self._load(file.path, file.sha256, device)
+        return self._load(file, device)
 
-    def _load_file(self, path: Path, sha256: str, device: str) -> Loaded:
-        from safetensors import SafetensorError
-        if self.name == "codec":
-            from safetensors.numpy import load
-        else:
-            from safetensors.torch import load
-
-        blob, file = read_unchanged(path, sha256), self.describe(path)
+    def _load_file(self, file: File, device: str) -> Loaded:
+        arrays = mapped(file.path, file.stamp).arrays()
         try:
-            return self._build(file, load(blob), device)
-        except (ModelInvalid, TypeError, SafetensorError) as error:
-            raise ModelInvalid(f"{path}: {error}") from None
+            return self._build(file, arrays, device)
+        except (ModelInvalid, TypeError) as error:
+            raise ModelInvalid(f"{file.path}: {error}") from None
 
-    def write(self, path: Path, about: Mapping[str, Any], tensors: "Mapping[str, Tensor]") -> None:
+    def write(
+        self, path: Path, about: Mapping[str, Any], tensors: "Mapping[str, Tensor | NDArray[Any]]"
+    ) -> None:
         """Write a file of this kind: what it says of itself, and its tensors."""
-        from safetensors.torch import save
+        import numpy as np
+        from safetensors.numpy import save
 
         path.parent.mkdir(parents=True, exist_ok=True)
-        whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
+        whole = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
         _replace(path, save(whole, {self.key: json.dumps(dict(about), sort_keys=True)}))
-
-
-def read_unchanged(path: Path, sha256: str) -> bytes:
-    """Return the content of a model file. Raises ModelInvalid if it is not what it was."""
-    blob = path.read_bytes()
-    if hashlib.sha256(blob).hexdigest() != sha256:
-        raise ModelInvalid(f"{path}: changed while it was read")
-    return blob
 
 
 def _replace(path: Path, blob: bytes) -> None:

@@ -1,7 +1,6 @@
 """The models that others publish and ncodec can run, read from public.toml."""
 
 import functools
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +30,8 @@ class PublicModel:
 @functools.cache
 def public_models() -> Mapping[str, PublicModel]:
     """Return the table, by name."""
+    import tomllib
+
     table = tomllib.loads(_TABLE.read_text("utf-8"))
     return {name: PublicModel(name, **row) for name, row in table.items()}
 

@@ -90,7 +90,7 @@ def model_arguments(
     sizes: Any, tensors: Mapping[str, NDArray[Any]]
 ) -> tuple[tuple[int, ...], bytes]:
     """Return the sizes and tensors of a `Model` as kernel.h lays them out."""
-    blob = b"".join(_bytes(tensors[name], name) for name in _order(sizes.n_layers))
+    blob = b"".join(_packed(tensors[name], name) for name in _order(sizes.n_layers))
     return tuple(int(getattr(sizes, name)) for name in _SIZES), blob
 
 
@@ -108,6 +108,6 @@ def _order(n_layers: int) -> list[str]:
     return [*names, "heads.bias"]
 
 
-def _bytes(tensor: NDArray[Any], name: str) -> bytes:
+def _packed(tensor: NDArray[Any], name: str) -> memoryview:
     wide = name == "start" or name == "heads.bias" or name.endswith("distance")
-    return np.ascontiguousarray(tensor).astype("<i4" if wide else np.int8).tobytes()
+    return np.ascontiguousarray(tensor, "<i4" if wide else np.int8).data

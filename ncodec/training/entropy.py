@@ -1,8 +1,9 @@
 """An entropy model in training: the integer transformer, with rounding that lets gradients by.
 
-The network is the one that codes (ncodec.entropy.network), in the same units; only its arithmetic
-is another. Matrices are kept in floating point, and rounded again in every step to 8 bits and a
-power of two for each row, so the model learns with the same rounding that it will run with.
+The network is the one that codes (ncodec.entropy.torch_network), in the same units; only its
+arithmetic is another. Matrices are kept in floating point, and rounded again in every step to 8
+bits and a power of two for each row, so the model learns with the same rounding that it will run
+with.
 
 Bengio, Leonard and Courville, "Estimating or propagating gradients through stochastic neurons",
 2013; Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-
@@ -16,26 +17,23 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ncodec.entropy.layout import (
+    LIMIT,
     MAX_SHIFT,
+    SCORE_BITS,
     SQUARE_UNIT,
+    STREAM_LIMIT,
     STREAM_UNIT,
     EntropyConfig,
     is_matrix,
     layout,
     tensor_type,
 )
-from ncodec.entropy.network import Network, build
-from ncodec.entropy.torch_ops import (
-    LIMIT,
-    OCTAVES,
-    SCORE_BITS,
-    STREAM_LIMIT,
-    WEIGHT_BITS,
-    Matrix,
-)
+from ncodec.entropy.torch_network import TorchNetwork, build
+from ncodec.entropy.torch_ops import OCTAVES, WEIGHT_BITS, Matrix
 
 BIAS_LIMIT = 1 << 21
 ROWS_AT_ONCE = 256  # of logits: they stay in the cache from their product to their gradient
@@ -212,11 +210,11 @@ class EntropyTrainer(nn.Module):
         return found
 
     @torch.no_grad()
-    def integers(self) -> dict[str, Tensor]:
+    def integers(self) -> dict[str, NDArray[Any]]:
         """Return all tensors as a model file holds them."""
-        return {name: t.cpu().to(tensor_type(name)) for name, t in self.whole().items()}
+        return {n: t.cpu().numpy().astype(tensor_type(n)) for n, t in self.whole().items()}
 
-    def network(self, *, exact: bool = True) -> Network:
+    def network(self, *, exact: bool = True) -> TorchNetwork:
         """Return the network of the parameters as they are now."""
         return build(self.config, self.whole(exact=exact), Trainable(exact=exact))
 

@@ -130,14 +130,6 @@ def test_a_worker_has_one_thread_and_the_same_modules() -> None:
     assert set(filter(None, sys.path)) <= set(environment["PYTHONPATH"].split(os.pathsep))
 
 
-def test_cores_are_those_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert 1 <= local.available_cores() <= (os.cpu_count() or 1)
-    monkeypatch.setattr(Path, "read_text", lambda path: "150000 100000\n")
-    assert local.available_cores() <= 2
-    monkeypatch.setattr(Path, "read_text", lambda path: "max 100000\n")
-    assert local.available_cores() >= 1
-
-
 def test_engines() -> None:
     assert find_engine("local") is local
     with pytest.raises(UsageError, match="^engine 'nosuch': expected one of local, ray$"):

@@ -9,7 +9,7 @@ from random_network import TINY, random_network, random_tensors
 from torch import Tensor
 
 from ncodec.entropy.layout import EntropyConfig
-from ncodec.entropy.network import Network, build
+from ncodec.entropy.network import Network
 from ncodec.entropy.search import RateDistortionSearch
 from ncodec.entropy.torch_ops import frequencies
 from ncodec.entropy.torch_search import Beams, Prices, Stage, contexts, nearest
@@ -41,8 +41,8 @@ def tame_network(config: EntropyConfig, seed: int, *, remembers: bool = False) -
     tensors = random_tensors(config, seed)
     tensors["heads.out.shift"] += 3
     if not remembers:
-        tensors["frame"].zero_()
-    return build(config, {name: tensor.float() for name, tensor in tensors.items()})
+        tensors["frame"][:] = 0
+    return Network(config, tensors)
 
 
 def noise(n_packets: int, n_frames: int, seed: int = 0) -> Tensor:
@@ -74,7 +74,7 @@ def test_prices_are_the_bits_that_the_coder_spends(size: EntropyConfig, q: int) 
     network = tame_network(size, 4)
     codebook = quantiser(size.codebook_size).codebooks[q]
     hidden = torch.randint(-9000, 9000, (20, size.width)).float()
-    table = frequencies(network.logits(hidden, q), network.heads[q].shift).double()
+    table = frequencies(network.torch.logits(hidden, q), network.torch.heads[q].shift).double()
     true = -(table / table.sum(1, keepdim=True)).log2()
     beams = Beams(torch.ones(20, DIM + 2), hidden, torch.full((20, 1), 7.0))
     found, parents, codes = Stage(Prices(network, q + 1, "cpu"), q, codebook).extend(
@@ -122,16 +122,17 @@ def test_bits_of_no_worth_leave_the_plain_search(width: int) -> None:
 
 def test_a_wide_beam_finds_the_best_codes_there_are() -> None:
     network, made, size = tame_network(TINY, 3), quantiser(), TINY.codebook_size
+    by_torch = network.torch
     every = torch.cartesian_prod(torch.arange(size), torch.arange(size))[:, :, None]  # [K K, 2, 1]
     for seed in range(5):
         latents, share = noise(1, 1, seed), 0.02
         found = made.encode(latents, 2, RateDistortionSearch(network, share, size))
-        hidden = contexts(network, every)[:, 0]
+        hidden = contexts(by_torch, every)[:, 0]
         spent = torch.zeros(len(every))
         for q in range(2):
-            table = frequencies(network.logits(hidden.clone(), q), network.heads[q].shift).float()
+            table = frequencies(by_torch.logits(hidden.clone(), q), by_torch.heads[q].shift).float()
             spent -= (table.gather(1, every[:, q]) / table.sum(1, keepdim=True)).log2()[:, 0]
-            hidden = hidden + network.vectors[q][every[:, q, 0]]
+            hidden = hidden + by_torch.vectors[q][every[:, q, 0]]
         error = (latents - made.decode(every)).square().sum((1, 2))
         costs = error + share * latents.square().sum() * spent
         place = int(found[0, 0, 0] * size + found[0, 1, 0])

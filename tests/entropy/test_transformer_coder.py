@@ -8,10 +8,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_network import TINY, random_network, random_tensors
+from random_network import TINY, Arrays, random_network, random_tensors
 from reference_coders import ReferenceTransformerDecoder
 
-from ncodec.entropy.network import Network, build
+from ncodec.entropy.network import Network
+from ncodec.entropy.torch_network import TorchNetwork
 from ncodec.entropy.transformer import TransformerCoder
 from ncodec.errors import LimitExceeded, PayloadError, UsageError
 from ncodec.native.kernel import MAX_ROWS
@@ -77,7 +78,7 @@ def test_the_written_text_decodes_it(
 ) -> None:
     """A decoder in NumPy int64, written from the specification alone, finds the same codes."""
     tensors = random_tensors(TINY, seed, wild=wild)
-    network = build(TINY, {name: tensor.float() for name, tensor in tensors.items()})
+    network = Network(TINY, tensors)
     encoder = open_coder(n_streams, n_codebooks, network)
     reference = reference_decoder(tensors, n_streams, n_codebooks)
     for number, length in enumerate((9, 1, 7)):
@@ -89,9 +90,8 @@ def test_the_written_text_decodes_it(
 
 
 def reference_decoder(
-    tensors: dict[str, torch.Tensor], n_streams: int, n_codebooks: int
+    arrays: Arrays, n_streams: int, n_codebooks: int
 ) -> ReferenceTransformerDecoder:
-    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
     return ReferenceTransformerDecoder(arrays, TINY.n_heads, TINY.window, n_streams, n_codebooks)
 
 
@@ -105,7 +105,7 @@ def test_golden_payloads(
     if kind == "repeated":
         codes[:, :, 4:] = codes[:, :, :1]
     tensors = random_tensors(TINY, 20)
-    network = build(TINY, {name: tensor.float() for name, tensor in tensors.items()})
+    network = Network(TINY, tensors)
     path = GOLDEN / f"{kind}_{n_streams}.payload"
     check_golden(path, open_coder(n_streams, 4, network).encode(codes))
     reference = reference_decoder(tensors, n_streams, 4)
@@ -197,14 +197,13 @@ def test_what_one_device_encodes_every_device_decodes(device: str) -> None:
 
 
 def on_device(device: str) -> Network:
-    tensors = random_tensors(TINY, 5)
-    return build(TINY, {name: tensor.float().to(device) for name, tensor in tensors.items()})
+    return Network(TINY, random_tensors(TINY, 5), device=device)
 
 
 def test_a_hopeless_payload_is_refused_before_the_network_runs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Network, "advance", lambda *_: pytest.fail("ran"))
+    monkeypatch.setattr(TorchNetwork, "advance", lambda *_: pytest.fail("ran"))
     with pytest.raises(PayloadError, match="last byte is zero"):
         open_coder().decode(b"\0", 100)
     with pytest.raises(PayloadError, match="700 bytes are too many for 200 symbols"):

@@ -1,9 +1,11 @@
 """Model files: what they say of themselves, and which are refused."""
 
+import hashlib
 import json
 import shutil
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -112,6 +114,24 @@ def test_refuses_weights_that_do_not_fit(tmp_path: Path, cache: Path) -> None:
     path.write_bytes(other)
     with pytest.raises(ModelInvalid, match="do not fit"):
         load_torch_codec(CODECS.describe(path))
+
+
+def test_a_file_is_hashed_once(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Path(shutil.copy(cache / "models/tiny.safetensors", tmp_path / "copy.safetensors"))
+    hashed, sha256 = [], hashlib.sha256
+
+    def counted(blob: memoryview) -> Any:
+        hashed.append(len(blob))
+        return sha256(blob)
+
+    monkeypatch.setattr(hashlib, "sha256", counted)
+    for _ in range(2):
+        model = CODECS.describe(path)
+        assert model.sha256.startswith(model.fingerprint.hex())
+        CODECS.load(model)
+    assert hashed == [path.stat().st_size]
 
 
 def test_refuses_unknown_config_keys(tmp_path: Path, cache: Path) -> None:

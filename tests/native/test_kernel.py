@@ -1,5 +1,6 @@
 """The kernel finds the codes and the bytes of the reference, on every path that there is here."""
 
+import functools
 import os
 import shutil
 import subprocess
@@ -12,11 +13,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_network import TINY, random_network, random_tensors
-from safetensors.numpy import load_file
 
 from ncodec import native
 from ncodec.entropy.layout import EntropyConfig
-from ncodec.entropy.network import Network, build
+from ncodec.entropy.network import Network
 from ncodec.entropy.reference import ReferenceContext
 from ncodec.errors import UsageError
 from ncodec.hub.entropy_models import installed, load_network
@@ -49,15 +49,17 @@ def check_same(network: Network, n_streams: int, n_q: int, n_packets: int, seed:
     def to_encode() -> Context:
         return kernel.context(n_streams, n_q, n_frames_at_once=int(rng.randint(1, most + 1)))
 
-    payloads = [ReferenceContext(network, n_streams, n_q).encode(codes) for codes in packets]
+    reference = functools.partial(ReferenceContext, network.torch, n_streams, n_q)
+    payloads = [reference().encode(codes) for codes in packets]
     assert [to_encode().encode(codes) for codes in packets] == payloads
     context = kernel.context(n_streams, n_q, n_packets=n_packets)
-    reference = ReferenceContext(network, n_streams, n_q, n_packets)
-    for found, failed in (each.decode(payloads, lengths) for each in (context, reference)):
+    for found, failed in (
+        each.decode(payloads, lengths) for each in (context, reference(n_packets))
+    ):
         assert failed == [-1] * n_packets
         assert all(map(np.array_equal, found, packets))
 
-    both = [ReferenceContext(network, n_streams, n_q), to_encode()]
+    both = [reference(), to_encode()]
     context = kernel.context(n_streams, n_q)
     for part in np.array_split(packets[0], 3):  # the second and third are dependent packets
         payload, same = (each.encode(part) for each in both)
@@ -89,15 +91,13 @@ def test_random_networks(path: str, config: EntropyConfig) -> None:
 def test_extreme_weights(path: str, value: int, shift: int) -> None:
     """All weights at one end: sums, streams and scores run into their limits."""
     config = replace(TINY, window=3)
-    tensors = random_tensors(config, 2, wild=True)
-    for name, tensor in tensors.items():
+    arrays = random_tensors(config, 2, wild=True)
+    for name, array in arrays.items():
         if name.endswith(".shift"):
-            tensor.fill_(min(shift, 8) if name == "vectors.shift" else shift)
-        elif tensor.dtype == torch.int8:
-            tensor.fill_(value)
-    kernel = Model(config, {name: tensor.numpy() for name, tensor in tensors.items()}, path)
-    real = {name: tensor.float() for name, tensor in tensors.items()}
-    check_same(build(config, real, kernel=kernel), 2, 4, 2, 0)
+            array[:] = min(shift, 8) if name == "vectors.shift" else shift
+        elif array.dtype == np.int8:
+            array[:] = value
+    check_same(Network(config, arrays, Model(config, arrays, path)), 2, 4, 2, 0)
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -105,7 +105,7 @@ def test_trained_networks(path: str) -> None:
     models = installed()
     assert models
     network = load_network(models[0])
-    kernel = Model(network.config, load_file(models[0].path), path)
+    kernel = Model(network.config, network.arrays, path)
     check_same(replace(network, kernel=kernel), 2, models[0].n_codebooks, 2, 1)
 
 
@@ -118,7 +118,7 @@ def test_trained_networks(path: str) -> None:
 def test_payloads_that_no_encoder_wrote(path: str, seed: int, payloads: list[bytes]) -> None:
     network = random_network(TINY, seed, path=path)
     lengths = [12] * len(payloads)
-    reference = ReferenceContext(network, 2, 4, len(payloads)).decode(payloads, lengths)
+    reference = ReferenceContext(network.torch, 2, 4, len(payloads)).decode(payloads, lengths)
     found = kernel_of(network).context(2, 4, n_packets=len(payloads)).decode(payloads, lengths)
     assert found[1] == reference[1]
     for here, there, failed in zip(reference[0], found[0], found[1], strict=True):
@@ -130,13 +130,14 @@ def test_payloads_that_no_encoder_wrote(path: str, seed: int, payloads: list[byt
 def test_rows_of_the_search(path: str) -> None:
     """What the search asks for: h of each frame, and logits."""
     network = random_network(ODD, 3, path=path)
+    by_torch = network.torch
     codes = np.random.RandomState(0).randint(0, ODD.codebook_size, (100, 1, 3))
     context = kernel_of(network).context(1, 3, n_frames_at_once=17)
     with torch.inference_mode():
-        known, vectors = ReferenceContext(network, 1, 3)._known(codes)
+        known, vectors = ReferenceContext(by_torch, 1, 3)._known(codes)
         assert np.array_equal(context.hidden(codes)[:, 0], known[0].numpy())
         rows = (known + vectors[0])[0]
-        assert np.array_equal(context.logits(rows.numpy(), 1), network.logits(rows, 1).numpy())
+        assert np.array_equal(context.logits(rows.numpy(), 1), by_torch.logits(rows, 1).numpy())
 
 
 def test_a_wrong_call_is_refused() -> None:

@@ -13,7 +13,7 @@ from ncodec import audio
 from ncodec.bitstream.codes import iterate_codes
 from ncodec.codec import encode
 from ncodec.entropy.layout import EntropyConfig, check
-from ncodec.entropy.network import build
+from ncodec.entropy.network import Network
 from ncodec.entropy.transformer import TransformerCoder
 from ncodec.errors import ModelInvalid, UsageError
 from ncodec.formats.ncx import Reader
@@ -191,11 +191,11 @@ def test_rounding_is_that_of_the_integer_network() -> None:
     trainer = EntropyTrainer(SIZES)
     for parameter in trainer.parameters():
         parameter.add_(0.05 * torch.randn_like(parameter))
-    tensors = trainer.integers()
-    check(SIZES, tensors)
+    arrays = trainer.integers()
+    check(SIZES, arrays)
     codes = torch.randint(0, 16, (6, 4, 50))
     bits = trainer.bits(codes, 4).sum().item()
-    network = build(SIZES, {name: tensor.float() for name, tensor in tensors.items()})
+    network = Network(SIZES, arrays)
     coder = TransformerCoder(n_streams=1, n_codebooks=4, codebook_size=16, network=network)
     spent = sum(8 * len(coder.encode(row[None].numpy())) for row in codes)
     assert spent == pytest.approx(bits, rel=0.01)
