@@ -106,7 +106,6 @@ def encode(
     def start() -> Callable[[Job], None]:
         from ncodec.audio import AudioSource
         from ncodec.codec import encode_audio
-        from ncodec.encoding.ecdc import encode_ecdc
         from ncodec.encoding.options import EncodeOptions
         from ncodec.hub.codecs import find, load_codec
 
@@ -119,6 +118,8 @@ def encode(
         ).resolve(live=live)  # fmt: skip
         write: Callable[..., Encoded] = partial(encode_audio, options=options)
         if is_ecdc:
+            from ncodec.encoding.ecdc import encode_ecdc
+
             write = partial(encode_ecdc, options=options, lm=entropy == "lm")
         elif live:
             latency_s = latency_ms and latency_ms / 1000

@@ -94,7 +94,6 @@ def test_what_decodes_no_audio_needs_no_torch(
     assert set(ran.stderr.splitlines()[-1].split()) <= {"numpy", "constriction"}
 
 
-@pytest.mark.xfail(reason="the sizes of a codec come with its torch module")
 def test_repack_needs_no_torch(tmp_path: Path) -> None:
     args = ["repack", "-q", "-b", "3", str(SAMPLE), "-o", str(tmp_path / "less.ncx")]
     subprocess.run(

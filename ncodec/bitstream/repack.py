@@ -239,7 +239,7 @@ def _cut(
     if (first, end) == (0, packet.n_frames):
         return codes, packet.scales
     chunk = codec.cut(chunk_of(packet, codes), first, end)
-    return chunk.codes.numpy(), tuple(chunk.scales.flatten().tolist())
+    return chunk.codes, tuple(chunk.scales.flatten().tolist())
 
 
 def _model_of(file: Reader | _Input) -> ModelFile:

@@ -189,7 +189,9 @@ class SpectralKernel(SpectralFraming):
 
     def _level(self, samples: Floats, state: EncoderState) -> Floats:
         """Return the RMS [B, 1] of a chunk [B, T]; for a short one, of what was before as well."""
-        power = np.square(samples, dtype=np.float64).mean(1, keepdims=True).astype(np.float32)
+        mean = np.square(samples, dtype=np.float64).mean(1, keepdims=True)
+        with np.errstate(over="ignore"):  # the caller refuses what is not finite
+            power = mean.astype(np.float32)
         length = samples.shape[1]
         if not self.is_short(length):
             return np.sqrt(power)

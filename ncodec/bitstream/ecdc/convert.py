@@ -19,7 +19,6 @@ from ncodec.formats.ncx import ARCHITECTURES, Header, Reader, Writer
 from ncodec.formats.streams import Readable, Replay, Writable
 from ncodec.hub.codecs import ModelFile, find, find_exact
 from ncodec.hub.entropy_models import choose_entropy
-from ncodec.models.encodec import PRESETS
 
 PACKET_SECONDS = 10
 
@@ -37,6 +36,8 @@ def ecdc_model(name: str) -> ModelFile:
 
 def ecdc_name(model: ModelFile) -> str | None:
     """Return what .ecdc files call a model, None for one that they cannot be made with."""
+    from ncodec.models.encodec import PRESETS  # which takes torch
+
     for name, preset in PRESETS.items():
         same = all(
             (list(value) if isinstance(value, tuple) else value) == model.config.get(key)
