@@ -94,11 +94,34 @@ def test_what_decodes_no_audio_needs_no_torch(
     assert set(ran.stderr.splitlines()[-1].split()) <= {"numpy", "constriction"}
 
 
-def test_repack_needs_no_torch(tmp_path: Path) -> None:
-    args = ["repack", "-q", "-b", "3", str(SAMPLE), "-o", str(tmp_path / "less.ncx")]
-    subprocess.run(
-        [sys.executable, "-c", SCRIPT, *args, "without torch"], capture_output=True, check=True
+@pytest.mark.skipif(not native.paths(), reason="the kernel was not built")
+@pytest.mark.parametrize("without", [[], ["without torch"]], ids=["torch", "no torch"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "encode AUDIO -o OUTPUT.ncx",
+        "encode --effort best AUDIO -o OUTPUT.ncx",
+        "encode --entropy adaptive AUDIO -o OUTPUT.ncx",
+        "encode --live AUDIO -o OUTPUT.ncx",
+        "decode FILE -o OUTPUT.flac",
+        "decode --start 0.5 --end 1 FILE -o OUTPUT.wav",
+        "decode --conceal FILE -o OUTPUT.wav",
+        "repack -b 3 FILE -o OUTPUT.ncx",
+    ],
+)
+def test_files_of_spectral_need_no_torch(tmp_path: Path, command: str, without: list[str]) -> None:
+    sample = SAMPLE.with_name("speech_male.flac")
+    places = {"FILE": str(SAMPLE), "AUDIO": str(sample)}
+    args = [
+        places.get(arg, arg.replace("OUTPUT", str(tmp_path / "out"))) for arg in command.split()
+    ]
+    ran = subprocess.run(
+        [sys.executable, "-c", SCRIPT, *args, *without], capture_output=True, text=True, check=False
     )
+    assert ran.returncode == 0, ran.stderr
+    assert "torch" not in ran.stderr.splitlines()[-1].split()
+    (made,) = tmp_path.iterdir()
+    assert made.stat().st_size > 500
 
 
 @pytest.mark.parametrize("kernel", ["", "none"])

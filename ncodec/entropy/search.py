@@ -74,6 +74,8 @@ class RateDistortionSearch:
         kernel = self.network.kernel
         assert kernel is not None  # noqa: S101 # the codec has one too
         codes = codebooks.search(latents, n_q, 1)
+        if not len(codes):
+            return codes
         weights = self._weights(latents, codebooks.vectors, codes)
         room = kernel.context(1, n_q)
         for _ in range(self.n_passes):
@@ -82,6 +84,7 @@ class RateDistortionSearch:
             codes = codebooks.search(latents, n_q, self.beam_width, room, hidden, weights)
         return codes
 
+    @np.errstate(all="ignore")  # whatever the latents, there are codes
     def _weights(self, latents: "Floats", vectors: "Floats", codes: NDArray[np.int32]) -> "Floats":
         """Return lambda energy / (2 g(q)), [F, Q]: what a bit is worth of half a square error.
 

@@ -1,5 +1,8 @@
 """Codes by distortion and bits: what they cost, and that nothing but the packet decides them."""
 
+import sys
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -8,12 +11,15 @@ from hypothesis import strategies as st
 from random_network import TINY, random_network, random_tensors
 from torch import Tensor
 
+from ncodec import native
 from ncodec.entropy.layout import EntropyConfig
 from ncodec.entropy.network import Network
 from ncodec.entropy.search import RateDistortionSearch
 from ncodec.entropy.torch_ops import frequencies
 from ncodec.entropy.torch_search import Beams, Prices, Stage, contexts, nearest
 from ncodec.entropy.transformer import TransformerCoder
+from ncodec.native.kernel import Model
+from ncodec.native.networks import Codebooks
 from ncodec.nn.rvq import ResidualVectorQuantiser
 
 DIM = 8
@@ -24,10 +30,31 @@ MEDIUM = EntropyConfig(
 )  # fmt: skip
 
 
+path: str | None = None  # of the kernel, that searches; None for torch
+
+
+@pytest.fixture(autouse=True, params=[None, *native.paths()], ids=lambda name: name or "torch")
+def _by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "path", request.param)
+
+
+class KernelQuantiser(ResidualVectorQuantiser):
+    """Codebooks that a path of the kernel searches."""
+
+    def encode(self, latents: Tensor, n_q: int, search: Any = 1) -> Tensor:
+        books, rows = Codebooks(self.codebooks.numpy(), str(path)), latents.detach().numpy()
+        if isinstance(search, int):
+            found = [books.search(each, n_q, search) for each in rows]
+        else:
+            found = search.by_kernel(rows, books, n_q)
+        return torch.from_numpy(np.stack(found)).long().transpose(1, 2)
+
+
 def quantiser(size: int = TINY.codebook_size, seed: int = 0) -> ResidualVectorQuantiser:
     """Codebooks of which each is smaller than the one before."""
     torch.manual_seed(seed)
-    made = ResidualVectorQuantiser(N_Q, size, DIM)
+    kind = KernelQuantiser if path else ResidualVectorQuantiser
+    made = kind(N_Q, size, DIM)
     made.codebooks.mul_(0.7 ** torch.arange(N_Q)[:, None, None])
     return made
 
@@ -42,7 +69,7 @@ def tame_network(config: EntropyConfig, seed: int, *, remembers: bool = False) -
     tensors["heads.out.shift"] += 3
     if not remembers:
         tensors["frame"][:] = 0
-    return Network(config, tensors)
+    return Network(config, tensors, Model(config, tensors, path) if path else None)
 
 
 def noise(n_packets: int, n_frames: int, seed: int = 0) -> Tensor:
@@ -115,7 +142,7 @@ def test_a_bit_that_is_worth_more_leaves_fewer() -> None:
 
 @pytest.mark.parametrize("width", [1, 3, 8])
 def test_bits_of_no_worth_leave_the_plain_search(width: int) -> None:
-    network, made, latents = random_network(TINY, 2), quantiser(), noise(3, 40)
+    network, made, latents = random_network(TINY, 2, path=path), quantiser(), noise(3, 40)
     found = made.encode(latents, N_Q, RateDistortionSearch(network, 0.0, width))
     assert torch.equal(found, made.encode(latents, N_Q, width))
 
@@ -167,7 +194,7 @@ def test_the_size_of_latents_does_not_matter() -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_wild_networks_and_latents_make_codes_all_the_same(seed: int) -> None:
-    network, made = random_network(TINY, seed, wild=True), quantiser()
+    network, made = random_network(TINY, seed, wild=True, path=path), quantiser()
     exact = made.codebooks[0][torch.arange(10) % 16][None]
     for latents in (noise(2, 10), torch.zeros(1, 10, DIM), exact, noise(1, 10) * 1e-20):
         for share in (0.0, 0.01, 100.0):
@@ -179,12 +206,12 @@ def test_wild_networks_and_latents_make_codes_all_the_same(seed: int) -> None:
 
 
 def test_no_frames_make_no_codes() -> None:
-    search = RateDistortionSearch(random_network(TINY, 0), 0.01, 4)
+    search = RateDistortionSearch(random_network(TINY, 0, path=path), 0.01, 4)
     assert quantiser().encode(noise(2, 0), 3, search).shape == (2, 3, 0)
 
 
 def test_the_callers_settings_do_not_matter() -> None:
-    network, made, latents = random_network(TINY, 5), quantiser(), noise(1, 50)
+    network, made, latents = random_network(TINY, 5, path=path), quantiser(), noise(1, 50)
     search = RateDistortionSearch(network, 0.01, 4)
     codes = made.encode(latents, N_Q, search)
     with torch.autocast("cpu", torch.bfloat16):
@@ -201,3 +228,24 @@ def test_nearest_codes_and_what_they_leave() -> None:
     for q in range(N_Q):
         left = (latents - made.decode(codes[:, : q + 1])).square().sum(2).mean(1)
         np.testing.assert_allclose(errors[:, q], left, rtol=1e-4)
+
+
+def test_the_kernel_finds_what_torch_finds() -> None:
+    latents, search = noise(2, 120), RateDistortionSearch(tame_network(MEDIUM, 4), 0.01, 5, 2)
+    made = quantiser(256, 4)
+    for width in (1, 2, 16, 64):
+        wanted = ResidualVectorQuantiser.encode(made, latents, N_Q, width)
+        assert torch.equal(made.encode(latents, N_Q, width), wanted)
+    wanted = ResidualVectorQuantiser.encode(made, latents, N_Q, search)
+    same = made.encode(latents, N_Q, search) == wanted  # but where two ways cost the same
+    assert same.double().mean() > 0.995
+
+
+def test_latents_that_are_no_numbers_make_codes_all_the_same() -> None:
+    network, made = tame_network(TINY, 0), quantiser()
+    for value in (float("nan"), float("inf"), 3e38):
+        latents = noise(1, 9)
+        latents[0, 4] = value
+        for search in (1, 7, RateDistortionSearch(network, 0.01, 5)):
+            codes = made.encode(latents, N_Q, search)
+            assert 0 <= int(codes.min()) <= int(codes.max()) < 16
