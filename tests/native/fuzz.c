@@ -1,12 +1,14 @@
-/* Random models, codes and payloads through every path of the kernel, and the adaptive coder, for
- * the sanitizers to watch.
+/* Random models, codes and payloads through every path of the kernel, the adaptive coder, and
+ * random networks, for the sanitizers to watch.
  *
  * fuzz SEED ROUNDS: exits with 1 where two paths differ or a packet does not come back. Prints a
- * hash of all codes for each coder, the same on every machine.
+ * hash of all codes for each coder, and of what networks give, the same on every machine; a machine
+ * that has only the path "plain" gives 0 for the networks.
  */
 #include "adaptive.h"
-#include "kernel.h"
+#include "networks.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -194,16 +196,119 @@ static void adaptive_round(uint64_t *hash)
     ncodec_adaptive_free(from);
 }
 
+static float *draw_floats(size_t n, int is_wild)
+{
+    const float strange[] = {INFINITY, -INFINITY, NAN, 3e38f, -3e38f, 1e-40f};
+    float *found = room(n * sizeof *found);
+    for (size_t i = 0; i < n; i++)
+        found[i] = is_wild && !draw(20) ? strange[draw(6)] : ((int)draw(4001) - 2000) / 1000.0f;
+    return found;
+}
+
+static int padded(int n) { return (n + NCODEC_LANES - 1) / NCODEC_LANES * NCODEC_LANES; }
+
+/* Rows through blocks and a product to latents, whose codes are searched for with and without a
+ * coder's bits. Wild numbers are only to do no harm. */
+static void networks_round(uint64_t *hash)
+{
+    const int is_wild = !draw(4), conditioned = (int)draw(2), n = (int)draw(70);
+    const ncodec_stack_sizes s = {
+        .width = 1 + (int)draw(40), .n_blocks = 1 + (int)draw(3), .kernel = 1 + (int)draw(6),
+        .hidden = 1 + (int)draw(50), .activation = (int)draw(2)};
+    const ncodec_sizes coder = {
+        .n_codebooks = 1 + (int)draw(3), .codebook_size = 2 + (int)draw(90), .width = 12,
+        .n_layers = 1, .n_heads = 2, .window = 5, .hidden = 10, .head_hidden = 9};
+    const int w = padded(s.width), dim = 1 + (int)draw(30), n_q = 1 + (int)draw(coder.n_codebooks);
+    const int n_beams = 1 + (int)draw(NCODEC_ROWS);
+    const size_t size[NCODEC_TENSORS_OF_BLOCK] = {
+        s.width * s.kernel, s.width, s.width, s.width, s.hidden * s.width, s.hidden,
+        s.width * s.hidden, s.width, s.width};
+    ncodec_numbers tensors[3 * NCODEC_TENSORS_OF_BLOCK + 2];
+    const int n_tensors = s.n_blocks * NCODEC_TENSORS_OF_BLOCK + 2;
+    for (int i = 0; i < n_tensors; i++) {
+        const size_t count = i < n_tensors - 2 ? size[i % NCODEC_TENSORS_OF_BLOCK] : (size_t)s.width;
+        tensors[i] = (ncodec_numbers){draw_floats(count, is_wild), 4};
+    }
+    float *weights = draw_floats((size_t)dim * s.width, is_wild), *rows = room(4 * n * w);
+    float *condition = draw_floats((size_t)s.n_blocks * 2 * w, is_wild);
+    float *vectors = draw_floats((size_t)coder.n_codebooks * coder.codebook_size * dim, is_wild);
+    float *worth = draw_floats((size_t)n * n_q, is_wild), *trunk = room(4 * n * coder.width);
+    uint8_t *model_tensors = draw_tensors(&coder);
+    for (int i = 0; i < n * w; i++)
+        rows[i] = i % w < s.width ? ((int)draw(4001) - 2000) / 1000.0f : 0;
+    for (int b = 0; b < 2 * s.n_blocks; b++)
+        for (int i = s.width; i < w; i++)
+            condition[b * w + i] = 0;
+    for (int i = 0; i < n * coder.width; i++)
+        trunk[i] = (float)((int)draw(4001) - 2000);
+    const size_t n_past = (size_t)s.n_blocks * (s.kernel - 1) * w;
+    float *past = room(4 * n_past), *found = room(4 * n * w), *wide = room(4 * n * padded(dim));
+    float *latents = room(4 * n * dim), *first = room(4 * n * dim);
+    int32_t *codes = room(4 * 2 * n * n_q), *first_codes = room(4 * 2 * n * n_q);
+    for (const char *const *path = ncodec_paths(); *path; path++) {
+        const int is_first = path == ncodec_paths(), is_plain = !strcmp(*path, "plain");
+        ncodec_stack *stack = ncodec_stack_new(&s, tensors, *path);
+        ncodec_matrix *matrix = ncodec_matrix_new(
+            dim, s.width, (ncodec_numbers){weights, 4}, (ncodec_numbers){NULL, 4}, *path);
+        ncodec_codebooks *books = ncodec_codebooks_new(
+            coder.n_codebooks, coder.codebook_size, dim, (ncodec_numbers){vectors, 4}, *path);
+        ncodec_model *model = ncodec_model_new(&coder, model_tensors, *path);
+        ncodec_context *c = model ? ncodec_context_new(model, 1, 1, n_q, 1) : NULL;
+        if (!stack || !matrix || !books || !c)
+            fail("no networks", *path);
+        memset(past, 0, 4 * n_past);
+        const int cut = n / 3; /* in two calls, as a stream comes */
+        const float *with = conditioned ? condition : NULL;
+        if (ncodec_stack_run(stack, with, past, rows, cut, found)
+            || ncodec_stack_run(stack, with, past, rows + cut * w, n - cut, found + cut * w))
+            fail("no memory", *path);
+        ncodec_product(matrix, found, (size_t)w, n, wide);
+        for (int r = 0; r < n; r++)
+            memcpy(latents + r * dim, wide + r * padded(dim), 4 * (size_t)dim);
+        if (ncodec_search(books, NULL, latents, NULL, NULL, n, n_q, n_beams, codes)
+            || ncodec_search(books, c, latents, trunk, worth, n, n_q, n_beams, codes + n * n_q))
+            fail("no memory", *path);
+        for (int i = 0; i < 2 * n * n_q; i++)
+            if (codes[i] < 0 || codes[i] >= coder.codebook_size)
+                fail("a code is out of range", *path);
+        if (is_first) {
+            memcpy(first, latents, 4 * (size_t)n * dim);
+            memcpy(first_codes, codes, 4 * 2 * (size_t)n * n_q);
+        } else if (!is_plain && !is_wild
+                   && (memcmp(first, latents, 4 * (size_t)n * dim)
+                       || memcmp(first_codes, codes, 4 * 2 * (size_t)n * n_q)))
+            fail("networks differ", *path);
+        if (is_first && !is_plain && !is_wild) {
+            add_to_hash(hash, codes, 2 * (size_t)n * n_q);
+            memcpy(codes, latents, 4 * (size_t)n * (dim < 2 * n_q ? dim : 2 * n_q));
+            add_to_hash(hash, codes, (size_t)n * (dim < 2 * n_q ? dim : 2 * n_q));
+        }
+        ncodec_context_free(c);
+        ncodec_model_free(model);
+        ncodec_codebooks_free(books);
+        ncodec_matrix_free(matrix);
+        ncodec_stack_free(stack);
+    }
+    for (int i = 0; i < n_tensors; i++)
+        free((void *)tensors[i].at);
+    free(weights), free(rows), free(condition), free(vectors), free(worth), free(trunk);
+    free(model_tensors), free(past), free(found), free(wide), free(latents), free(first);
+    free(codes), free(first_codes);
+}
+
 int main(int argc, char **argv)
 {
     const int seed = argc > 1 ? atoi(argv[1]) : 1, n = argc > 2 ? atoi(argv[2]) : 100;
-    uint64_t transformer = 0xCBF29CE484222325u, adaptive = transformer;
-    for (int i = 0; i < n; i++) {
-        state = 0x9E3779B97F4A7C15u + (uint64_t)seed * 1000003 + (uint64_t)i * 7919;
-        transformer_round(&transformer);
-        adaptive_round(&adaptive);
-    }
-    printf("%d rounds, %016llx, %016llx\n", n, (unsigned long long)transformer,
-           (unsigned long long)adaptive);
+    void (*const rounds[])(uint64_t *) = {transformer_round, adaptive_round, networks_round};
+    uint64_t hashes[3] = {0xCBF29CE484222325u, 0xCBF29CE484222325u, 0};
+    for (int i = 0; i < n; i++)
+        for (int kind = 0; kind < 3; kind++) { /* each draws its own numbers, whatever paths it has */
+            state = 0x9E3779B97F4A7C15u + (uint64_t)seed * 1000003 + (uint64_t)i * 7919;
+            rounds[kind](&hashes[kind]);
+        }
+    printf("%d rounds", n);
+    for (int kind = 0; kind < 3; kind++)
+        printf(", %016llx", (unsigned long long)hashes[kind]);
+    printf("\n");
     return 0;
 }
