@@ -15,6 +15,7 @@ import ncodec
 from ncodec.audio import resampled_length
 from ncodec.cli.main import main
 from ncodec.errors import AudioError, BadSignature, FormatError, OutputExists, UsageError
+from ncodec.formats.ncx import Reader
 from ncodec.models.torch_codec import TorchCodec
 
 RATE_HZ = 8000
@@ -159,8 +160,12 @@ def test_a_model_codes_tensors_and_its_codes_make_a_file(name: str) -> None:
     whole = ncodec.encode(
         wav[0], RATE_HZ, model=name, n_q=2, entropy="packed", effort=codec.default_beam_width
     )
-    assert made.getvalue() == whole
     assert np.array_equal(ncodec.read_codes(whole), chunk.codes)
+    # A level may differ in its last bit where files are encoded by the kernel and this in torch.
+    files = [Reader(io.BytesIO(blob), "file") for blob in (made.getvalue(), whole)]
+    assert files[0].header == files[1].header
+    scales = [[scale for packet in file for scale in packet.scales] for file in files]
+    np.testing.assert_allclose(scales[0], scales[1], rtol=1e-6)
     np.testing.assert_allclose(codec.decode(chunk, 4000)[0], ncodec.decode(whole)[0], atol=1e-5)
 
 

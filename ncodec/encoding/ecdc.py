@@ -41,7 +41,7 @@ def encode_ecdc(
     mixed = MixedSource(source) if n_channels == 1 < source.n_channels else source
     encoding = Encoding(mixed.name, mixed.sample_rate_hz, mixed.n_channels, options)
     packets = [
-        (chunk.codes[0].numpy().astype(np.uint16), tuple(chunk.scales.flatten().tolist()))
+        (chunk.codes[0].astype(np.uint16), tuple(chunk.scales.flatten().tolist()))
         for chunk in encoding.chunks(mixed, on_progress)
     ]
     rate = encoding.codec.config.sample_rate_hz

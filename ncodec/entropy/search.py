@@ -60,7 +60,10 @@ class RateDistortionSearch:
         """Return the codes [P, Q, F] of key packets [P, F, D]; codebooks [Q, K, D]. In torch."""
         from ncodec.entropy.torch_search import search_codes
 
-        return search_codes(self, latents, codebooks)
+        return search_codes(
+            self.network, latents, codebooks, multiplier=self.multiplier, least_share=LEAST_SHARE,
+            beam_width=self.beam_width, n_passes=self.n_passes,
+        )  # fmt: skip
 
     def by_kernel(
         self, latents: "Floats", codebooks: "Codebooks", n_q: int

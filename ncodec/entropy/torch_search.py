@@ -12,14 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ncodec.entropy.network import Network
-from ncodec.entropy.search import LEAST_SHARE
 from ncodec.native.kernel import MAX_ROWS
 from ncodec.nn.rvq import largest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ncodec.entropy.search import RateDistortionSearch
     from ncodec.entropy.torch_network import TorchNetwork
 
 _TRUNK_ROWS = {"cpu": 512, "cuda": 1 << 14}  # frames of the trunk in one pass
@@ -29,42 +27,51 @@ _LOWEST, _HIGHEST = 20, 230  # exponents that the sum of 4096 such numbers has r
 
 
 @torch.no_grad()
-def search_codes(settings: "RateDistortionSearch", latents: Tensor, codebooks: Tensor) -> Tensor:
-    """Return the codes [P, Q, F] of key packets [P, F, D]; codebooks [Q, K, D]."""
+def search_codes(
+    network: Network, latents: Tensor, codebooks: Tensor, *, multiplier: float, least_share: float,
+    beam_width: int, n_passes: int,
+) -> Tensor:  # fmt: skip
+    """Return the codes [P, Q, F] of key packets [P, F, D]; codebooks [Q, K, D].
+
+    The other arguments are those of `RateDistortionSearch`.
+    """
     with torch.autocast(latents.device.type, enabled=False):
-        return _codes(settings, latents, codebooks)
+        n_packets, n_frames, _ = latents.shape
+        if not n_frames:
+            shape = n_packets, len(codebooks), 0
+            return torch.zeros(shape, dtype=torch.int64, device=latents.device)
+        alone = n_packets * n_frames == 1  # a product of one row may be summed in another order
+        rows = latents.expand(2, -1, -1) if alone else latents
+        codes, errors = nearest(rows, codebooks)
+        weights = _weights(rows, errors, multiplier, least_share)
+        for _ in range(n_passes):
+            codes = _pass(network, rows, codebooks, codes, weights, beam_width)
+        return codes[:n_packets]
 
 
-def _codes(settings: "RateDistortionSearch", latents: Tensor, codebooks: Tensor) -> Tensor:
+def _pass(
+    network: Network, latents: Tensor, codebooks: Tensor, codes: Tensor, weights: Tensor,
+    beam_width: int,
+) -> Tensor:  # fmt: skip
+    """Return the codes [P, Q, F], given those of the pass before, and weights [P, Q]."""
     n_packets, n_frames, _ = latents.shape
-    if not n_frames:
-        return torch.zeros(n_packets, len(codebooks), 0, dtype=torch.int64, device=latents.device)
-    if n_packets * n_frames == 1:  # a product of one row may be summed in another order
-        return _codes(settings, latents.expand(2, -1, -1), codebooks)[:1]
     rows = latents.flatten(0, 1)
-    codes, errors = nearest(latents, codebooks)
-    weights = _weights(settings.multiplier, latents, errors).repeat_interleave(
-        n_frames, 0
-    )  # [N, Q]
-    prices = Prices(settings.network, len(codebooks), latents.device.type)
+    prices = Prices(network, len(codebooks), latents.device.type)
     stages = [Stage(prices, q, codebook) for q, codebook in enumerate(codebooks)]
-    n_parts = -(-len(rows) * settings.beam_width // _BEAM_ROWS[latents.device.type])
+    n_parts = -(-len(rows) * beam_width // _BEAM_ROWS[latents.device.type])
     n_parts = min(n_parts, len(rows) // 2)
-    for _ in range(settings.n_passes):
-        hidden = prices.contexts(codes).flatten(0, 1)
-        parts = (each.tensor_split(n_parts) for each in (rows, hidden, weights))
-        found = torch.cat(
-            [_search(settings.beam_width, stages, *part) for part in zip(*parts, strict=True)]
-        )
-        codes = found.view(n_packets, n_frames, -1).transpose(1, 2)
-    return codes
+    hidden = prices.contexts(codes).flatten(0, 1)
+    of_frames = rows, hidden, weights.repeat_interleave(n_frames, 0)
+    parts = (each.tensor_split(n_parts) for each in of_frames)
+    found = torch.cat([_search(beam_width, stages, *part) for part in zip(*parts, strict=True)])
+    return found.view(n_packets, n_frames, -1).transpose(1, 2)
 
 
-def _weights(multiplier: float, latents: Tensor, errors: Tensor) -> Tensor:
+def _weights(latents: Tensor, errors: Tensor, multiplier: float, least_share: float) -> Tensor:
     """Return lambda energy / (2 g(q)), [P, Q]: what a bit is worth of half a square error."""
     left = torch.arange(errors.shape[1] - 1, -1, -1, device=errors.device)
     share = errors[:, -1:] / errors.clamp_min(torch.finfo(errors.dtype).tiny)
-    share = share.clamp_max(1.0).maximum(LEAST_SHARE**left)
+    share = share.clamp_max(1.0).maximum(least_share**left)
     energy = latents.square().sum(2).mean(1, keepdim=True)
     return multiplier * energy / (2 * share)
 

@@ -64,9 +64,9 @@ class _TorchCodecs(ModelKind[ModelFile, "TorchCodec"]):
         self, file: ModelFile, arrays: "dict[str, NDArray[Any]]", device: str
     ) -> "TorchCodec":
         """Return the codec, ready to run in float32."""
+        kind = architecture(file.architecture)
         import torch
 
-        kind = architecture(file.architecture)
         try:
             codec = kind(kind.config_class.from_dict(dict(file.config)))
         except (ModelInvalid, TypeError, ValueError, RuntimeError) as error:

@@ -26,10 +26,18 @@ def names(group: str = GROUP) -> dict[str, EntryPoint]:
 
 
 def architecture(name: str) -> "type[TorchCodec]":
-    """Return the class of an architecture. Raises ModelMissing for a name nobody registered."""
+    """Return the class of an architecture. Raises ModelMissing.
+
+    That is for a name that nobody registered, and without torch.
+    """
     if name not in names():
         raise ModelMissing(f"architecture {name!r}: not installed; known: {', '.join(names())}")
-    return names()[name].load()
+    try:
+        return names()[name].load()
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise ModelMissing(f"architecture {name!r} runs in torch, which is not installed") from None
 
 
 def kernel_architecture(

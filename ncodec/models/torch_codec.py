@@ -92,7 +92,7 @@ class TorchCodec(nn.Module, Codec):
     ) -> ArrayChunk:
         """See Codec.encode_arrays."""
         with one_thread, torch.inference_mode():  # and nothing of the caller's
-            samples = torch.from_numpy(np.require(wav, requirements="CW")).to(self._device)
+            samples = torch.from_numpy(np.require(wav, requirements=["C", "W"])).to(self._device)
             chunk = self.encode_chunk(samples, state, n_q, last=last)
             return CodedChunk(chunk.codes.cpu().numpy(), chunk.scales.cpu().numpy())
 
@@ -102,7 +102,7 @@ class TorchCodec(nn.Module, Codec):
         """See Codec.decode_arrays."""
         with one_thread, torch.inference_mode():
             codes, scales = (
-                torch.from_numpy(np.require(part, requirements="CW")).to(self._device)
+                torch.from_numpy(np.require(part, requirements=["C", "W"])).to(self._device)
                 for part in (chunk.codes, chunk.scales)
             )
             return self.decode_chunk(CodedChunk(codes, scales), state, last=last).cpu().numpy()

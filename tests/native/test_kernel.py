@@ -178,7 +178,7 @@ def test_the_path_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
             2000,
             ("b9ac5802b2566a47", "ade73914d8e1d4be", "ba5db95738f565db"),
             marks=pytest.mark.slow,
-        ),  # fmt: skip
+        ),
     ],
 )
 def test_nothing_outside_is_touched(
