@@ -288,35 +288,42 @@ static void insert(choice *best, float score, int32_t place)
     best->places[i] = place;
 }
 
-/* Put `n` codes from number `first` on among the best; `values` are their scores. */
-ALWAYS void pick(choice *best, const float *values, const int n, int32_t first)
+enum { PICKED = 64 }; /* scores that are compared at once */
+
+/* Put `n` codes from number `first` on among the best: their scores, and `worth` times their logits
+ * where there are any, and what is known of their beam. */
+ALWAYS void pick(
+    choice *best, const float *restrict scores, const int32_t *restrict logits,
+    const int32_t *restrict bias, float known, float worth, const int n, int32_t first)
 {
-    const float least = best->scores[best->count - 1];
+    const float least = best->scores[best->count - 1] - known;
+    float priced[PICKED];
+    const float *values = scores;
     int any = 0;
+    if (logits) {
+        for (int i = 0; i < n; i++)
+            priced[i] = scores[i] + worth * (float)(logits[i] + bias[i]);
+        values = priced;
+    }
     for (int i = 0; i < n; i++)
         any |= values[i] > least;
     for (int i = 0; any && i < n; i++)
-        if (values[i] > best->scores[best->count - 1])
-            insert(best, values[i], first + i);
+        if (known + values[i] > best->scores[best->count - 1])
+            insert(best, known + values[i], first + i);
 }
 
-enum { PICKED = 64 }; /* scores that are compared at once */
-
-/* Put all codes of one beam among the best. Its `scores` get `known` added, and `worth` times the
- * logits where there are any. */
+/* Put all codes of one beam among the best. */
 static void choose(
-    choice *best, float *restrict scores, const int32_t *restrict logits,
-    const int32_t *restrict bias, float known, float worth, int size, int32_t first)
+    choice *best, const float *scores, const int32_t *logits, const int32_t *bias, float known,
+    float worth, int size, int32_t first)
 {
-    for (int k = 0; k < size; k++)
-        scores[k] += known;
-    if (logits)
-        for (int k = 0; k < size; k++)
-            scores[k] += worth * (float)(logits[k] + bias[k]);
     int k = 0;
+    for (; k + PICKED <= size && logits; k += PICKED)
+        pick(best, scores + k, logits + k, bias + k, known, worth, PICKED, first + k);
     for (; k + PICKED <= size; k += PICKED)
-        pick(best, scores + k, PICKED, first + k);
-    pick(best, scores + k, size - k, first + k);
+        pick(best, scores + k, NULL, NULL, known, worth, PICKED, first + k);
+    pick(best, scores + k, logits ? logits + k : NULL, logits ? bias + k : NULL, known, worth,
+         size - k, first + k);
 }
 
 /* log2 of a positive number, by the series of artanh. */
@@ -334,24 +341,31 @@ static float log2_of(float x)
     return (float)(exponent + 2.8853900817779268 * t * sum);
 }
 
+/* 2**logit of a logit in units of 2**-shift, within exponents whose sum has room in a float32. */
+ALWAYS float power_of(int32_t logit, int shift)
+{
+    enum { LOWEST = 20, MIDDLE = 127, HIGHEST = 230 };
+    int32_t bits = logit + (MIDDLE << shift);
+    bits = bits < LOWEST << shift ? LOWEST << shift : bits;
+    bits = bits > HIGHEST << shift ? HIGHEST << shift : bits;
+    bits = (int32_t)((uint32_t)bits << (23 - shift));
+    float power;
+    memcpy(&power, &bits, sizeof power);
+    return power;
+}
+
 /* log2 of the sum of 2**logit, of logits in units of 2**-shift; powers are straight between whole
  * ones, as in the coder. */
 static float log_sum(
     const int32_t *restrict logits, const int32_t *restrict bias, int size, int shift)
 {
-    enum { LOWEST = 20, HIGHEST = 230 }; /* exponents whose sum has room in a float32 */
-    const int32_t low = LOWEST << shift, high = HIGHEST << shift, middle = 127 << shift;
     float lanes[LANES] = {0};
-    for (int k = 0; k < size; k += LANES)
-        for (int l = 0; l < LANES && k + l < size; l++) {
-            int32_t bits = logits[k + l] + bias[k + l] + middle;
-            bits = bits < low ? low : bits;
-            bits = bits > high ? high : bits;
-            bits = (int32_t)((uint32_t)bits << (23 - shift));
-            float power;
-            memcpy(&power, &bits, sizeof power);
-            lanes[l] += power;
-        }
+    int k = 0;
+    for (; k + LANES <= size; k += LANES)
+        for (int l = 0; l < LANES; l++)
+            lanes[l] += power_of(logits[k + l] + bias[k + l], shift);
+    for (int l = 0; k + l < size; l++)
+        lanes[l] += power_of(logits[k + l] + bias[k + l], shift);
     return log2_of(sum_of(lanes));
 }
 
@@ -362,6 +376,13 @@ static float energy_of(const float *restrict row, int step)
         for (int l = 0; l < LANES; l++)
             lanes[l] += row[i + l] * row[i + l];
     return sum_of(lanes);
+}
+
+static void subtract(
+    const float *restrict row, const float *restrict vector, int dim, float *restrict found)
+{
+    for (int d = 0; d < dim; d++)
+        found[d] = row[d] - vector[d];
 }
 
 /* Extend the beams of `n` frames by codebook q: from one side of the room to the other. */
@@ -400,10 +421,9 @@ static int extend(
         for (int i = 0; i < count; i++) {
             const int parent = best.places[i] / size, code = best.places[i] % size;
             const int row = f * kept + parent, next = f * count + i;
-            const float *vector = books->vectors + ((size_t)q * size + code) * books->dim;
-            for (int d = 0; d < books->dim; d++)
-                to->residuals[(size_t)next * dim + d]
-                    = from->residuals[(size_t)row * dim + d] - vector[d];
+            subtract(from->residuals + (size_t)row * dim,
+                     books->vectors + ((size_t)q * size + code) * books->dim, books->dim,
+                     to->residuals + (size_t)next * dim);
             to->rates[next] = from->rates[row];
             if (c) {
                 const int32_t logit = c->total[(size_t)row * c->n_total + code] + of->bias[code];
