@@ -31,7 +31,22 @@ from ncodec.models.spectral_base import (
     noise_places,
     noise_table,
 )
-from ncodec.native.networks import Codebooks, Floats, Matrix, Stack, Weights, padded
+from ncodec.native.networks import ACTIVATIONS, Codebooks, Floats, Matrix, Stack, Weights, padded
+
+LARGEST = {
+    "samples_per_frame": 1 << 14,
+    "n_codebooks": 128,
+    "codebook_size": 1 << 15,
+    "latent": 1 << 14,
+    "n_bands": 1 << 14,
+    "width": 1 << 13,
+    "encoder_blocks": 256,
+    "decoder_blocks": 256,
+    "kernel": 1 << 10,
+    "expansion": 8,
+    "lookahead_frames": 1 << 10,
+}
+"""What sizes may be at most."""
 
 
 @dataclass(slots=True)
@@ -66,7 +81,7 @@ class SpectralKernel(SpectralFraming):
     tensors  arrays of float16 or float32, by the names of the codec in torch
     path     of the kernel's
 
-    Raises ModelInvalid for other tensors than `shapes` says.
+    Raises ModelInvalid for sizes that are not possible, and other tensors than `shapes` says.
     """
 
     def __init__(self, config: SpectralConfig, tensors: Mapping[str, Weights], path: str) -> None:
@@ -76,6 +91,15 @@ class SpectralKernel(SpectralFraming):
         self._codebooks = Codebooks(tensors["quantiser.codebooks"], path)
 
     def _check(self) -> None:
+        for name, limit in LARGEST.items():
+            value: Any = getattr(self.config, name)
+            least = 0 if name == "lookahead_frames" else 1
+            if type(value) is not int or not least <= value <= limit:
+                raise ModelInvalid(f"{name} is {value!r}, expected {least} to {limit}")
+        if self.config.n_bands > self.config.samples_per_frame:
+            raise ModelInvalid(f"{self.config.n_bands} bands are more than there are bins")
+        if self.config.activation not in ACTIVATIONS:
+            raise ModelInvalid(f"activation {self.config.activation!r} is unknown")
         wanted = shapes(self.config)
         for name in sorted(wanted.keys() ^ self._tensors.keys()):
             raise ModelInvalid(

@@ -17,7 +17,7 @@ from ncodec.native import extension as _kernel
 from ncodec.native.kernel import Context
 
 LANES = 16
-_ACTIVATIONS = {"gelu": 0, "relu2": 1}
+ACTIVATIONS = {"gelu": 0, "relu2": 1}
 _OF_BLOCK = ("depthwise", "depthwise_bias", "norm.weight", "norm.bias", "expand.weight",
              "expand.bias", "project.weight", "project.bias", "scale")  # fmt: skip
 
@@ -62,7 +62,7 @@ class Stack:
         width, _, kernel = tensors["blocks.0.depthwise"].shape
         hidden = len(tensors["blocks.0.expand.bias"])
         weights = [_whole(tensors[name]) for name in (*names, "norm.weight", "norm.bias")]
-        sizes = (width, n_blocks, kernel, hidden, _ACTIVATIONS[activation])
+        sizes = (width, n_blocks, kernel, hidden, ACTIVATIONS[activation])
         self._handle = _kernel.stack(sizes, weights, path)
         self._shape = (n_blocks, kernel - 1, padded(width))
 

@@ -1,6 +1,8 @@
 """`spectral` by the kernel is `spectral` in torch."""
 
 import itertools
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -140,3 +142,16 @@ def test_other_tensors_are_refused(change: str) -> None:
         tensors["encoder.blocks.0.scale"] = np.zeros(3)
     with pytest.raises(ModelInvalid, match="weights do not fit the architecture: tensor"):
         SpectralKernel(codec.config, tensors, PATHS[0])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"width": 0}, {"encoder_blocks": 10**9}, {"kernel": "7"}, {"activation": "sine"},
+     {"n_bands": 81}, {"lookahead_frames": -1}, {"expansion": True}],
+    ids=str,
+)  # fmt: skip
+def test_sizes_that_are_not_possible_are_refused(change: dict[str, Any]) -> None:
+    codec = random_codec("spectral-tiny")
+    tensors = {name: tensor.numpy() for name, tensor in codec.state_dict().items()}
+    with pytest.raises(ModelInvalid):
+        SpectralKernel(replace(codec.config, **change), tensors, PATHS[0])
