@@ -69,7 +69,7 @@ def _print_version(ctx: click.Context, _: click.Parameter, is_asked: bool) -> No
         from ncodec import native
 
         path = native.chosen_path()
-        kernel = f"kernel {path}" if path else "without the kernel: slower, the same files"
+        kernel = f"kernel {path}" if path else "without the kernel: slower"
         click.echo(f"ncodec {ncodec.__version__}, {kernel}")
         ctx.exit()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ncodec.errors import ModelInvalid, ModelMissing, UsageError
-from ncodec.hub.model_files import ModelKind, StoredModel, in_package
+from ncodec.hub.model_files import Loaded, ModelKind, StoredModel, in_package
 from ncodec.hub.public import hint
 from ncodec.models.registry import architecture, kernel_architecture
 from ncodec.native import chosen_path
@@ -31,9 +31,7 @@ class ModelFile(StoredModel):
     architecture: str
 
 
-class _Codecs(ModelKind[ModelFile, "Codec"]):
-    """Codecs as files need them, by the kernel. Without torch."""
-
+class _CodecFiles(ModelKind[ModelFile, Loaded]):
     name, noun, folder, key = "codec", "model", ".", "ncodec"
     entries: ClassVar[Mapping[str, type]] = {"architecture": str}
 
@@ -45,6 +43,10 @@ class _Codecs(ModelKind[ModelFile, "Codec"]):
             raise TypeError("config needs a list of bandwidths_kbps")
         return ModelFile(**stored, architecture=about["architecture"])
 
+
+class _KernelCodecs(_CodecFiles["Codec"]):
+    """Codecs as files need them, by the kernel. Without torch."""
+
     def _build(self, file: ModelFile, arrays: "dict[str, NDArray[Any]]", device: str) -> "Codec":
         make, path = kernel_architecture(file.architecture), chosen_path()
         assert make is not None  # noqa: S101 # `load_codec` has asked
@@ -52,13 +54,8 @@ class _Codecs(ModelKind[ModelFile, "Codec"]):
         return make(file.config, arrays, path)
 
 
-class _TorchCodecs(ModelKind[ModelFile, "TorchCodec"]):
-    """The same files as modules of torch."""
-
-    name, noun, folder, key, entries = (
-        _Codecs.name, _Codecs.noun, _Codecs.folder, _Codecs.key, _Codecs.entries
-    )  # fmt: skip
-    _described = _Codecs._described
+class _TorchCodecs(_CodecFiles["TorchCodec"]):
+    """Codecs as modules of torch."""
 
     def _build(
         self, file: ModelFile, arrays: "dict[str, NDArray[Any]]", device: str
@@ -80,7 +77,7 @@ class _TorchCodecs(ModelKind[ModelFile, "TorchCodec"]):
         return codec.eval().requires_grad_(False).to(device)
 
 
-CODECS, _TORCH_CODECS = _Codecs(), _TorchCodecs()
+CODECS, _TORCH_CODECS = _KernelCodecs(), _TorchCodecs()
 installed, find_exact = CODECS.installed, CODECS.find_exact
 load_torch_codec = _TORCH_CODECS.load
 

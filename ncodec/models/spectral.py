@@ -5,7 +5,6 @@ frame), D latent, W width, G bands.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -21,6 +20,8 @@ from ncodec.models.spectral_base import (
     NOISE_BITS,
     ONSET,
     QUIETEST,
+    DecoderState,
+    EncoderState,
     SpectralConfig,
     SpectralFraming,
     band_edges,
@@ -32,30 +33,9 @@ from ncodec.nn.convnext import ConvNeXtStack
 from ncodec.nn.mdct import Mdct
 from ncodec.nn.rvq import ResidualVectorQuantiser, Search
 
-
-@dataclass(slots=True)
-class EncoderState:
-    """What a spectral encoder remembers between chunks."""
-
-    pending: Tensor  # [B, t] samples: the last whole hop, then what is not yet a hop
-    past: list[Tensor]
-    search: int | Search  # of the quantiser's search
-    n_samples: int = 0
-    power: Tensor | None = None  # [B, 1] mean of what was heard before, weighed by its age
-    weight: float = 0.0  # of that mean, in samples
-
-
-@dataclass(slots=True)
-class DecoderState:
-    """What a spectral decoder remembers between chunks."""
-
-    past: list[Tensor]
-    waiting: Tensor  # [B, <= lookahead, D] latents whose frame has not been made yet
-    scales: Tensor  # [B, <= lookahead] of these frames
-    overlap: Tensor  # [B, N] second half of the last frame
-    next_frame: int
-    skip_frames: int  # outputs to drop: the decoder is still ahead of its first frame
-    skip_hops: int = 1  # the first hop has no neighbour before it
+# The past of the blocks is a tensor for each of them.
+TorchEncoderState = EncoderState[Tensor]
+TorchDecoderState = DecoderState[Tensor]
 
 
 def compand(bins: Tensor) -> Tensor:
@@ -116,13 +96,13 @@ class SpectralCodec(SpectralFraming, TorchCodec):
 
     def start_encoder(
         self, batch: int, *, denoise: bool = False, search: int | Search | None = None
-    ) -> EncoderState:
+    ) -> TorchEncoderState:
         """Return the state before the first sample: a hop of silence."""
         before = self.mdct.cosine.new_zeros(batch, self.config.samples_per_frame)
         search = self.default_beam_width if search is None else search
         return EncoderState(before, self.encoder.start(batch), search)
 
-    def start_decoder(self, batch: int, first_frame: int = 0) -> DecoderState:
+    def start_decoder(self, batch: int, first_frame: int = 0) -> TorchDecoderState:
         """Return the state before frame `first_frame`."""
         like, config = self.mdct.cosine, self.config
         return DecoderState(
@@ -169,7 +149,7 @@ class SpectralCodec(SpectralFraming, TorchCodec):
         return self.noise[torch.from_numpy(places).to(self.noise.device)]
 
     def encode_chunk(
-        self, wav: Tensor, state: EncoderState, n_q: int, *, last: bool = False
+        self, wav: Tensor, state: TorchEncoderState, n_q: int, *, last: bool = False
     ) -> TensorChunk:
         """See TorchCodec.encode_chunk."""
         hop = self.config.samples_per_frame
@@ -189,7 +169,7 @@ class SpectralCodec(SpectralFraming, TorchCodec):
         latents, state.past = self.latents(samples, gain, state.past)
         return CodedChunk(self.quantiser.encode(latents, n_q, state.search), scale)
 
-    def _level(self, samples: Tensor, state: EncoderState) -> Tensor:
+    def _level(self, samples: Tensor, state: TorchEncoderState) -> Tensor:
         """Return the RMS [B, 1] of a chunk [B, T]; for a short one, of what was before as well."""
         power, length = samples.square().mean(1, keepdim=True), samples.shape[1]
         if not self.is_short(length):
@@ -203,7 +183,7 @@ class SpectralCodec(SpectralFraming, TorchCodec):
         return torch.maximum(state.power, power / ONSET).sqrt()
 
     def decode_chunk(
-        self, chunk: TensorChunk, state: DecoderState, *, last: bool = False
+        self, chunk: TensorChunk, state: TorchDecoderState, *, last: bool = False
     ) -> Tensor:
         """See TorchCodec.decode_chunk."""
         fresh = self.quantiser.decode(chunk.codes)
@@ -227,7 +207,7 @@ class SpectralCodec(SpectralFraming, TorchCodec):
         state.next_frame += n_frames
         return self._overlap(coefficients, state).unsqueeze(1)
 
-    def _overlap(self, coefficients: Tensor, state: DecoderState) -> Tensor:
+    def _overlap(self, coefficients: Tensor, state: TorchDecoderState) -> Tensor:
         """Overlap-add [B, F, N] coefficients onto the state's half frame: [B, T] samples."""
         hop = self.config.samples_per_frame
         if not coefficients.shape[1]:

@@ -28,11 +28,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Any, Generic
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ncodec.models.base import Codec, CodecConfig
+from ncodec.models.base import Codec, CodecConfig, Numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +137,31 @@ def noise_places(first_frame: int, n_frames: int, n_bins: int) -> NDArray[np.int
     """Return where the noise [F, N] of frames lies in the table."""
     start = np.arange(first_frame, first_frame + n_frames) * 40503  # Knuth's hash, of 16 bits
     return (start[:, None] + np.arange(n_bins)) % 2**NOISE_BITS
+
+
+@dataclass(slots=True)
+class EncoderState(Generic[Numbers]):
+    """What an encoder remembers between chunks."""
+
+    pending: Numbers  # [B, t] samples: the last whole hop, then what is not yet a hop
+    past: list[Numbers]  # of the blocks
+    search: Any  # for codes: the width of a beam, or a search of another kind
+    n_samples: int = 0
+    power: Numbers | None = None  # [B, 1] mean of what was heard before, weighed by its age
+    weight: float = 0.0  # of that mean, in samples
+
+
+@dataclass(slots=True)
+class DecoderState(Generic[Numbers]):
+    """What a decoder remembers between chunks."""
+
+    past: list[Numbers]  # of the blocks
+    waiting: Numbers  # [B, <= lookahead, D] latents whose frame has not been made yet
+    scales: Numbers  # [B, <= lookahead] of these frames
+    overlap: Numbers  # [B, N] second half of the last frame
+    next_frame: int
+    skip_frames: int  # outputs to drop: the decoder is still ahead of its first frame
+    skip_hops: int = 1  # the first hop has no neighbour before it
 
 
 class SpectralFraming(Codec):

@@ -7,9 +7,7 @@ Shapes: B batch, T samples, F frames, N bins (= samples a frame), D latent, W wi
 codebooks; + for rows that the kernel pads.
 """
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -25,6 +23,8 @@ from ncodec.models.spectral_base import (
     MIDDLE,
     ONSET,
     QUIETEST,
+    DecoderState,
+    EncoderState,
     SpectralConfig,
     SpectralFraming,
     band_edges,
@@ -32,6 +32,7 @@ from ncodec.models.spectral_base import (
     noise_table,
 )
 from ncodec.native.networks import ACTIVATIONS, Codebooks, Floats, Matrix, Stack, Weights, padded
+from ncodec.nn.mdct_bases import mdct_bases
 
 LARGEST = {
     "samples_per_frame": 1 << 14,
@@ -49,29 +50,9 @@ LARGEST = {
 """What sizes may be at most."""
 
 
-@dataclass(slots=True)
-class EncoderState:
-    """What an encoder remembers between chunks."""
-
-    pending: Floats  # [B, t] samples: the last whole hop, then what is not yet a hop
-    past: list[Floats]  # of the blocks, for each of the batch
-    search: int | Search
-    n_samples: int = 0
-    power: Floats | None = None  # [B, 1] mean of what was heard before, weighed by its age
-    weight: float = 0.0  # of that mean, in samples
-
-
-@dataclass(slots=True)
-class DecoderState:
-    """What a decoder remembers between chunks."""
-
-    past: list[Floats]  # of the blocks, for each of the batch
-    waiting: Floats  # [B, <= lookahead, D] latents whose frame has not been made yet
-    scales: Floats  # [B, <= lookahead] of these frames
-    overlap: Floats  # [B, N] second half of the last frame
-    next_frame: int
-    skip_frames: int  # outputs to drop: the decoder is still ahead of its first frame
-    skip_hops: int = 1  # the first hop has no neighbour before it
+# The past of the blocks is an array for each of the batch.
+KernelEncoderState = EncoderState[Floats]
+KernelDecoderState = DecoderState[Floats]
 
 
 class SpectralKernel(SpectralFraming):
@@ -162,13 +143,13 @@ class SpectralKernel(SpectralFraming):
 
     def start_encoder(
         self, batch: int, *, denoise: bool = False, search: int | Search | None = None
-    ) -> EncoderState:
+    ) -> KernelEncoderState:
         """Return the state before the first sample: a hop of silence."""
         before = np.zeros((batch, self.config.samples_per_frame), np.float32)
         search = self.default_beam_width if search is None else search
         return EncoderState(before, [self._encoder.start() for _ in range(batch)], search)
 
-    def start_decoder(self, batch: int, first_frame: int = 0) -> DecoderState:
+    def start_decoder(self, batch: int, first_frame: int = 0) -> KernelDecoderState:
         """Return the state before frame `first_frame`."""
         config = self.config
         return DecoderState(
@@ -181,7 +162,7 @@ class SpectralKernel(SpectralFraming):
         )
 
     def encode_arrays(
-        self, wav: Floats, state: EncoderState, n_q: int, *, last: bool = False
+        self, wav: Floats, state: KernelEncoderState, n_q: int, *, last: bool = False
     ) -> ArrayChunk:
         """See Codec.encode_arrays."""
         hop = self.config.samples_per_frame
@@ -211,7 +192,7 @@ class SpectralKernel(SpectralFraming):
             found = search.by_kernel(latents, self._codebooks, n_q)
         return np.stack(found).transpose(0, 2, 1).astype(np.int64)
 
-    def _level(self, samples: Floats, state: EncoderState) -> Floats:
+    def _level(self, samples: Floats, state: KernelEncoderState) -> Floats:
         """Return the RMS [B, 1] of a chunk [B, T]; for a short one, of what was before as well."""
         mean = np.square(samples, dtype=np.float64).mean(1, keepdims=True)
         with np.errstate(over="ignore"):  # the caller refuses what is not finite
@@ -252,7 +233,7 @@ class SpectralKernel(SpectralFraming):
         return (LEVEL_SHARE * (np.log(means / 2 + QUIETEST) - MIDDLE)).astype(np.float32)
 
     def decode_arrays(
-        self, chunk: ArrayChunk, state: DecoderState, *, last: bool = False
+        self, chunk: ArrayChunk, state: KernelDecoderState, *, last: bool = False
     ) -> NDArray[np.float32]:
         """See Codec.decode_arrays."""
         batch, n_q, n_frames = chunk.codes.shape
@@ -308,7 +289,7 @@ class SpectralKernel(SpectralFraming):
         found += gains
         return found
 
-    def _overlap(self, made: list[Floats], state: DecoderState) -> Floats:
+    def _overlap(self, made: list[Floats], state: KernelDecoderState) -> Floats:
         """Overlap-add [B][F, N] coefficients onto the state's half frame: [B, T] samples."""
         hop = self.config.samples_per_frame
         if not len(made[0]):
@@ -339,15 +320,6 @@ def compand(bins: Floats, out: Floats) -> None:
     np.abs(bins, out=out)
     np.sqrt(out, out=out)
     np.copysign(out, bins, out=out)
-
-
-def mdct_bases(n_bins: int) -> tuple[Floats, Floats]:
-    """Return the windowed cosine and sine bases of the MDCT, [2N, N]; see `ncodec.nn.mdct`."""
-    n, k = np.arange(2 * n_bins, dtype=np.float64), np.arange(n_bins, dtype=np.float64)
-    window = np.sin(math.pi / (2 * n_bins) * (n + 0.5))
-    phase = math.pi / n_bins * (n[:, None] + 0.5 + n_bins / 2) * (k[None, :] + 0.5)
-    scale = math.sqrt(2.0 / n_bins) * window[:, None]
-    return (scale * np.cos(phase)).astype(np.float32), (scale * np.sin(phase)).astype(np.float32)
 
 
 def shapes(config: SpectralConfig) -> dict[str, tuple[int, ...]]:

@@ -9,7 +9,7 @@
  */
 #if defined(__wasm__)
 #include "adaptive.h"
-#include "networks.h"
+#include "kernel.h"
 #include "libc.h"
 
 #define EXPORT(name) __attribute__((export_name(name)))
@@ -160,35 +160,6 @@ int adaptive_decode(
     ncodec_adaptive *coder, const uint8_t *payload, size_t n_bytes, int n_frames, int32_t *codes)
 {
     return (int)ncodec_adaptive_decode(coder, payload, n_bytes, n_frames, codes);
-}
-
-/* The networks of a decoder: numbers are float32, rows padded as networks.h says. */
-
-EXPORT("matrix_new")
-ncodec_matrix *matrix_new(int n_out, int n_in, const float *weights, const float *biases)
-{
-    const ncodec_numbers of = {weights, 4}, with = {biases, 4};
-    return ncodec_matrix_new(n_out, n_in, of, with, NULL);
-}
-
-EXPORT("product")
-void product(const ncodec_matrix *matrix, const float *rows, size_t step, int n, float *found)
-{
-    ncodec_product(matrix, rows, step, n, found);
-}
-
-EXPORT("stack_new")
-ncodec_stack *stack_new(const ncodec_stack_sizes *sizes, const ncodec_numbers *tensors)
-{
-    return ncodec_stack_new(sizes, tensors, NULL);
-}
-
-EXPORT("stack_run")
-int stack_run(
-    const ncodec_stack *stack, const float *condition, float *past, const float *rows, int n,
-    float *found)
-{
-    return ncodec_stack_run(stack, condition, past, rows, n, found);
 }
 #else
 typedef int ncodec_no_wasm;

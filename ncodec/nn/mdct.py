@@ -1,26 +1,12 @@
 """The modified discrete cosine transform, as one matrix product a frame.
 
-Shapes: B batch, T samples, F frames, N bins (= hop).
-
-Princen, Johnson and Bradley, "Subband/transform coding using filter bank designs based on time
-domain aliasing cancellation", ICASSP 1987. Sine window of 2N samples, orthonormal scaling: energy
-in the coefficients equals energy in the samples and the inverse is the transpose.
+`mdct_bases` says which. Shapes: B batch, T samples, F frames, N bins (= hop).
 """
-
-import math
 
 import torch
 from torch import Tensor, nn
 
-
-def _bases(n_bins: int) -> tuple[Tensor, Tensor]:
-    """Return the windowed cosine and sine bases, [2N, N] float32 each, computed in float64."""
-    n = torch.arange(2 * n_bins, dtype=torch.float64)
-    k = torch.arange(n_bins, dtype=torch.float64)
-    window = torch.sin(math.pi / (2 * n_bins) * (n + 0.5))
-    phase = math.pi / n_bins * (n[:, None] + 0.5 + n_bins / 2) * (k[None, :] + 0.5)
-    scale = math.sqrt(2.0 / n_bins) * window[:, None]
-    return (scale * torch.cos(phase)).float(), (scale * torch.sin(phase)).float()
+from ncodec.nn.mdct_bases import mdct_bases
 
 
 class Mdct(nn.Module):
@@ -29,7 +15,7 @@ class Mdct(nn.Module):
     def __init__(self, n_bins: int) -> None:
         super().__init__()
         self.n_bins = n_bins
-        cosine, sine = _bases(n_bins)
+        cosine, sine = map(torch.from_numpy, mdct_bases(n_bins))
         self.cosine: Tensor
         self.both: Tensor
         self.register_buffer("cosine", cosine, persistent=False)
