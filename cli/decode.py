@@ -58,8 +58,7 @@ if TYPE_CHECKING:
 @quiet_option()
 def decode(
     inputs: tuple[str, ...], output: str | None, container: str | None, subtype: str | None,
-    codec_rate: bool, start: float, end: float | None, conceal: bool, threads: int | None,
-    force: bool, quiet: bool,
+    codec_rate: bool, start: float, end: float | None, conceal: bool, force: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Decode .ncx files, and EnCodec's .ecdc files, into audio files.
 
@@ -86,17 +85,13 @@ def decode(
         from ncodec.codec import join_tags
         from ncodec.decoding import DecodeOptions, Decoding, RecoveringReader
         from ncodec.formats.ncx import Reader
-        from ncodec.native.threads import set_n_threads
-
-        if threads is not None:
-            set_n_threads(threads)
 
         def decode_one(job: Job) -> int:
             started = time.perf_counter()
             name = source_name(job.source)
             with open_codes(job.source) as stream:
                 reader = RecoveringReader(stream, name) if conceal else Reader(stream, name)
-                n_threads = 1 if job.target == STDIO else threads
+                n_threads = 1 if job.target == STDIO else None
                 decoding = Decoding(reader, DecodeOptions(codec_rate, start, end, n_threads))
                 rate, n_samples = decoding.sample_rate_hz, decoding.n_samples
                 total = None if n_samples is None else n_samples / rate

@@ -29,6 +29,7 @@ from ncodec.cli.options import (
     output_option,
     quiet_option,
     search_options,
+    threads_option,
     to_option,
 )
 from ncodec.cli.progress import clock, progress_bar, say, speed
@@ -64,6 +65,7 @@ DEFAULT_MODELS = {"ncx": "spectral", "ecdc": "encodec_24khz"}
     "takes more bits.",
 )
 @to_option()
+@threads_option()
 @force_option()
 @quiet_option()
 def encode(

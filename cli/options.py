@@ -195,11 +195,18 @@ def segment_options() -> Decorator[Any]:
     return decorate
 
 
+def _use_threads(ctx: click.Context, param: click.Parameter, value: int | None) -> None:
+    from ncodec.native.threads import set_n_threads
+
+    if value is not None:
+        set_n_threads(value)
+
+
 def threads_option() -> Decorator[Any]:
-    """How many threads to work with."""
+    """How many threads to work with; not a parameter of the command."""
     return click.option(
-        "--threads", type=click.IntRange(min=1), metavar="N",
-        help="CPU threads; by default as many as there are.",
+        "--threads", type=click.IntRange(min=1), metavar="N", callback=_use_threads,
+        expose_value=False, help="CPU threads; by default as many as there are.",
     )  # fmt: skip
 
 

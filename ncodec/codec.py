@@ -24,12 +24,12 @@ from numpy.typing import ArrayLike, NDArray
 from ncodec.audio import ArraySource, AudioSink, AudioSource, Source, as_audio, resampled_length
 from ncodec.audio.stream import stream_name
 from ncodec.bitstream import inspect as inspection
-from ncodec.bitstream.codes import Codes, iterate_codes, join
+from ncodec.bitstream.codes import Codes, CodesWriter, iterate_codes, join
 from ncodec.decoding import DecodeOptions, Decoding
 from ncodec.encoding.encoder import PIECE_SECONDS, Encoded, Encoding
 from ncodec.encoding.live import LIVE_BLOCK_SECONDS, Live
 from ncodec.encoding.options import EncodeKeywords, EncodeOptions, ResolvedOptions
-from ncodec.encoding.packets import PacketWriter
+from ncodec.encoding.packets import LivePacketWriter
 from ncodec.errors import UsageError
 from ncodec.formats.atomic_files import atomic_output
 from ncodec.formats.ncx import Reader, Writer
@@ -66,11 +66,13 @@ def encode_audio(
     )  # fmt: skip
     header = encoding.header(None if live else source.n_samples, source.tags.items())
     writer = Writer(sink, header)
-    packets = PacketWriter(writer, is_live=live is not None)
-    block_seconds = PIECE_SECONDS if live is None else LIVE_BLOCK_SECONDS
-    for chunk in encoding.chunks(source, on_progress, block_seconds):
-        packets.write(chunk)
-    packets.finish(encoding.n_samples)
+    if live is None:
+        encoding.write(source, CodesWriter(writer), on_progress)
+    else:
+        packets = LivePacketWriter(writer)
+        for chunk in encoding.chunks(source, on_progress, LIVE_BLOCK_SECONDS):
+            packets.write(chunk)
+        packets.finish(encoding.n_samples)
     return Encoded(encoding.n_samples, source.sample_rate_hz, writer.n_bytes, writer.payload_bytes)
 
 
@@ -223,9 +225,10 @@ def write_codes(
     segments = max(1, round(PIECE_SECONDS * config.frame_rate_hz / codec.segment_frames))
     step = segments * codec.segment_frames  # frames of a packet
     with _output(target, overwrite) as sink:
-        packets = PacketWriter(Writer(sink, header), is_live=False)
+        packets = CodesWriter(Writer(sink, header))
         for first in range(0, n_frames, step):
-            packets.write(codec.cut(chunk, first, min(first + step, n_frames)))
+            part = codec.cut(chunk, first, min(first + step, n_frames))
+            packets.write(part.codes, tuple(part.scales.flatten().tolist()))
         packets.finish(n_samples)
 
 

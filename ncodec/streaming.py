@@ -17,7 +17,7 @@ from ncodec.decoding import Decoding
 from ncodec.encoding.encoder import Encoding
 from ncodec.encoding.live import plan_live
 from ncodec.encoding.options import EncodeKeywords, EncodeOptions
-from ncodec.encoding.packets import PacketWriter
+from ncodec.encoding.packets import LivePacketWriter
 from ncodec.errors import AudioError, UsageError
 from ncodec.formats.ncx import Header, Reader, Writer
 from ncodec.hub.codecs import load_codec
@@ -61,7 +61,7 @@ class StreamEncoder:
         self._n_channels = n_channels
         self.header = self._encoding.header(None, (tags or {}).items())
         self._made = io.BytesIO()
-        self._packets = PacketWriter(Writer(self._made, self.header), is_live=True)
+        self._packets = LivePacketWriter(Writer(self._made, self.header))
 
     def push(self, wav: ArrayLike) -> bytes:
         """Return the bytes that become known with [C, T] or [T] float samples.

@@ -99,6 +99,7 @@ def test_same_bytes_on_one_thread_and_two_and_side_by_side(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     wavs = [noise(1 + number % 2, 30_000 + 1000 * number) for number in range(6)]
+    wavs.append(noise(1, 400_000))  # several packets
     before = torch.get_num_threads()
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # comes back after the test
     try:

@@ -20,9 +20,8 @@ from ncodec.batch import tags as tag_files
 from ncodec.batch.batch_decode import check_files
 from ncodec.batch.protocols import Progress, Result
 from ncodec.batch.settings import Settings, resolved_options
-from ncodec.bitstream.codes import Codes, coder_for, digest_bytes
+from ncodec.bitstream.codes import CodedPacket, Codes, CodesWriter, coder_for, digest_bytes
 from ncodec.encoding.encoder import ALL_PIECES, PIECE_SECONDS, Encoding
-from ncodec.encoding.packets import PacketWriter
 from ncodec.errors import AudioError
 from ncodec.formats.ncx import CodesDigest, Header, Reader, Writer
 from ncodec.hub.codecs import load_codec
@@ -45,16 +44,6 @@ class ShortClip:
     codes: Codes | None = None  # [S, Q, F], F > 0
     scales: tuple[float, ...] = ()
     payload: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
-class CodedPacket:
-    """A packet, and what the digest of all codes takes of it."""
-
-    n_frames: int
-    payload: bytes
-    scales: tuple[float, ...]
-    digest_bytes: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +131,8 @@ class Encoder:
             encoding = self._encoding(audio)
             header = _header(encoding, audio, source, n_announced)
             first: BinaryIO = sink if n_announced is not None else io.BytesIO()
-            packets = PacketWriter(Writer(first, header), is_live=False)
-            for chunk in encoding.chunks(audio, lambda n: on_progress(n / max(1, estimate))):
-                packets.write(chunk)
-            packets.finish(encoding.n_samples)
+            packets = CodesWriter(Writer(first, header))
+            encoding.write(audio, packets, lambda n: on_progress(n / max(1, estimate)))
             if first is not sink:
                 first.seek(0)
                 _write_known(Reader(first, name), encoding.n_samples, sink)
@@ -163,11 +150,9 @@ class Encoder:
             coder = coder_for(_header(encoding, audio, source, audio.n_samples))
             n_all = (audio.n_samples or _guess_samples(source, audio)) / audio.sample_rate_hz
             packets: list[CodedPacket] = []
-            for chunk in encoding.chunks(audio):
-                codes, scales = chunk.codes, tuple(chunk.scales.flatten().tolist())
-                payload = coder.encode(codes)
-                packets.append(CodedPacket(codes.shape[-1], payload, scales, digest_bytes(codes)))
-                on_progress(codes.shape[-1] / encoding.codec.config.frame_rate_hz / n_all)
+            for packet in encoding.packets(audio, coder):
+                packets.append(packet)
+                on_progress(packet.n_frames / encoding.codec.config.frame_rate_hz / n_all)
             return CodedSegment(packets, encoding.n_samples if encoding.is_finished else None)
 
     def _pieces(self, audio: AudioSource, number: int, count: int) -> range:

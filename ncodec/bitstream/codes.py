@@ -53,21 +53,48 @@ def digest_bytes(codes: Codes) -> bytes:
     return np.ascontiguousarray(codes.transpose(2, 0, 1), dtype="<u2").tobytes()
 
 
+@dataclass(frozen=True, slots=True)
+class CodedPacket:
+    """A packet to be written, and what the digest of all codes takes of it."""
+
+    n_frames: int
+    payload: bytes
+    scales: tuple[float, ...]
+    digest_bytes: bytes
+
+
+def code_packet(
+    coder: EntropyCoder, codes: Codes, scales: tuple[float, ...], *, dependent: bool = False
+) -> CodedPacket:
+    """Return the packet of [S, Q, F] codes, F > 0, and their scales."""
+    payload = coder.encode(codes, dependent=dependent)
+    return CodedPacket(codes.shape[-1], payload, scales, digest_bytes(codes))
+
+
 class CodesWriter:
-    """Entropy-codes codes and writes them as packets."""
+    """Entropy-codes codes and writes them as packets.
+
+    Attributes:
+        coder: with which it does.
+    """
 
     def __init__(self, writer: Writer) -> None:
         self.writer = writer
-        self._coder = coder_for(writer.header)
+        self.coder = coder_for(writer.header)
         self._digest = CodesDigest()
 
     def write(
         self, codes: Codes, scales: tuple[float, ...] = (), *, dependent: bool = False
     ) -> None:
         """Write [S, Q, F] codes, F > 0, and their scales as one packet."""
-        self._digest.update(digest_bytes(codes))
-        payload = self._coder.encode(codes, dependent=dependent)
-        self.writer.write_packet(codes.shape[-1], payload, dependent=dependent, scales=scales)
+        self.put(code_packet(self.coder, codes, scales, dependent=dependent), dependent=dependent)
+
+    def put(self, packet: CodedPacket, *, dependent: bool = False) -> None:
+        """Write a packet that was coded before."""
+        self._digest.update(packet.digest_bytes)
+        self.writer.write_packet(
+            packet.n_frames, packet.payload, dependent=dependent, scales=packet.scales
+        )
 
     def finish(self, n_samples: int) -> None:
         """Write the trailer."""

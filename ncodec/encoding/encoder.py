@@ -5,23 +5,27 @@ Shapes: C channels, T samples, S streams, Q codebooks, F frames; see `ncodec.cod
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ncodec.audio import Resampler, Source
+from ncodec.bitstream.codes import CodedPacket, CodesWriter, code_packet
 from ncodec.encoding.options import ResolvedOptions
 from ncodec.encoding.packets import fitting
+from ncodec.entropy import EntropyCoder
 from ncodec.errors import AudioError, FormatError
 from ncodec.formats.ncx import CODEC_PARAMETERS, Header
 from ncodec.hub.codecs import ModelFile, load_codec
 from ncodec.models.base import ArrayChunk
 from ncodec.models.parameters import pack_parameters
+from ncodec.native.threads import in_order
 
 ALL_PIECES = range(2**63 - 1)
 PIECE_SECONDS = 10.0  # of audio in one pass of the network, and in one packet of a file
+_Task = Callable[[], ArrayChunk]  # what is left to do for a chunk
 BLOCK_VALUES = 1 << 22  # most samples, of all channels, that are read at once
 
 
@@ -134,17 +138,11 @@ class Encoding:
 
     def push(self, block: NDArray[np.float32]) -> Iterator[ArrayChunk]:
         """Yield the codes [S, Q, F], F > 0, and scales that become known with [C, T] samples."""
-        self.n_samples += block.shape[1]
-        for piece in self._pieces.push(self._resampler.push(block)):
-            yield from self._coded(piece)
+        return _without_empty(task() for task in self._begin(block))
 
     def finish(self) -> Iterator[ArrayChunk]:
         """Yield what is left."""
-        nothing = np.zeros((len(self._pieces.rest), 0), np.float32)
-        for piece in self._pieces.push(self._resampler.push(nothing, last=True)):
-            yield from self._coded(piece)
-        yield from self._coded(self._pieces.rest, last=True)
-        self.is_finished = True
+        return _without_empty(task() for task in self._end())
 
     def chunks(
         self, source: Source, on_progress: Callable[[int], None] = lambda n_samples: None,
@@ -152,22 +150,60 @@ class Encoding:
     ) -> Iterator[ArrayChunk]:  # fmt: skip
         """Yield the codes of a source, which is read up to the last piece that is wanted.
 
+        Each as soon as it is known, by this thread alone.
+
         Raises AudioError if the source changes its length while it is read.
         """
+        tasks = self._tasks(source, on_progress, block_seconds)
+        return _without_empty(task() for task in tasks)
+
+    def packets(
+        self, source: Source, coder: EntropyCoder,
+        on_progress: Callable[[int], None] = lambda n_samples: None,
+    ) -> Iterator[CodedPacket]:  # fmt: skip
+        """Yield the codes of `chunks` as key packets, on `native.threads.n_threads` threads."""
+        tasks = self._tasks(source, on_progress, PIECE_SECONDS)
+        coded = in_order(partial(_coded, task, coder) for task in tasks)
+        return (packet for packet in coded if packet is not None)
+
+    def write(
+        self, source: Source, to: CodesWriter,
+        on_progress: Callable[[int], None] = lambda n_samples: None,
+    ) -> None:  # fmt: skip
+        """Write `packets`, and the trailer."""
+        for packet in self.packets(source, to.coder, on_progress):
+            to.put(packet)
+        to.finish(self.n_samples)
+
+    def _tasks(
+        self, source: Source, on_progress: Callable[[int], None], block_seconds: float
+    ) -> Iterator[_Task]:
         n_block = round(block_seconds * source.sample_rate_hz)
         for block in source.blocks(max(1, min(n_block, BLOCK_VALUES // source.n_channels))):
-            yield from self.push(block)
+            yield from self._begin(block)
             on_progress(block.shape[1])
             if self._next >= self._wanted.stop:
                 return
-        yield from self.finish()
+        yield from self._end()
         if source.n_samples not in (None, self.n_samples):
             raise AudioError(
                 f"{source.name}: {source.n_samples} samples were announced, "
                 f"{self.n_samples} were read"
             )
 
-    def _coded(self, piece: NDArray[np.float32], *, last: bool = False) -> Iterator[ArrayChunk]:
+    def _begin(self, block: NDArray[np.float32]) -> Iterator[_Task]:
+        self.n_samples += block.shape[1]
+        for piece in self._pieces.push(self._resampler.push(block)):
+            yield from self._begin_piece(piece)
+
+    def _end(self) -> Iterator[_Task]:
+        nothing = np.zeros((len(self._pieces.rest), 0), np.float32)
+        for piece in self._pieces.push(self._resampler.push(nothing, last=True)):
+            yield from self._begin_piece(piece)
+        yield from self._begin_piece(self._pieces.rest, last=True)
+        self.is_finished = True
+
+    def _begin_piece(self, piece: NDArray[np.float32], *, last: bool = False) -> Iterator[_Task]:
         number = self._next
         self._next += 1
         if number < self._wanted.start - 1:  # that one leaves its traces in the state
@@ -175,11 +211,26 @@ class Encoding:
         n_channels, n_samples = piece.shape
         wav = piece.reshape(self.n_streams, n_channels // self.n_streams, n_samples)
         wav = np.broadcast_to(wav, (self.n_streams, self.codec.config.n_channels, n_samples))
-        chunk = self.codec.encode_arrays(wav, self._state, self._options.n_q, last=last)
+        task = self.codec.begin_arrays(wav, self._state, self._options.n_q, last=last)
+        if number in self._wanted:
+            yield partial(self._checked, task)
+
+    def _checked(self, task: _Task) -> ArrayChunk:
+        chunk = task()
         if not np.isfinite(chunk.scales).all():
             raise AudioError(f"{self._name}: its level is beyond what float32 holds")
-        if chunk.codes.shape[-1] and number in self._wanted:
-            yield chunk
+        return chunk
+
+
+def _without_empty(chunks: Iterable[ArrayChunk]) -> Iterator[ArrayChunk]:
+    return (chunk for chunk in chunks if chunk.codes.shape[-1])
+
+
+def _coded(task: _Task, coder: EntropyCoder) -> CodedPacket | None:
+    """Return a key packet of a chunk, if it has frames."""
+    chunk = task()
+    scales = tuple(chunk.scales.flatten().tolist())
+    return code_packet(coder, chunk.codes, scales) if chunk.codes.shape[-1] else None
 
 
 def count_streams(name: str, n_channels: int, model: ModelFile, channels_per_stream: int) -> int:

@@ -1,4 +1,4 @@
-"""Codes -> packets, key packets and dependent ones; the tags for which a header has room.
+"""Codes -> packets of a live stream; the tags for which a header has room.
 
 Shapes: S streams, Q codebooks, F frames.
 """
@@ -14,13 +14,13 @@ TAG_BYTES = 60_000  # of a header's 65 536
 MOST_TAGS = 1024  # of a header
 
 
-class PacketWriter:
-    """Writes chunks as packets; those of a live stream depend on each other, for some seconds."""
+class LivePacketWriter:
+    """Writes chunks as packets that depend on each other, for some seconds."""
 
-    def __init__(self, writer: Writer, *, is_live: bool) -> None:
+    def __init__(self, writer: Writer) -> None:
         self._packets = CodesWriter(writer)
         self._frames_left = 0  # until the next key packet
-        self._key_frames = round(KEY_SECONDS * writer.header.frame_rate_hz) if is_live else 0
+        self._key_frames = round(KEY_SECONDS * writer.header.frame_rate_hz)
 
     def write(self, chunk: ArrayChunk) -> None:
         """Write a chunk of F > 0 frames."""

@@ -217,11 +217,11 @@ class AdaptiveCoder(EntropyCoder):
     def encode(self, codes: NDArray[np.integer], *, dependent: bool = False) -> bytes:
         """Return the payload of one packet; see `EntropyCoder.encode`."""
         ordered = self._check_codes(codes)
-        if not dependent:
-            self._context = self._begin()
-        if self._context is None:
+        context = self._context if dependent else self._begin()
+        if context is None:
             raise UsageError("adaptive coder: a dependent packet needs a packet before it")
-        return self._context.encode(ordered)
+        self._context = context
+        return context.encode(ordered)
 
     def decode(
         self, payload: bytes, n_frames: int, *, dependent: bool = False

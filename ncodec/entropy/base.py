@@ -23,7 +23,8 @@ class EntropyCoder(ABC):
 
     A key packet (the default) starts from an empty context; a dependent packet continues the
     context that the packet before it left in the same object. An object either encodes or
-    decodes: the two directions keep one context each, and so need one object each.
+    decodes: the two directions keep one context each, and so need one object each. Key packets
+    alone may be encoded by several threads at once.
     """
 
     number: ClassVar[int]

@@ -14,8 +14,9 @@ formats/PAYLOADS.md, section 4.
 Shapes: S streams, Q codebooks, F frames.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Sequence
+from functools import partial
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,14 +26,12 @@ from ncodec.entropy.network import Network
 from ncodec.entropy.rangecoder import check_payload, no_symbol_fits
 from ncodec.errors import LimitExceeded, PayloadError, UsageError
 from ncodec.native.kernel import MAX_ROWS
-from ncodec.native.threads import n_threads
+from ncodec.native.threads import in_order, n_threads
 
 MAX_FRAMES = 1 << 12
 """Most frames in a packet, of which each is a step of the network: bounds the time for one."""
 
 _NO_CODES = np.zeros((1, 1, 0), np.int64)
-_T = TypeVar("_T")
-_R = TypeVar("_R")
 
 
 class Context(Protocol):
@@ -92,11 +91,11 @@ class TransformerCoder(EntropyCoder):
     def encode(self, codes: NDArray[np.integer], *, dependent: bool = False) -> bytes:
         """Return the payload of one packet; see `EntropyCoder.encode`."""
         ordered = self._ordered(codes)
-        if not dependent:
-            self._encoding = self._begin(to_encode=True)
-        if self._encoding is None:
+        context = self._encoding if dependent else self._begin(to_encode=True)
+        if context is None:
             raise UsageError("transformer coder: a dependent packet needs a packet before it")
-        return self._encoding.encode(ordered)
+        self._encoding = context
+        return context.encode(ordered)
 
     def encode_many(self, packets: Sequence[NDArray[np.integer]]) -> list[bytes]:
         """Return the payloads of key packets; see `EntropyCoder.encode_many`.
@@ -105,7 +104,9 @@ class TransformerCoder(EntropyCoder):
         """
         self._encoding = None
         ordered = [self._ordered(codes) for codes in packets]
-        return _on_threads(lambda codes: self._begin(to_encode=True).encode(codes), ordered)
+        return list(
+            in_order(partial(self._begin(to_encode=True).encode, codes) for codes in ordered)
+        )
 
     def _ordered(self, codes: NDArray[np.integer]) -> NDArray[np.integer]:
         """Return the codes of a packet in coding order, [F, S, Q]."""
@@ -150,8 +151,9 @@ class TransformerCoder(EntropyCoder):
         order = sorted(range(len(packets)), key=lambda i: -n_frames[i])  # the longest come first
         n_groups = max(n_threads(), -(-len(order) // self._packets_of_a_thread))
         groups = [group for number in range(n_groups) if (group := order[number::n_groups])]
-        found = _on_threads(
-            lambda group: self._decode([packets[i] for i in group], self._begin(len(group))), groups
+        found = in_order(
+            partial(self._decode, [packets[i] for i in group], self._begin(len(group)))
+            for group in groups
         )
         results: list[NDArray[np.int64] | PayloadError] = [_NO_CODES] * len(packets)
         for group, some in zip(groups, found, strict=True):
@@ -182,14 +184,3 @@ class TransformerCoder(EntropyCoder):
 def _in_order(codes: NDArray[np.int32]) -> NDArray[np.int64]:
     """Return codes [F, S, Q] as [S, Q, F]."""
     return np.ascontiguousarray(codes.transpose(1, 2, 0), np.int64)
-
-
-def _on_threads(function: Callable[[_T], _R], arguments: Sequence[_T]) -> list[_R]:
-    """Return what the function gives for each argument, on `n_threads` threads."""
-    count = min(n_threads(), len(arguments))
-    if count < 2:
-        return [function(each) for each in arguments]
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(function, arguments))

@@ -7,7 +7,7 @@ Shapes: B batch, C channels, T samples, Q codebooks, F frames.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
 
@@ -202,6 +202,13 @@ class Codec(ABC):
 
         With one thread inside.
         """
+
+    def begin_arrays(
+        self, wav: NDArray[np.float32], state: Any, n_q: int, *, last: bool = False
+    ) -> Callable[[], ArrayChunk]:
+        """Advance `state`; return what finds the chunk of `encode_arrays`, on any thread."""
+        chunk = self.encode_arrays(wav, state, n_q, last=last)
+        return lambda: chunk
 
     @abstractmethod
     def decode_arrays(

@@ -7,7 +7,7 @@ Shapes: B batch, T samples, F frames, N bins (= samples a frame), D latent, W wi
 codebooks; + for rows that the kernel pads.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -165,6 +165,12 @@ class SpectralKernel(SpectralFraming):
         self, wav: Floats, state: KernelEncoderState, n_q: int, *, last: bool = False
     ) -> ArrayChunk:
         """See Codec.encode_arrays."""
+        return self.begin_arrays(wav, state, n_q, last=last)()
+
+    def begin_arrays(
+        self, wav: Floats, state: KernelEncoderState, n_q: int, *, last: bool = False
+    ) -> Callable[[], ArrayChunk]:
+        """See Codec.begin_arrays: the search for codes is left."""
         hop = self.config.samples_per_frame
         state.n_samples += wav.shape[-1]
         samples = np.concatenate([state.pending, wav[:, 0]], 1)
@@ -174,7 +180,8 @@ class SpectralKernel(SpectralFraming):
         if n_frames < 1:
             state.pending = samples
             codes = np.empty((len(wav), n_q, 0), np.int64)
-            return CodedChunk(codes, np.zeros((len(wav), 0), np.float32))
+            nothing = CodedChunk(codes, np.zeros((len(wav), 0), np.float32))
+            return lambda: nothing
         state.pending = samples[:, n_frames * hop :]
         samples = samples[:, : (n_frames + 1) * hop]
         scale = self._level(samples, state)
@@ -182,7 +189,8 @@ class SpectralKernel(SpectralFraming):
         latents = np.stack(
             [self.latents(row, past) for row, past in zip(samples * gain, state.past, strict=True)]
         )
-        return CodedChunk(self._codes(latents, n_q, state.search), scale)
+        search = state.search
+        return lambda: CodedChunk(self._codes(latents, n_q, search), scale)
 
     def _codes(self, latents: Floats, n_q: int, search: int | Search) -> NDArray[np.int64]:
         """Return the codes [B, n_q, F] of latents [B, F, D]."""

@@ -12,8 +12,10 @@
 
 #if defined(__GNUC__) || defined(__clang__)
 #define ALWAYS static inline __attribute__((always_inline))
+#define PREFETCH(at) __builtin_prefetch(at)
 #else
 #define ALWAYS static inline
+#define PREFETCH(at) ((void)(at))
 #endif
 
 enum {
@@ -112,11 +114,19 @@ struct ncodec_stack {
     float *norm_scale, *norm_shift;
 };
 
+/* A codebook for a first look: vectors in 8 bits, times a scale each. */
+typedef struct {
+    matrix rough;
+    /* [padded K]: minus half of a vector's energy, its length, that of what 8 bits take from it */
+    float *bias, *lengths, *errors;
+    float longest;
+} codebook;
+
 struct ncodec_codebooks {
     const paths *run;
     int n_codebooks, size, dim;
-    float_matrix *products; /* of codebooks: a bias is minus half a code's energy */
-    float *vectors;         /* [Q, K, D] */
+    codebook *books;
+    float *vectors; /* [Q, K, padded D] */
 };
 
 enum { STACK_ROWS = 96, MOST_CODEBOOKS = 128 };
@@ -134,9 +144,15 @@ typedef struct {
 
 typedef struct {
     beams sides[2];     /* taken in turn from codebook to codebook */
-    float *scores;      /* [beam, padded K] */
+    int8_t *inputs;     /* [beam, padded D]: residuals in 8 bits */
+    int32_t *products;  /* [beam, padded K]: of the first look, then codes for the second */
+    float *scores;      /* [beam, padded K]: bounds from above */
     search_step *steps; /* [codebook, beam] */
 } search_room;
+
+/* Make a matrix, but its scales, of rows [n_out, n_in] of -127 to 127; -1 without memory. */
+int ncodec_arrange(matrix *to, int n_out, int n_in, const int8_t *rows);
+void ncodec_drop(matrix *of);
 
 /* The same functions, compiled for one set of instructions each. */
 struct paths {

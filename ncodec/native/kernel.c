@@ -108,32 +108,43 @@ static float power_of_two(int n)
     return found;
 }
 
-/* Read a matrix without its shifts. */
-static void read_weights(reader *from, matrix *to, int n_out, int n_in)
+int ncodec_arrange(matrix *to, int n_out, int n_in, const int8_t *rows)
 {
-    const int8_t *rows = bytes_of(from, (size_t)n_out * n_in);
     to->n_out = n_out;
     to->n_in = n_in;
     to->n_blocks = round_up(n_out, LANES) / LANES;
     to->n_quads = round_up(n_in, QUAD) / QUAD;
-    size_t n_lanes = (size_t)to->n_blocks * LANES;
+    const size_t n_lanes = (size_t)to->n_blocks * LANES;
     to->weights = calloc(n_lanes * to->n_quads, QUAD);
     to->offset = calloc(n_lanes, sizeof *to->offset);
-    to->scale = calloc(n_lanes, sizeof *to->scale);
-    if (!to->weights || !to->offset || !to->scale) {
-        from->failed = 1;
-        return;
-    }
+    if (!to->weights || !to->offset)
+        return -1;
     for (int o = 0; o < n_out; o++) {
         int8_t *block = to->weights + (size_t)(o / LANES) * to->n_quads * LANES * QUAD;
         for (int i = 0; i < n_in; i++) {
-            int8_t weight = rows[(size_t)o * n_in + i];
-            if (weight == -128)
-                from->failed = 1;
+            const int8_t weight = rows[(size_t)o * n_in + i];
             block[((i / QUAD) * LANES + o % LANES) * QUAD + i % QUAD] = weight;
             to->offset[o] += 128 * weight;
         }
     }
+    return 0;
+}
+
+void ncodec_drop(matrix *of)
+{
+    free(of->weights);
+    free(of->offset);
+    free(of->scale);
+}
+
+/* Read a matrix without its shifts. */
+static void read_weights(reader *from, matrix *to, int n_out, int n_in)
+{
+    const int8_t *rows = bytes_of(from, (size_t)n_out * n_in);
+    for (size_t i = 0; i < (size_t)n_out * n_in; i++)
+        from->failed |= rows[i] == -128;
+    to->scale = calloc((size_t)round_up(n_out, LANES), sizeof *to->scale);
+    from->failed |= !to->scale || ncodec_arrange(to, n_out, n_in, rows);
 }
 
 /* Read the shifts of a matrix whose products are scaled by 2**(unit - shift). */
@@ -154,31 +165,24 @@ static void read_matrix(reader *from, matrix *to, int n_out, int n_in, int unit)
     read_scales(from, to, unit);
 }
 
-static void free_matrix(matrix *of)
-{
-    free(of->weights);
-    free(of->offset);
-    free(of->scale);
-}
-
 void ncodec_model_free(ncodec_model *model)
 {
     if (!model)
         return;
     for (int n = 0; model->layers && n < model->sizes.n_layers; n++) {
         layer *each = &model->layers[n];
-        free_matrix(&each->attend);
-        free_matrix(&each->gather);
-        free_matrix(&each->up);
-        free_matrix(&each->down);
+        ncodec_drop(&each->attend);
+        ncodec_drop(&each->gather);
+        ncodec_drop(&each->up);
+        ncodec_drop(&each->down);
         free(each->distance);
     }
     for (int q = 0; model->heads && q < model->sizes.n_codebooks; q++) {
-        free_matrix(&model->heads[q].up);
-        free_matrix(&model->heads[q].out);
+        ncodec_drop(&model->heads[q].up);
+        ncodec_drop(&model->heads[q].out);
         free(model->heads[q].bias);
     }
-    free_matrix(&model->frame);
+    ncodec_drop(&model->frame);
     free(model->layers);
     free(model->heads);
     free(model->vectors);

@@ -31,10 +31,9 @@ static float *padded(ncodec_numbers from, int n)
     return to;
 }
 
-/* Blocks of LANES outputs, [block][input][output of block], of rows from number `first` on. */
+/* Blocks of LANES outputs: [block][input][output of block]. */
 static int pack(
-    float_matrix *to, int n_out, int n_in, ncodec_numbers weights, size_t first,
-    ncodec_numbers biases)
+    float_matrix *to, int n_out, int n_in, ncodec_numbers weights, ncodec_numbers biases)
 {
     to->n_out = n_out;
     to->n_in = n_in;
@@ -48,7 +47,7 @@ static int pack(
     }
     for (int o = 0; o < n_out; o++) {
         float *at = to->weights + (size_t)(o / LANES) * n_in * LANES + o % LANES;
-        convert(weights, (first + o) * n_in, (size_t)n_in, row);
+        convert(weights, (size_t)o * n_in, (size_t)n_in, row);
         for (int i = 0; i < n_in; i++)
             at[(size_t)i * LANES] = row[i];
     }
@@ -69,7 +68,7 @@ ncodec_matrix *ncodec_matrix_new(
     if (!matrix)
         return NULL;
     matrix->run = ncodec_path(path);
-    if (!matrix->run || pack(&matrix->of, n_out, n_in, weights, 0, biases)) {
+    if (!matrix->run || pack(&matrix->of, n_out, n_in, weights, biases)) {
         ncodec_matrix_free(matrix);
         return NULL;
     }
@@ -101,8 +100,8 @@ static int read_block(float_block *to, const ncodec_stack_sizes *sizes, const nc
     for (int i = 0; !failed && i < width * kernel; i++)
         to->taps[(size_t)(i % kernel) * step + i / kernel] = taps[i];
     free(taps);
-    return failed || pack(&to->expand, sizes->hidden, width, tensors[4], 0, tensors[5])
-               || pack(&to->project, width, sizes->hidden, tensors[6], 0, tensors[7])
+    return failed || pack(&to->expand, sizes->hidden, width, tensors[4], tensors[5])
+               || pack(&to->project, width, sizes->hidden, tensors[6], tensors[7])
                ? -1
                : 0;
 }
@@ -172,38 +171,67 @@ int ncodec_stack_run(
     return 0;
 }
 
+/* Write a vector in 8 bits; set what a codebook holds of it. */
+static void read_vector(codebook *of, int k, const float *vector, int dim, int8_t *to)
+{
+    float peak = 0, energy = 0, lost = 0;
+    for (int d = 0; d < dim; d++) {
+        const float magnitude = vector[d] < 0 ? -vector[d] : vector[d];
+        peak = magnitude > peak ? magnitude : peak;
+        energy += vector[d] * vector[d];
+    }
+    const float scale = peak > 1e-15f && energy < 1e30f ? peak / LIMIT : 0;
+    for (int d = 0; d < dim; d++) {
+        const float share = scale ? vector[d] / scale : 0;
+        to[d] = (int8_t)(share + (share < 0 ? -0.5f : 0.5f));
+        const float off = vector[d] - scale * (float)to[d];
+        lost += off * off;
+    }
+    of->bias[k] = -0.5f * energy;
+    of->lengths[k] = 1.001f * SQUARE_ROOT(energy) + 1e-15f;
+    of->errors[k] = 1.001f * SQUARE_ROOT(lost) + 1e-15f;
+    of->rough.scale[k] = scale;
+    of->longest = of->lengths[k] <= of->longest ? of->longest : of->lengths[k];
+}
+
+/* Vectors [K, padded D]; `rows` has room for [K, D]. */
+static int read_codebook(codebook *to, const float *vectors, int size, int dim, int8_t *rows)
+{
+    const size_t room = (size_t)round_up(size, LANES), step = (size_t)round_up(dim, LANES);
+    to->bias = calloc(room, sizeof(float));
+    to->lengths = calloc(room, sizeof(float));
+    to->errors = calloc(room, sizeof(float));
+    to->rough.scale = calloc(room, sizeof(float));
+    if (!to->bias || !to->lengths || !to->errors || !to->rough.scale)
+        return -1;
+    for (int k = 0; k < size; k++)
+        read_vector(to, k, vectors + k * step, dim, rows + (size_t)k * dim);
+    return ncodec_arrange(&to->rough, size, dim, rows);
+}
+
 ncodec_codebooks *ncodec_codebooks_new(
     int n_codebooks, int size, int dim, ncodec_numbers vectors, const char *path)
 {
-    const ncodec_numbers none = {NULL, 4};
     ncodec_codebooks *books = calloc(1, sizeof *books);
     if (!books)
         return NULL;
-    const size_t n = (size_t)n_codebooks * size;
+    const size_t n = (size_t)n_codebooks * size, step = (size_t)round_up(dim, LANES);
+    int8_t *rows = malloc((size_t)size * dim);
     books->run = ncodec_path(path);
     books->n_codebooks = n_codebooks;
     books->size = size;
     books->dim = dim;
-    books->products = calloc((size_t)n_codebooks, sizeof *books->products);
-    books->vectors = malloc(n * dim * sizeof *books->vectors);
-    int failed = !books->run || !books->products || !books->vectors;
-    if (!failed)
-        convert(vectors, 0, n * dim, books->vectors);
+    books->books = calloc((size_t)n_codebooks, sizeof *books->books);
+    books->vectors = calloc(n * step, sizeof *books->vectors);
+    int failed = !rows || !books->run || !books->books || !books->vectors;
+    for (size_t k = 0; !failed && k < n; k++)
+        convert(vectors, k * dim, (size_t)dim, books->vectors + k * step);
     for (int q = 0; !failed && q < n_codebooks; q++)
-        failed = pack(&books->products[q], size, dim, vectors, (size_t)q * size, none);
+        failed = read_codebook(&books->books[q], books->vectors + q * size * step, size, dim, rows);
+    free(rows);
     if (failed) {
         ncodec_codebooks_free(books);
         return NULL;
-    }
-    for (int q = 0; q < n_codebooks; q++) {
-        float_matrix *product = &books->products[q];
-        for (int k = 0; k < size; k++) {
-            const float *vector = books->vectors + ((size_t)q * size + k) * dim;
-            float energy = 0;
-            for (int d = 0; d < dim; d++)
-                energy += vector[d] * vector[d];
-            product->bias[k] = -0.5f * energy;
-        }
     }
     return books;
 }
@@ -212,9 +240,13 @@ void ncodec_codebooks_free(ncodec_codebooks *books)
 {
     if (!books)
         return;
-    for (int q = 0; books->products && q < books->n_codebooks; q++)
-        unpack(&books->products[q]);
-    free(books->products);
+    for (int q = 0; books->books && q < books->n_codebooks; q++) {
+        ncodec_drop(&books->books[q].rough);
+        free(books->books[q].bias);
+        free(books->books[q].lengths);
+        free(books->books[q].errors);
+    }
+    free(books->books);
     free(books->vectors);
     free(books);
 }
@@ -226,8 +258,10 @@ int ncodec_search(
     const int dim = round_up(books->dim, LANES), size = round_up(books->size, LANES);
     const int width = context ? context->model->sizes.width : 0, at_once = NCODEC_ROWS / n_beams;
     search_room room = {.scores = malloc((size_t)NCODEC_ROWS * size * sizeof(float))};
+    room.products = malloc((size_t)NCODEC_ROWS * size * sizeof *room.products);
+    room.inputs = malloc((size_t)NCODEC_ROWS * dim);
     room.steps = malloc((size_t)NCODEC_ROWS * n_q * sizeof *room.steps);
-    int failed = !room.scores || !room.steps;
+    int failed = !room.scores || !room.products || !room.inputs || !room.steps;
     for (int side = 0; side < 2; side++) {
         room.sides[side].residuals = calloc((size_t)NCODEC_ROWS * dim, sizeof(float));
         room.sides[side].hidden = malloc((size_t)NCODEC_ROWS * (width + 1) * sizeof(int32_t));
@@ -245,6 +279,8 @@ int ncodec_search(
         free(room.sides[side].hidden);
     }
     free(room.scores);
+    free(room.products);
+    free(room.inputs);
     free(room.steps);
     return failed ? -1 : 0;
 }

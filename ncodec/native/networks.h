@@ -2,7 +2,8 @@
  *
  * A sum of a product is taken term by term, each by one fused multiplication and addition, so that
  * all paths but "plain" find the same numbers, whatever the number of rows of a call; "plain", for
- * processors without that instruction, rounds twice. All else is rounded the same way everywhere.
+ * processors without that instruction, rounds twice. All else is rounded the same way everywhere,
+ * the search too, whose products are of LANES sums.
  *
  * Rows of outputs, and those of blocks, are padded to whole multiples of NCODEC_LANES with zeros.
  * All counts and lengths are checked by the caller. What is built is only read afterwards, by any
@@ -59,6 +60,9 @@ ncodec_codebooks *ncodec_codebooks_new(
 void ncodec_codebooks_free(ncodec_codebooks *books);
 
 /* Write the codes [n, n_q] of latents [n, D], by a beam search of up to NCODEC_ROWS beams.
+ *
+ * A first look at a codebook, in 8 bits, bounds all scores; a second, in single precision, finds those
+ * of the few codes that may be among the best. So the codes are those of a search that takes all.
  *
  * context, hidden, weights   NULL for the codes nearest to the latents. Else: an entropy coder's
  *                            context of the same path, whose room is used; [n, width] what its

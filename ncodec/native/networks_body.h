@@ -288,42 +288,18 @@ static void insert(choice *best, float score, int32_t place)
     best->places[i] = place;
 }
 
-enum { PICKED = 64 }; /* scores that are compared at once */
-
-/* Put `n` codes from number `first` on among the best: their scores, and `worth` times their logits
- * where there are any, and what is known of their beam. */
-ALWAYS void pick(
-    choice *best, const float *restrict scores, const int32_t *restrict logits,
-    const int32_t *restrict bias, float known, float worth, const int n, int32_t first)
+ALWAYS choice no_choice(int count)
 {
-    const float least = best->scores[best->count - 1] - known;
-    float priced[PICKED];
-    const float *values = scores;
-    int any = 0;
-    if (logits) {
-        for (int i = 0; i < n; i++)
-            priced[i] = scores[i] + worth * (float)(logits[i] + bias[i]);
-        values = priced;
-    }
-    for (int i = 0; i < n; i++)
-        any |= values[i] > least;
-    for (int i = 0; any && i < n; i++)
-        if (known + values[i] > best->scores[best->count - 1])
-            insert(best, known + values[i], first + i);
+    choice found = {.count = count};
+    for (int i = 0; i < count; i++)
+        found.scores[i] = -FLT_MAX, found.places[i] = i; /* also where no score is a number */
+    return found;
 }
 
-/* Put all codes of one beam among the best. */
-static void choose(
-    choice *best, const float *scores, const int32_t *logits, const int32_t *bias, float known,
-    float worth, int size, int32_t first)
+ALWAYS void offer(choice *best, float score, int32_t place)
 {
-    int k = 0;
-    for (; k + PICKED <= size && logits; k += PICKED)
-        pick(best, scores + k, logits + k, bias + k, known, worth, PICKED, first + k);
-    for (; k + PICKED <= size; k += PICKED)
-        pick(best, scores + k, NULL, NULL, known, worth, PICKED, first + k);
-    pick(best, scores + k, logits ? logits + k : NULL, logits ? bias + k : NULL, known, worth,
-         size - k, first + k);
+    if (score > best->scores[best->count - 1])
+        insert(best, score, place);
 }
 
 /* log2 of a positive number, by the series of artanh. */
@@ -369,13 +345,148 @@ static float log_sum(
     return log2_of(sum_of(lanes));
 }
 
-static float energy_of(const float *restrict row, int step)
+/* The product of two padded rows, rounded in the same way everywhere. */
+ALWAYS float product_of(const float *row, const float *other, int step)
 {
     float lanes[LANES] = {0};
     for (int i = 0; i < step; i += LANES)
         for (int l = 0; l < LANES; l++)
-            lanes[l] += row[i + l] * row[i + l];
+            lanes[l] += row[i + l] * other[i + l];
     return sum_of(lanes);
+}
+
+static float energy_of(const float *row, int step) { return product_of(row, row, step); }
+
+/* ---- two looks at a codebook ---- */
+
+/* What a beam adds to a code's product with its residual. */
+typedef struct {
+    const float *residual; /* [padded D] */
+    const int32_t *logits; /* or NULL */
+    float known, worth;    /* of the beam so far; of a logit */
+} prospect;
+
+/* A score from a product that its bias is part of, and from what bits are worth. Rounding keeps the
+ * order of numbers, so a bound of the product gives one of the score. */
+ALWAYS float score_of(float product, float bits, float known) { return known + (product + bits); }
+
+/* A residual in 8 bits, r', times a scale. A product of it with a vector v' in 8 bits is off by
+ * |v| |r - r'| + |r'| |v - v'| at most, by Cauchy and Schwarz, and by rounding. */
+typedef struct {
+    float scale, length, error; /* |r'|, |r - r'|: a little more */
+} coarse;
+
+static coarse coarsen(const codebook *of, const float *row, size_t step, int8_t *to)
+{
+    float peaks[LANES] = {0}, off[LANES] = {0}, size[LANES] = {0}, peak = 0;
+    const float energy = energy_of(row, (int)step), length = SQUARE_ROOT(energy);
+    for (size_t i = 0; i < step; i += LANES)
+        for (int l = 0; l < LANES; l++) {
+            const float magnitude = row[i + l] < 0 ? -row[i + l] : row[i + l];
+            peaks[l] = magnitude > peaks[l] ? magnitude : peaks[l];
+        }
+    for (int l = 0; l < LANES; l++)
+        peak = peaks[l] > peak ? peaks[l] : peak;
+    memset(to, 0, step);
+    if (!(energy < 1e30f)) /* also where it is no number: nothing is known */
+        return (coarse){0, 0, FLT_MAX};
+    coarse found = {.scale = peak > 1e-15f ? peak / LIMIT : 0};
+    const float factor = found.scale ? LIMIT / peak : 0;
+    for (size_t i = 0; i < step; i += LANES)
+        for (int l = 0; l < LANES; l++) {
+            const float whole = rounded(row[i + l] * factor), rough = whole * found.scale;
+            to[i + l] = (int8_t)(int32_t)whole;
+            off[l] += (row[i + l] - rough) * (row[i + l] - rough);
+            size[l] += rough * rough;
+        }
+    found.length = 1.001f * SQUARE_ROOT(sum_of(size));
+    found.error = 1.001f * SQUARE_ROOT(sum_of(off)) + 1e-15f
+        + (float)(step + 16) * FLT_EPSILON * (length + of->longest);
+    return found;
+}
+
+/* The first look, at the 8-bit products of one beam and LANES codes from number k on, `n` of them real:
+ * write the most that each may score, and put the least into the lanes where it is more. */
+ALWAYS void look_at(
+    const codebook *of, const coarse *row, const prospect *beam, const int32_t *bias,
+    const int32_t *restrict products, int k, const int n, float *restrict most,
+    float *restrict lanes)
+{
+    const float *restrict scales = of->rough.scale + k, *restrict biases = of->bias + k;
+    const float *restrict lengths = of->lengths + k, *restrict errors = of->errors + k;
+    float bits[LANES] = {0};
+    if (beam->logits) {
+        const int32_t *restrict logits = beam->logits + k, *restrict more = bias + k;
+        for (int l = 0; l < n; l++)
+            bits[l] = beam->worth * (float)(logits[l] + more[l]);
+    }
+    for (int l = 0; l < n; l++) {
+        const float product = (float)products[l] * scales[l] * row->scale + biases[l];
+        const float off = row->error * lengths[l] + row->length * errors[l];
+        const float worst = score_of(product - off, bits[l], beam->known);
+        most[l] = score_of(product + off, bits[l], beam->known);
+        lanes[l] = worst > lanes[l] ? worst : lanes[l];
+    }
+}
+
+static void look(
+    const codebook *of, coarse row, prospect beam, const int32_t *bias, const int32_t *products,
+    int size, float *most, choice *least)
+{
+    float lanes[LANES];
+    for (int l = 0; l < LANES; l++)
+        lanes[l] = -FLT_MAX;
+    int k = 0;
+    for (; k + LANES <= size; k += LANES)
+        look_at(of, &row, &beam, bias, products + k, k, LANES, most + k, lanes);
+    look_at(of, &row, &beam, bias, products + k, k, size - k, most + k, lanes);
+    for (int l = 0; l < LANES; l++)
+        offer(least, lanes[l], 0);
+}
+
+/* Which of LANES numbers are not below `least`: a bit each. */
+ALWAYS uint32_t not_below(const float *at, float least)
+{
+    uint32_t found = 0;
+#if defined(PATH_AVX512)
+    found = _mm512_cmp_ps_mask(LOAD(at), SPREAD(least), _CMP_NLT_UQ);
+#elif defined(PATH_AVX2)
+    for (int l = 0; l < LANES; l += FLOATS)
+        found |= (uint32_t)_mm256_movemask_ps(
+                     _mm256_cmp_ps(LOAD(at + l), SPREAD(least), _CMP_NLT_UQ))
+            << l;
+#else
+    for (int l = 0; l < LANES; l++)
+        found |= (uint32_t) !(at[l] < least) << l;
+#endif
+    return found;
+}
+
+/* The second look: offer the codes of a beam that may score `least`; `codes` has room for all. */
+static void look_again(
+    const codebook *of, const float *vectors, int step, const prospect *beam, const int32_t *bias,
+    const float *most, float least, int size, int32_t *codes, int32_t first, choice *best)
+{
+    int n = 0;
+    for (int k = 0; k < size; k += LANES) {
+        uint32_t left = not_below(most + k, least);
+        if (size - k < LANES)
+            left &= (1u << (size - k)) - 1;
+        for (int code = k; left; code++, left >>= 1)
+            if (left & 1) {
+                codes[n++] = code;
+                for (int i = 0; i < step; i += LANES)
+                    PREFETCH(vectors + (size_t)code * step + i);
+            }
+    }
+    for (int c = 0; c < n; c++) {
+        const int code = codes[c];
+        const float product = product_of(beam->residual, vectors + (size_t)code * step, step);
+        float bits = 0;
+        if (beam->logits)
+            bits = beam->worth * (float)(beam->logits[code] + bias[code]);
+        offer(best, score_of(product + of->bias[code], bits, beam->known), first + code);
+    }
 }
 
 static void subtract(
@@ -392,37 +503,52 @@ static int extend(
 {
     const int dim = round_up(books->dim, LANES), size = books->size;
     const int width = c ? c->model->sizes.width : 0, side = q % 2;
-    const size_t scores_step = round_up(size, LANES);
+    const int scores_step = round_up(size, LANES);
+    const codebook *book = &books->books[q];
+    const float *vectors = books->vectors + (size_t)q * size * dim;
     beams *from = &room->sides[side], *to = &room->sides[!side];
     const head *of = c ? &c->model->heads[q] : NULL;
+    const int32_t *bias = c ? of->bias : NULL;
     const float unit = c ? of->unit : 0;
     const int wanted = q == n_q - 1 ? 1 : n_beams;
     const int count = wanted < kept * size ? wanted : kept * size;
-    float_product(&books->products[q], from->residuals, (size_t)dim, n * kept, room->scores);
+    coarse rows[NCODEC_ROWS];
+    for (int row = 0; row < n * kept; row++)
+        rows[row] = coarsen(book, from->residuals + (size_t)row * dim, (size_t)dim,
+                            room->inputs + (size_t)row * dim);
+    blocks_times(book->rough.weights, book->rough.offset, book->rough.n_blocks,
+                 book->rough.n_quads, room->inputs, dim, n * kept, room->products, scores_step);
     if (c) {
         memcpy(c->stream, from->hidden, (size_t)n * kept * width * sizeof *c->stream);
         head_products(c, q, n * kept);
     }
     for (int f = 0; f < n; f++) {
-        choice best = {.count = count};
-        for (int i = 0; i < count; i++)
-            best.scores[i] = -FLT_MAX, best.places[i] = i; /* also where no score is a number */
+        choice least = no_choice(count), best = no_choice(count);
         const float weight = weights ? weights[(size_t)f * n_q + q] : 0;
         float log_sums[NCODEC_ROWS];
+        prospect beams[NCODEC_ROWS];
         for (int b = 0; b < kept; b++) {
             const int row = f * kept + b;
+            const size_t at = (size_t)row * scores_step;
+            const float *residual = from->residuals + (size_t)row * dim;
             const int32_t *logits = c ? c->total + (size_t)row * c->n_total : NULL;
-            log_sums[b] = c ? log_sum(logits, of->bias, size, of->shift) : 0;
+            log_sums[b] = c ? log_sum(logits, bias, size, of->shift) : 0;
             const float spent = weight * (from->rates[row] + log_sums[b]);
-            const float known = -0.5f * energy_of(from->residuals + (size_t)row * dim, dim) - spent;
-            choose(&best, room->scores + row * scores_step, logits, c ? of->bias : NULL, known,
-                   weight * unit, size, b * size);
+            beams[b] = (prospect){residual, logits, -0.5f * energy_of(residual, dim) - spent,
+                                  weight * unit};
+            look(book, rows[row], beams[b], bias, room->products + at, size, room->scores + at,
+                 &least);
+        }
+        for (int b = 0; b < kept; b++) {
+            const size_t at = (size_t)(f * kept + b) * scores_step;
+            look_again(book, vectors, dim, &beams[b], bias, room->scores + at,
+                       least.scores[count - 1], size, room->products + at, b * size, &best);
         }
         for (int i = 0; i < count; i++) {
             const int parent = best.places[i] / size, code = best.places[i] % size;
             const int row = f * kept + parent, next = f * count + i;
             subtract(from->residuals + (size_t)row * dim,
-                     books->vectors + ((size_t)q * size + code) * books->dim, books->dim,
+                     vectors + (size_t)code * dim, dim,
                      to->residuals + (size_t)next * dim);
             to->rates[next] = from->rates[row];
             if (c) {

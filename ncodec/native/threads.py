@@ -3,7 +3,16 @@
 import contextlib
 import os
 import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+_T = TypeVar("_T")
 
 _CGROUP = Path("/sys/fs/cgroup")
 _QUOTAS = (  # and periods, in us: of version 2, and of version 1
@@ -36,3 +45,41 @@ def set_n_threads(count: int) -> None:
     os.environ["OMP_NUM_THREADS"] = str(count)
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(count)
+
+
+def in_order(tasks: Iterable[Callable[[], _T]]) -> Iterator[_T]:
+    """Yield what each task returns, in their order; two or more run on `n_threads` threads.
+
+    The caller's thread makes the tasks, one more ahead than there are threads. What making them
+    raises comes after what was made before.
+    """
+    count, given = n_threads(), _raising_last(tasks)
+    few = list(islice(given, 2 if count > 1 else 0))
+    if len(few) < 2:
+        yield from (task() for task in chain(few, given))
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    pool, waiting = ThreadPoolExecutor(count), deque["Future[_T]"]()
+    try:
+        for task in chain(few, given):
+            waiting.append(pool.submit(task))
+            while len(waiting) > count or (waiting and waiting[0].done()):
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _raising_last(tasks: Iterable[Callable[[], _T]]) -> Iterator[Callable[[], _T]]:
+    """Yield tasks, and one that raises what making them raises."""
+    try:
+        yield from tasks
+    except Exception as error:  # raised again
+        failed = error
+
+        def fail() -> NoReturn:
+            raise failed
+
+        yield fail

@@ -183,3 +183,72 @@ def test_what_does_not_fit_is_refused() -> None:
     ):
         with pytest.raises(ValueError, match="search"):
             books.search(latents, n_q, n_beams)
+
+
+def in_lanes(rows: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the products [..., K] of rows [..., D+] and others [K, D+], summed in 16 lanes."""
+    sums = np.zeros((*rows.shape[:-1], len(others), 16), np.float32)
+    for first in range(0, rows.shape[-1], 16):
+        sums += rows[..., None, first : first + 16] * others[:, first : first + 16]
+    for half in (8, 4, 2, 1):
+        sums = sums[..., :half] + sums[..., half : 2 * half]
+    return sums[..., 0]
+
+
+def searched(
+    latents: NDArray[np.float32], vectors: NDArray[np.float32], n_q: int, n_beams: int
+) -> NDArray[np.int64]:
+    """Return the codes of a beam search that looks at every code of every beam."""
+    found = []
+    for latent in wide(latents):
+        rows, begun = latent[None], np.zeros((1, 0), np.int64)
+        for q in range(n_q):
+            book = wide(vectors[q])
+            energies = np.zeros(len(book), np.float32)
+            for column in vectors[q].T:
+                energies += column * column
+            known = np.float32(-0.5) * np.array([in_lanes(row, row[None])[0] for row in rows])
+            scores = known[:, None] + (in_lanes(rows, book) + np.float32(-0.5) * energies)
+            count = min(1 if q == n_q - 1 else n_beams, scores.size)
+            best = np.argsort(-scores.reshape(-1), kind="stable")[:count]
+            parents, codes = best // len(book), best % len(book)
+            rows = rows[parents] - book[codes]
+            begun = np.concatenate([begun[parents], codes[:, None]], 1)
+        found.append(begun[0])
+    return np.array(found)
+
+
+@pytest.mark.quick
+@settings(deadline=None, max_examples=60)
+@given(
+    size=st.integers(1, 70), dim=st.integers(1, 40), n_q=st.integers(1, 3),
+    n_beams=st.sampled_from([1, 2, 4, 20, 64]), scale=st.sampled_from([1e-18, 1e-3, 1, 1e3, 1e12]),
+    spread=st.sampled_from([0, 1, 4]), alike=st.booleans(), seed=st.integers(0, 99),
+)  # fmt: skip
+def test_a_first_look_in_8_bits_changes_no_code(
+    size: int, dim: int, n_q: int, n_beams: int, scale: float, spread: float, alike: bool, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    vectors = random(seed, n_q, size, dim) * np.exp(spread * rng.standard_normal((n_q, size, 1)))
+    if alike:  # so that rounding to 8 bits could take one for another, or they are the same
+        vectors = np.ones_like(vectors) + 1e-3 * np.round(vectors)
+    vectors = (vectors * scale).astype(np.float32)
+    latents = (random(seed + 1, 5, dim) * scale).astype(np.float32)
+    latents[1] *= 1e-3
+    latents[2] = vectors[0, 0]
+    latents[3] = 0
+    wanted = searched(latents, vectors, n_q, n_beams)
+    for path in PATHS:
+        assert np.array_equal(Codebooks(vectors, path).search(latents, n_q, n_beams), wanted), path
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -3e38, 3e38])
+def test_latents_that_are_no_numbers_have_codes(path: str, value: float) -> None:
+    books, latents = Codebooks(random(0, 3, 30, 20), path), random(1, 4, 20)
+    latents[2, 7] = value
+    for n_beams in (1, 4):
+        found = books.search(latents, 3, n_beams)
+        assert ((found >= 0) & (found < 30)).all()
+        calm = np.array([0, 1, 3])
+        assert np.array_equal(found[calm], books.search(latents[calm], 3, n_beams))

@@ -1,6 +1,8 @@
 """How many threads there are to work with."""
 
 import os
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -57,3 +59,55 @@ def test_torch_heeds_what_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
         assert threads.n_threads() == torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
+
+
+def squares(n: int, fails_at: int | None = None) -> Iterator[Callable[[], int]]:
+    for i in range(n):
+        if i == fails_at:
+            raise ValueError(str(i))
+        yield lambda i=i: i * i
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("n", [0, 1, 2, 7])
+def test_results_come_in_order(n: int, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", str(count))
+    assert list(threads.in_order(squares(n))) == [i * i for i in range(n)]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("fails_at", [0, 1, 4])
+def test_an_error_of_the_source_comes_after_what_was_made(
+    fails_at: int, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", str(count))
+    found = []
+    with pytest.raises(ValueError, match=str(fails_at)):
+        found.extend(threads.in_order(squares(7, fails_at)))
+    given = threads.in_order(squares(7, fails_at))
+    assert [next(given) for _ in range(fails_at)] == [i * i for i in range(fails_at)]
+
+
+def test_tasks_run_side_by_side_and_few_are_made_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    meet, made = threading.Barrier(2, timeout=60), []
+
+    def tasks() -> Iterator[Callable[[], int]]:
+        for number in range(8):
+            made.append(number)
+            yield meet.wait  # returns only when another thread waits too
+
+    results = threads.in_order(tasks())
+    next(results)
+    assert len(made) <= 4
+    assert len(list(results)) == 7
+
+
+def test_an_error_of_a_task_ends_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    results = threads.in_order([lambda: 1, lambda: 1 // 0, *[lambda: 2] * 9])
+    assert next(results) == 1
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+    assert list(results) == []
