@@ -1,11 +1,11 @@
-"""Speed of decoding a long file: packet by packet, side by side, in threads; and a second of it.
+"""Speed of a long file: encoding; decoding packet by packet, side by side, in threads; a second.
 
     python benchmarks/long_file.py [--minutes 10] [--bandwidth 6] [--model spectral]
 
 One process, from memory to memory, after a run that does not count; seconds of audio a second.
 "Packet by packet" has the entropy coder decode one packet after the other, as it must in a live
-stream; "side by side" is what `ncodec decode` does. The audio is the same in all cases, which is
-checked.
+stream; "side by side" is what `ncodec decode` does. Encoding is with the default effort, on one
+thread and in threads. Bytes and audio are the same in all cases, which is checked.
 """
 
 import argparse
@@ -65,19 +65,32 @@ def main() -> None:
     seconds = 60 * args.minutes
     wav = test_signal(seconds)
     print(f"reference: {gflops():.0f} GFLOP/s on one thread\n")
-    print("| entropy | packet by packet | side by side | in threads | one second, s | bytes read |")
-    print("|---|---|---|---|---|---|")
+    print("| entropy | encode | in threads | decode packet by packet | side by side | in threads | "
+          "one second, s | bytes read |")  # fmt: skip
+    print("|---|---|---|---|---|---|---|---|")
     for entropy in args.entropy.split(","):
-        blob = ncodec.encode(
-            wav, RATE_HZ, model=args.model, bandwidth_kbps=args.bandwidth, entropy=entropy, effort=1
-        )
+
+        def encode(n_threads: int, seconds: float = seconds, entropy: str = entropy) -> bytes:
+            set_n_threads(n_threads)
+            return ncodec.encode(
+                wav[: round(seconds * RATE_HZ)], RATE_HZ, model=args.model,
+                bandwidth_kbps=args.bandwidth, entropy=entropy,
+            )  # fmt: skip
+
+        encode(1, 20)
+        speeds, blobs = [], set()
+        for n_threads in (1, args.threads):
+            started = time.perf_counter()
+            blobs.add(encode(n_threads))
+            speeds.append(seconds / (time.perf_counter() - started))
+        (blob,) = blobs
+        set_n_threads(1)
         whole, middle = decode(blob, 1), seconds / 2
         ways = (
             lambda blob=blob: one_by_one(blob),
             lambda blob=blob: decode(blob, 1),
             lambda blob=blob: decode(blob, args.threads),
         )
-        speeds = []
         for way in ways:
             started = time.perf_counter()
             wav_back = way()

@@ -83,7 +83,7 @@ def run(*command: str | Path, fed: Path | None = None, skipped: int = 0, head: b
 def signal(n_samples: int, n_channels: int, rate_hz: int) -> Iterator[np.ndarray]:
     """Yield blocks [C, T] float32 of what benchmarks/speed.py codes: noise and gliding tones."""
     rng = np.random.default_rng(0)
-    n_block = max(1, (1 << 20) // n_channels)
+    n_block = max(1, (1 << 16) // n_channels)
     for start in range(0, n_samples, n_block):
         t = np.arange(start, min(start + n_block, n_samples)) / rate_hz
         glides = [np.sin(2 * np.pi * (f * t + 20 * np.sin(t * f / 300))) for f in (220, 555, 1310)]
