@@ -82,7 +82,6 @@ def decode(
 
     def prepare() -> Callable[[Job], int]:
         from ncodec.audio import AudioSink
-        from ncodec.codec import join_tags
         from ncodec.decoding import DecodeOptions, Decoding, RecoveringReader
         from ncodec.formats.ncx import Reader
 
@@ -99,7 +98,7 @@ def decode(
                     AudioSink(
                         binary_stdout() if job.target == STDIO else job.target,
                         rate, decoding.n_channels, n_samples=n_samples, container=container,
-                        subtype=subtype, tags=join_tags(decoding.header.tags), overwrite=force,
+                        subtype=subtype, tags=decoding.header.tags, overwrite=force,
                     ) as sink,
                     progress_bar(name, total, quiet=quiet) as advance,
                 ):  # fmt: skip

@@ -14,7 +14,7 @@ import contextlib
 import io
 import os
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeVar, Unpack
 
@@ -64,7 +64,7 @@ def encode_audio(
         source.name, source.sample_rate_hz, source.n_channels, options,
         piece_samples=live and live.piece_samples,
     )  # fmt: skip
-    header = encoding.header(None if live else source.n_samples, source.tags.items())
+    header = encoding.header(None if live else source.n_samples, source.tags)
     writer = Writer(sink, header)
     if live is None:
         encoding.write(source, CodesWriter(writer), on_progress)
@@ -73,7 +73,10 @@ def encode_audio(
         for chunk in encoding.chunks(source, on_progress, LIVE_BLOCK_SECONDS):
             packets.write(chunk)
         packets.finish(encoding.n_samples)
-    return Encoded(encoding.n_samples, source.sample_rate_hz, writer.n_bytes, writer.payload_bytes)
+    return Encoded(
+        encoding.n_samples, source.sample_rate_hz, writer.n_bytes, writer.payload_bytes,
+        encoding.left_out,
+    )  # fmt: skip
 
 
 def encode(
@@ -95,7 +98,7 @@ def encode(
     if not isinstance(sample_rate_hz, int) or sample_rate_hz < 1:
         raise UsageError(f"sample rate {sample_rate_hz!r}: expected a positive whole number of Hz")
     sink = io.BytesIO()
-    source = ArraySource(array, sample_rate_hz, tags or {})
+    source = ArraySource(array, sample_rate_hz, tuple((tags or {}).items()))
     encode_audio(source, sink, EncodeOptions(**options).resolve())
     return sink.getvalue()
 
@@ -162,7 +165,7 @@ def decode_file(
         )
         with AudioSink(
             target, decoding.sample_rate_hz, decoding.n_channels, n_samples=decoding.n_samples,
-            container=container, subtype=subtype, tags=join_tags(decoding.header.tags),
+            container=container, subtype=subtype, tags=decoding.header.tags,
             overwrite=overwrite,
         ) as sink:  # fmt: skip
             for block in decoding.blocks():
@@ -263,15 +266,6 @@ def inspect(
     """
     with _input(source) as (stream, name):
         return inspection.inspect(stream, name, decode=decode)
-
-
-def join_tags(tags: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return the tags by key in upper case, the values of a repeated key in one."""
-    joined: dict[str, str] = {}
-    for key, value in tags:
-        key = key.upper()
-        joined[key] = f"{joined[key]}; {value}" if key in joined else value
-    return joined
 
 
 @contextlib.contextmanager

@@ -204,7 +204,11 @@ def main(folder: Path) -> None:
     made = {name: make_speech(*how) for name, how in SPEECH.items()}
     made |= {name: make_music(name) for name in ("music_mono", "music_stereo")}
     for name, (wav, rate) in made.items():
-        tags = {"TITLE": name.replace("_", " "), "ARTIST": "ncodec samples", "LICENSE": LICENCE}
+        tags = (
+            ("TITLE", name.replace("_", " ")),
+            ("ARTIST", "ncodec samples"),
+            ("LICENSE", LICENCE),
+        )
         path = folder / f"{name}.flac"
         audio.write(path, wav, rate, tags=tags, overwrite=True)
         print(f"{path.name}: {wav.shape[1] / rate:.2f} s, {path.stat().st_size} bytes")

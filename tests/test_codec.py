@@ -124,7 +124,7 @@ class PipeSource:
 
     def __init__(self, wav: np.ndarray) -> None:
         self.wav = wav
-        self.tags = {"TITLE": "Live"}
+        self.tags = (("TITLE", "Live"),)
 
     def blocks(self, n: int) -> Iterator[np.ndarray]:
         for start in range(0, self.wav.shape[1], n):

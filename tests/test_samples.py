@@ -55,8 +55,8 @@ def test_each_sample_is_at_a_sound_level(path: Path) -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_each_sample_carries_its_licence(path: Path) -> None:
     with audio.AudioSource(path) as source:
-        assert source.tags["LICENSE"] == "CC0-1.0"
-        assert source.tags["TITLE"] == path.stem.replace("_", " ")
+        assert dict(source.tags)["LICENSE"] == "CC0-1.0"
+        assert dict(source.tags)["TITLE"] == path.stem.replace("_", " ")
 
 
 def test_the_readme_lists_the_samples_and_nothing_else() -> None:

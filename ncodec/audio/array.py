@@ -9,6 +9,7 @@ import numpy as np
 
 from ncodec.audio.base import MAX_CHANNELS, Audio
 from ncodec.errors import AudioError
+from ncodec.formats.ncx import Tags
 
 
 class Source(Protocol):
@@ -16,7 +17,7 @@ class Source(Protocol):
 
     name: str
     sample_rate_hz: int
-    tags: dict[str, str]
+    tags: Tags
 
     @property
     def n_channels(self) -> int:
@@ -39,7 +40,7 @@ class ArraySource:
 
     wav: Audio
     sample_rate_hz: int
-    tags: dict[str, str]
+    tags: Tags = ()
     name: str = "array"
 
     @property

@@ -10,6 +10,7 @@ from ncodec.audio.mpeg import find_frame
 from ncodec.audio.stream import ForwardReader
 from ncodec.audio.wav import WavHeader
 from ncodec.errors import AudioError
+from ncodec.formats.ncx import Tags
 
 _NO_COUNT = 1 << 62  # libsndfile's way to say that a FLAC does not know its length
 
@@ -20,7 +21,7 @@ class AudioReader(Protocol):
     sample_rate_hz: int
     n_channels: int
     n_samples: int | None
-    tags: dict[str, str]
+    tags: Tags  # that this finds by itself
     problem: str  # why reading stopped, if not at the end
 
     def read(self, n: int) -> Audio:
@@ -104,7 +105,7 @@ class SndFile:
         self.subtype: str = self._file.subtype
         self.n_samples: int | None = self._file.frames if self._file.frames < _NO_COUNT else None
         written = {key.upper(): text for key, text in self._file.copy_metadata().items()}
-        self.tags = {key: written[key] for key in TAGS if written.get(key)}
+        self.tags: Tags = tuple((key, written[key]) for key in TAGS if written.get(key))
         self.problem = ""
 
     def read(self, n: int) -> Audio:

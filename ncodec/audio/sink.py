@@ -7,7 +7,7 @@ makes for one is copied there at the end.
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self, cast
@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from ncodec.audio.base import MAX_CHANNELS, Target
 from ncodec.audio.stream import stream_name
-from ncodec.audio.wav import INFO_TAGS, WavHeader
+from ncodec.audio.wav import WavHeader
 from ncodec.audio.writers import AudioWriter, SndFileWriter, WavWriter
 from ncodec.errors import AudioError, UsageError
 from ncodec.formats.atomic_files import atomic_output
 from ncodec.formats.audio_files import ALIASES, WRITABLE
+from ncodec.formats.ncx import Tags
 
 _RATES_HZ = {
     "OPUS": (8000, 12000, 16000, 24000, 48000),
@@ -41,7 +42,7 @@ class AudioSink:
         n_written: samples per channel so far.
         n_clipped: values that were limited.
         peak: the largest magnitude that was given to `write`.
-        unwritten_tags: keys of the tags that the format, or libsndfile, has no place for.
+        unwritten_tags: keys of the tags that the format has no room for, once it is closed.
 
     Args:
         target: a path, whose suffix names the format (none: wav), or a stream (wav).
@@ -50,14 +51,14 @@ class AudioSink:
         n_samples: samples per channel, if known: a WAV stream then announces its length.
         container: wav, rf64, flac, ogg, opus, mp3, aiff, w64 or caf, if the suffix does not say.
         subtype: libsndfile's name of the sample type, such as PCM_24 or FLOAT.
-        tags: Vorbis-style keys and values.
+        tags: keys of Vorbis comments and texts; a key may occur more than once.
         overwrite: whether to replace a file that exists.
     """
 
     def __init__(
         self, target: Target, sample_rate_hz: int, n_channels: int, *,
         n_samples: int | None = None, container: str | None = None, subtype: str | None = None,
-        tags: Mapping[str, str] | None = None, overwrite: bool = False,
+        tags: Tags = (), overwrite: bool = False,
     ) -> None:  # fmt: skip
         is_path = isinstance(target, str | os.PathLike)
         self.name = os.fspath(target) if is_path else stream_name(target)
@@ -74,11 +75,9 @@ class AudioSink:
             is_stream = path is None or not path.is_file()
             if kind in ("WAV", "RF64") and subtype in _WAV_SAMPLES:
                 width = _WAV_SAMPLES[subtype]
-                kept = {key: text for key, text in (tags or {}).items() if key in INFO_TAGS}
-                self.unwritten_tags = tuple(key for key in tags or {} if key not in kept)
                 n_bytes = None if n_samples is None else n_samples * n_channels * width
                 is_float = subtype in ("FLOAT", "DOUBLE")
-                header = WavHeader(sample_rate_hz, n_channels, width, is_float, n_bytes, kept)
+                header = WavHeader(sample_rate_hz, n_channels, width, is_float, n_bytes, tags)
                 file = stack.enter_context(path.open("wb")) if path else cast("BinaryIO", target)
                 self._writer: AudioWriter = WavWriter(
                     file, header, seeks=not is_stream, rf64=kind == "RF64"
@@ -91,10 +90,9 @@ class AudioSink:
                     path = Path(made_in) / f"made.{kind.lower()}"
                 writer = SndFileWriter(
                     cast("Path", path), cast("BinaryIO | None", stream), sample_rate_hz,
-                    n_channels, kind, subtype, tags or {},
+                    n_channels, kind, subtype, tags,
                 )  # fmt: skip
                 stack.callback(writer.abandon)
-                self.unwritten_tags = tuple(writer.unwritten)
                 self._writer = writer
             self._is_open = True
             self._stack = stack.pop_all()
@@ -160,7 +158,7 @@ class AudioSink:
             if is_open and self._n_samples not in (None, self.n_written):
                 raise AudioError(f"{self._n_samples} samples were announced, {self.n_written} came")
             if is_open:
-                self._writer.close()
+                self.unwritten_tags = self._writer.close()
 
     def __enter__(self) -> Self:
         return self
@@ -178,7 +176,7 @@ class AudioSink:
 def write(
     target: Target, wav: NDArray[np.floating[Any]], sample_rate_hz: int, *,
     container: str | None = None, subtype: str | None = None,
-    tags: Mapping[str, str] | None = None, overwrite: bool = False,
+    tags: Tags = (), overwrite: bool = False,
 ) -> int:  # fmt: skip
     """Write all of [C, T] and return how many values had to be limited to +-1."""
     with AudioSink(

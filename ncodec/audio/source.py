@@ -11,7 +11,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Self, cast
+from typing import TYPE_CHECKING, BinaryIO, Self, cast
 
 import numpy as np
 
@@ -19,9 +19,13 @@ from ncodec.audio.base import MAX_CHANNELS, PIECE, Audio, Target
 from ncodec.audio.mpeg import copy_behind_silence, find_start
 from ncodec.audio.readers import AudioReader, SndFile, UncountedMpeg, WavPipe
 from ncodec.audio.stream import ForwardReader, is_disk_file, lend, libsndfile_path, stream_name
-from ncodec.audio.wav import UNKNOWN_SIZE, missing_bytes, read_wav_header
+from ncodec.audio.tags import merged, read_tags
+from ncodec.audio.wav import UNKNOWN_SIZE, missing_bytes, read_wav_header, read_wav_tags
 from ncodec.errors import AudioError, UsageError
 from ncodec.formats.streams import Replay
+
+if TYPE_CHECKING:
+    from ncodec.formats.ncx import Tags
 
 _MPEG_SLACK = 2 * 1152  # how far the count in an MP3's first frame may be off
 
@@ -34,8 +38,7 @@ class AudioSource:
         sample_rate_hz: samples per second and channel.
         n_channels: 1 to MAX_CHANNELS.
         n_samples: per channel; None when only reading will tell. Exact once all is read.
-        tags: TITLE, ARTIST, ALBUM, DATE, TRACKNUMBER, GENRE, COMMENT, COPYRIGHT, LICENSE, where
-            the file has them.
+        tags: keys of Vorbis comments in upper case, and texts; see `ncodec.audio.tags`.
         truncated_at: samples there were, if the header announces more and that is allowed.
 
     Every error is an AudioError that names the source. Audio that ends before the header says,
@@ -50,6 +53,7 @@ class AudioSource:
         self.truncated_at: int | None = None
         self._allow_truncated = allow_truncated
         self._missing: str = ""
+        self._tags: Tags = ()
         with contextlib.ExitStack() as stack:
             try:
                 file = stack.enter_context(Path(source).open("rb")) if is_path else source
@@ -63,7 +67,7 @@ class AudioSource:
             self._announced = self._reader.n_samples
             is_mpeg = getattr(self._reader, "format", "") == "MP3"  # whose count may be off
             self.n_samples = None if is_mpeg else self._announced
-            self.tags = self._reader.tags
+            self.tags = merged(self._tags, self._reader.tags)
             if not 1 <= self.n_channels <= MAX_CHANNELS:
                 raise AudioError(
                     f"{self.name}: {self.n_channels} channels, 1 to {MAX_CHANNELS} are supported"
@@ -97,6 +101,7 @@ class AudioSource:
         n_bytes = file.seek(0, os.SEEK_END)
         if n_bytes == 0:
             raise AudioError(f"{self.name}: is empty")
+        self._tags = read_wav_tags(file) or read_tags(file)
         wav = self._open_odd_wav(file, n_bytes)
         if wav is not None:
             return wav

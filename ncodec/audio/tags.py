@@ -1,55 +1,108 @@
-"""Text tags of audio files: those that libsndfile knows, and with mutagen all the others.
+"""Text tags of audio files, read and written by mutagen.
 
-Keys are those of Vorbis comments, in upper case. ID3 frames have them by the table below. Pictures
-and the name of the encoder are not kept.
+Keys are those of Vorbis comments, as taggers spell them, in upper case; docs/CLI.md has the table.
+A key may occur more than once: its values keep their order. Pictures and the name of the encoder
+are not text, and are left alone.
 """
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from importlib.util import find_spec
+import io
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-Pairs = tuple[tuple[str, str], ...]  # a key may occur more than once
+from ncodec.formats.ncx import Tags
 
 _LEFT = frozenset({"METADATA_BLOCK_PICTURE", "COVERART", "COVERARTMIME", "ENCODER"})
-_FRAME_OF = {
+
+FRAME_OF = {
     "TITLE": "TIT2", "SUBTITLE": "TIT3", "GROUPING": "TIT1", "ARTIST": "TPE1",
-    "ALBUMARTIST": "TPE2", "CONDUCTOR": "TPE3", "ARRANGER": "TPE4", "COMPOSER": "TCOM",
+    "ALBUMARTIST": "TPE2", "CONDUCTOR": "TPE3", "REMIXER": "TPE4", "COMPOSER": "TCOM",
     "LYRICIST": "TEXT", "ALBUM": "TALB", "TRACKNUMBER": "TRCK", "DISCNUMBER": "TPOS",
-    "DATE": "TDRC", "ORIGINALDATE": "TDOR", "GENRE": "TCON", "BPM": "TBPM", "KEY": "TKEY",
-    "LANGUAGE": "TLAN", "MOOD": "TMOO", "MEDIA": "TMED", "ISRC": "TSRC", "ORGANIZATION": "TPUB",
-    "COPYRIGHT": "TCOP", "ENCODED-BY": "TENC", "ALBUMSORT": "TSOA", "ARTISTSORT": "TSOP",
+    "DISCSUBTITLE": "TSST", "DATE": "TDRC", "ORIGINALDATE": "TDOR", "GENRE": "TCON",
+    "COMPILATION": "TCMP", "BPM": "TBPM", "KEY": "TKEY", "LANGUAGE": "TLAN", "MOOD": "TMOO",
+    "MEDIA": "TMED", "ISRC": "TSRC", "ORGANIZATION": "TPUB", "COPYRIGHT": "TCOP",
+    "ENCODED-BY": "TENC", "ENCODERSETTINGS": "TSSE", "ALBUMSORT": "TSOA", "ARTISTSORT": "TSOP",
     "TITLESORT": "TSOT", "ALBUMARTISTSORT": "TSO2", "COMPOSERSORT": "TSOC",
+    "ORIGINALALBUM": "TOAL", "ORIGINALARTIST": "TOPE", "ORIGINALFILENAME": "TOFN",
+    "MOVEMENTNAME": "MVNM", "MOVEMENT": "MVIN",
 }  # fmt: skip
-_KEY_OF = {frame: key for key, frame in _FRAME_OF.items()}
-_VORBIS_COMMENTS = ("flac", "ogg", "oga", "opus")
-WRITABLE = (*_VORBIS_COMMENTS, "mp3")
-"""Formats whose tags mutagen writes here."""
+"""ID3v2 text frames of keys. Other keys have a TXXX frame with the key as its description."""
+
+DESCRIPTION_OF = {
+    "MUSICBRAINZ_ALBUMID": "MusicBrainz Album Id",
+    "MUSICBRAINZ_ARTISTID": "MusicBrainz Artist Id",
+    "MUSICBRAINZ_ALBUMARTISTID": "MusicBrainz Album Artist Id",
+    "MUSICBRAINZ_RELEASEGROUPID": "MusicBrainz Release Group Id",
+    "MUSICBRAINZ_RELEASETRACKID": "MusicBrainz Release Track Id",
+    "MUSICBRAINZ_WORKID": "MusicBrainz Work Id",
+    "MUSICBRAINZ_DISCID": "MusicBrainz Disc Id",
+    "MUSICBRAINZ_TRMID": "MusicBrainz TRM Id",
+    "MUSICBRAINZ_ORIGINALALBUMID": "MusicBrainz Original Album Id",
+    "MUSICBRAINZ_ORIGINALARTISTID": "MusicBrainz Original Artist Id",
+    "RELEASETYPE": "MusicBrainz Album Type",
+    "RELEASESTATUS": "MusicBrainz Album Status",
+    "RELEASECOUNTRY": "MusicBrainz Album Release Country",
+    "ACOUSTID_ID": "Acoustid Id",
+    "ACOUSTID_FINGERPRINT": "Acoustid Fingerprint",
+    "MUSICIP_PUID": "MusicIP PUID",
+}
+"""Descriptions of TXXX frames that are spelled in another way than the key."""
+
+_KEY_OF_FRAME: dict[str, str] = {frame: key for key, frame in FRAME_OF.items()}
+_KEY_OF_DESCRIPTION = {text.upper(): key for key, text in DESCRIPTION_OF.items()}
+_KEY_OF_ROLE = {"arranger": "ARRANGER", "engineer": "ENGINEER", "producer": "PRODUCER",
+                "mix": "MIXER", "dj-mix": "DJMIXER"}  # fmt: skip
+_RECORDING, _RECORDING_OWNER = "MUSICBRAINZ_TRACKID", "http://musicbrainz.org"  # of a UFID frame
+_COMMENT, _LYRICS = "COMMENT", "LYRICS"
 
 
-def has_mutagen() -> bool:
-    """Whether the extra `tags` is installed."""
-    return find_spec("mutagen") is not None
+def read_tags(file: BinaryIO) -> Tags:
+    """Return the tags of an audio file, from the start of a stream that seeks; () for none.
 
-
-def read_tags(path: Path, known: Mapping[str, str]) -> Pairs:
-    """Return the tags of an audio file, given those that libsndfile found.
-
-    Whatever is wrong with tags, they do not keep the audio from being converted.
+    Those of WAV are read in `wav`. Whatever is wrong with tags, they do not keep the audio from
+    being read.
     """
-    found: list[tuple[str, str]] = []
-    if has_mutagen():
-        import mutagen
+    with contextlib.suppress(Exception):  # mutagen raises more than its own errors
+        file.seek(0)
+        tags = _found(file, file.read(4))
+        if tags is not None:
+            return storable(_of_id3(tags) if hasattr(tags, "getall") else _of_comments(tags))
+    return ()
 
-        with contextlib.suppress(Exception):
-            file: Any = mutagen.File(path)  # pyright: ignore[reportPrivateImportUsage]
-            tags = None if file is None else file.tags
-            if tags is not None:
-                found = list(_of_id3(tags) if hasattr(tags, "getall") else _of_comments(tags))
-    there = {key for key, _ in found}
-    found += [(key, text) for key, text in known.items() if key not in there]
-    return tuple((key, text) for key, text in found if _is_storable(key, text))
+
+def _found(file: BinaryIO, magic: bytes) -> Any:
+    """Return what mutagen finds, or None; it is imported only where there may be something."""
+    file.seek(0)
+    if magic in (b"RIFF", b"RF64", b"BW64"):
+        return None
+    if magic == b"fLaC":  # a quarter of what all of mutagen takes to import
+        from mutagen.flac import FLAC
+
+        return FLAC(file).tags
+    import mutagen
+
+    found: Any = mutagen.File(file)  # pyright: ignore[reportPrivateImportUsage]
+    return found and found.tags
+
+
+def merged(tags: Tags, others: Tags) -> Tags:
+    """Return the tags, and the others whose keys they lack, of what a .ncx file can hold."""
+    there = {key for key, _ in tags}
+    return tags + storable((key, text) for key, text in others if key not in there)
+
+
+def storable(tags: Iterable[tuple[str, str]]) -> Tags:
+    """Return those that a .ncx file can hold."""
+    return tuple((key, text) for key, text in tags if _is_storable(key, text))
+
+
+def _is_storable(key: str, text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return bool(key) and bool(text) and all(" " <= char <= "}" and char != "=" for char in key)
 
 
 def _of_comments(tags: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
@@ -59,74 +112,155 @@ def _of_comments(tags: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
 
 
 def _of_id3(tags: Any) -> Iterator[tuple[str, str]]:
-    for frame in tags.values():
-        kind = frame.FrameID
-        key = _KEY_OF.get(kind)
-        if key is not None:
-            for text in frame.genres if kind == "TCON" else frame.text:
-                yield key, str(text)
-        elif kind == "TXXX" and frame.desc:
-            for text in frame.text:
-                yield frame.desc.upper(), str(text)
-        elif kind == "COMM" and frame.desc in ("", "ID3v1 Comment"):
-            yield "COMMENT", str(frame.text[0])
-        elif kind == "USLT":
-            yield "LYRICS", str(frame.text)
+    def place(frame: Any) -> str:
+        return frame.desc if frame.FrameID == "USLT" else ""  # numbers, as written here
+
+    for frame in sorted(tags.values(), key=place):
+        for key, text in _of_frame(frame):
+            yield key, str(text).rstrip("\0")
 
 
-def _is_storable(key: str, text: str) -> bool:
-    """Whether a .ncx file can hold it."""
+def _of_frame(frame: Any) -> Iterator[tuple[str, Any]]:
+    kind: str = frame.FrameID
+    if kind in _KEY_OF_FRAME:
+        for text in frame.genres if kind == "TCON" else frame.text:
+            yield _KEY_OF_FRAME[kind], text
+    elif kind == "TXXX" and frame.desc:
+        key: str = frame.desc.upper()
+        for text in frame.text:
+            yield _KEY_OF_DESCRIPTION.get(key, key), text
+    elif kind == "COMM" and not frame.desc.startswith("iTun"):
+        plain = frame.desc in ("", "ID3v1 Comment")
+        for text in frame.text:
+            yield _COMMENT if plain else f"{_COMMENT}:{frame.desc.upper()}", text
+    elif kind == "USLT":
+        yield _LYRICS, frame.text
+    elif kind == "UFID" and frame.owner == _RECORDING_OWNER:
+        yield _RECORDING, frame.data.decode("ascii", "replace")
+    elif kind in ("TIPL", "IPLS"):
+        for role, person in frame.people:
+            yield _key_of_role(role), person
+    elif kind == "TMCL":
+        for role, person in frame.people:
+            yield "PERFORMER", f"{person} ({role})"
+
+
+def _key_of_role(role: str) -> str:
+    return _KEY_OF_ROLE.get(role.lower(), role.upper())
+
+
+def write_tags(path: Path, kind: str, tags: Tags) -> tuple[str, ...]:
+    """Give a file that was just made all of its tags; return the keys that it has no room for.
+
+    kind  FLAC, VORBIS, OPUS, MP3 or AIFF; others have no room
+    """
+    writer = {
+        "FLAC": _write_flac, "VORBIS": _write_vorbis, "OPUS": _write_opus, "MP3": _write_id3,
+        "AIFF": _write_aiff,
+    }.get(kind)  # fmt: skip
+    if not tags or writer is None:
+        return tuple(by_key(tags))
     try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return bool(key) and bool(text) and all(" " <= char <= "}" and char != "=" for char in key)
-
-
-def write_tags(path: Path, container: str, tags: Pairs) -> bool:
-    """Give a file that was just made all of its tags; False where that is not possible."""
-    if not tags or container not in WRITABLE or not has_mutagen():
-        return not tags
-    try:
-        (_write_id3 if container == "mp3" else _write_comments)(path, container, tags)
+        writer(path, tags)
     except Exception:  # mutagen raises more than its own errors
-        return False
-    return True
+        return tuple(by_key(tags))
+    return ()
 
 
-def _write_comments(path: Path, container: str, tags: Pairs) -> None:
+def _write_flac(path: Path, tags: Tags) -> None:
     from mutagen.flac import FLAC
-    from mutagen.oggopus import OggOpus
+
+    file: Any = FLAC(path)
+    _write_comments(file, tags)
+
+
+def _write_vorbis(path: Path, tags: Tags) -> None:
     from mutagen.oggvorbis import OggVorbis
 
-    kinds: dict[str, Callable[[Path], Any]] = {"flac": FLAC, "opus": OggOpus}
-    file = kinds.get(container, OggVorbis)(path)
+    file: Any = OggVorbis(path)
+    _write_comments(file, tags)
+
+
+def _write_opus(path: Path, tags: Tags) -> None:
+    from mutagen.oggopus import OggOpus
+
+    file: Any = OggOpus(path)
+    _write_comments(file, tags)
+
+
+def _write_comments(file: Any, tags: Tags) -> None:
     if file.tags is None:
         file.add_tags()
     comments: Any = file.tags
-    for key, texts in _by_key(tags).items():
+    for key, texts in by_key(tags).items():
         comments[key] = texts
     file.save()
 
 
-def _by_key(tags: Pairs) -> dict[str, list[str]]:
-    by_key: dict[str, list[str]] = {}
+def by_key(tags: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Return all values of each key, in upper case."""
+    found: dict[str, list[str]] = {}
     for key, text in tags:
-        by_key.setdefault(key.upper(), []).append(text)
-    return by_key
+        found.setdefault(key.upper(), []).append(text)
+    return found
 
 
-def _write_id3(path: Path, container: str, tags: Pairs) -> None:
+def joined(tags: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return one text for each key, for formats that hold no more."""
+    return {key: "; ".join(texts) for key, texts in by_key(tags).items()}
+
+
+def read_id3(content: bytes) -> Tags:
+    """Return the tags of an ID3v2 tag; () where it is none."""
+    with contextlib.suppress(Exception):  # mutagen raises more than its own errors
+        return storable(_of_id3(_new_id3(io.BytesIO(content))))
+    return ()
+
+
+def id3_of(tags: Iterable[tuple[str, str]]) -> bytes:
+    """Return the tags as an ID3v2.4 tag."""
+    made = io.BytesIO()
+    _fill_id3(_new_id3(), tags).save(made, padding=lambda info: 0)
+    return made.getvalue()
+
+
+def _write_id3(path: Path, tags: Tags) -> None:
+    _fill_id3(_new_id3(), tags).save(path)
+
+
+def _write_aiff(path: Path, tags: Tags) -> None:
+    from mutagen.aiff import AIFF
+
+    file: Any = AIFF(path)
+    file.add_tags()
+    _fill_id3(file.tags, tags)
+    file.save()
+
+
+def _new_id3(*content: BinaryIO) -> Any:
+    from mutagen.id3 import ID3
+
+    return ID3(*content)
+
+
+def _fill_id3(file: Any, tags: Iterable[tuple[str, str]]) -> Any:
+    """Add a frame of each key."""
     from mutagen import id3
 
-    file = id3.ID3()
-    for key, texts in _by_key(tags).items():
-        if key in _FRAME_OF:
-            file.add(getattr(id3, _FRAME_OF[key])(encoding=3, text=texts))
-        elif key == "COMMENT":
-            file.add(id3.COMM(encoding=3, lang="XXX", desc="", text=texts))
-        elif key == "LYRICS":
-            file.add(id3.USLT(encoding=3, lang="XXX", desc="", text="\n".join(texts)))
+    utf8: Any = id3.Encoding.UTF8
+    for key, texts in by_key(tags).items():
+        kind, _, desc = key.partition(":")
+        if key in FRAME_OF:
+            file.add(getattr(id3, FRAME_OF[key])(encoding=utf8, text=texts))
+        elif kind == _COMMENT:
+            file.add(id3.COMM(encoding=utf8, lang="XXX", desc=desc, text=texts))
+        elif key == _LYRICS:
+            for number, text in enumerate(texts):
+                desc = str(number) if number else ""
+                file.add(id3.USLT(encoding=utf8, lang="XXX", desc=desc, text=text))
+        elif key == _RECORDING and len(texts) == 1:
+            file.add(id3.UFID(owner=_RECORDING_OWNER, data=texts[0].encode()))
         else:
-            file.add(id3.TXXX(encoding=3, desc=key, text=texts))
-    file.save(path)
+            desc = DESCRIPTION_OF.get(key, key)
+            file.add(id3.TXXX(encoding=utf8, desc=desc, text=texts))
+    return file

@@ -3,16 +3,20 @@
 Nothing here knows about samples; readers and writers turn the bytes into arrays.
 """
 
+import os
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import BinaryIO
 
 from ncodec.audio.stream import ForwardReader
+from ncodec.audio.tags import id3_of, joined, merged, read_id3
 from ncodec.errors import AudioError
+from ncodec.formats.ncx import Tags
 
 UNKNOWN_SIZE = 0xFFFFFFFF
 _UNKNOWN_FROM = 1 << 62  # of 64 bits: a writer that did not know the length puts one as large
+MOST_CHUNKS = 1000  # of a file, where tags are looked for
 HEADER_LIMIT_BYTES = 64 << 20  # tags and pictures before the audio of a WAV from a pipe
 
 
@@ -49,12 +53,18 @@ class WavHeader:
     sample_bytes: int  # 1 to 4 for integers, 4 or 8 for floats
     is_float: bool
     data_bytes: int | None  # None: not known when the header was written
-    tags: dict[str, str] = field(default_factory=dict)  # Vorbis-style keys
+    tags: Tags = ()  # of LIST chunks; keys of Vorbis comments
 
     @property
     def frame_bytes(self) -> int:
         """Bytes of one sample of every channel."""
         return self.sample_bytes * self.n_channels
+
+    @property
+    def has_more_tags(self) -> bool:
+        """Whether the tags are more than a LIST chunk holds."""
+        texts = joined(self.tags)
+        return len(texts) < len(self.tags) or not texts.keys() <= INFO_TAGS.keys()
 
 
 INFO_TAGS = {
@@ -78,7 +88,7 @@ def read_wav_header(reader: ForwardReader) -> WavHeader | None:
     if kind != b"WAVE":
         return None
     form: tuple[int, int, int, bool] | None = None
-    tags: dict[str, str] = {}
+    tags: Tags = ()
     data_bytes = 0
     for name, size in _chunks(reader, magic):
         if name == b"data":
@@ -95,7 +105,9 @@ def read_wav_header(reader: ForwardReader) -> WavHeader | None:
         elif name == b"fmt ":
             form = _parse_format(reader.read(size))
         elif name == b"LIST":
-            tags = _parse_info(reader.read(size))
+            tags = merged(tags, _parse_info(reader.read(size)))
+        elif name in (b"id3 ", b"ID3 "):
+            tags = merged(read_id3(reader.read(size)), tags)
     return None
 
 
@@ -113,14 +125,45 @@ def _parse_format(body: bytes) -> tuple[int, int, int, bool] | None:
     return (rate, n_channels, sample_bytes, coding == 3) if sample_bytes in widths else None
 
 
-def _parse_info(body: bytes) -> dict[str, str]:
-    tags: dict[str, str] = {}
+def _parse_info(body: bytes) -> Tags:
+    """Return the texts of a LIST chunk: UTF-8, or else of Windows, whose encoding nothing names."""
+    tags: list[tuple[str, str]] = []
     at = 4
     while body[:4] == b"INFO" and at + 8 <= len(body):
         name, size = struct.unpack_from("<4sI", body, at)
-        text = body[at + 8 : at + 8 + size].split(b"\0")[0].decode("utf-8", "replace")
+        value = body[at + 8 : at + 8 + size].split(b"\0")[0]
+        try:
+            text = value.decode()
+        except UnicodeDecodeError:
+            text = value.decode("cp1252", "replace")
         if text and name in _TAG_OF_INFO:
-            tags[_TAG_OF_INFO[name]] = text
+            tags.append((_TAG_OF_INFO[name], text))
+        at += 8 + size + size % 2
+    return tuple(tags)
+
+
+def read_wav_tags(file: BinaryIO) -> Tags:
+    """Return the tags of a WAV, RF64 or BW64 file, wherever they stand; () for any other."""
+    file.seek(0)
+    if file.read(4) not in (b"RIFF", b"RF64", b"BW64"):
+        return ()
+    tags: Tags = ()
+    at, long_bytes, n_bytes = 12, 0, file.seek(0, os.SEEK_END)
+    for _ in range(MOST_CHUNKS):
+        if at + 8 > n_bytes:
+            break
+        file.seek(at)
+        name, size = struct.unpack("<4sI", file.read(8))
+        if not all(0x20 <= letter < 0x7F for letter in name):
+            break  # samples: a size was wrong
+        if name == b"ds64":
+            long_bytes = int.from_bytes(file.read(16)[8:], "little")
+        elif name == b"LIST" and size <= HEADER_LIMIT_BYTES:
+            tags = merged(tags, _parse_info(file.read(size)))
+        elif name in (b"id3 ", b"ID3 ") and size <= HEADER_LIMIT_BYTES:
+            tags = merged(read_id3(file.read(size)), tags)
+        elif name == b"data" and size == UNKNOWN_SIZE:
+            size = long_bytes or n_bytes
         at += 8 + size + size % 2
     return tags
 
@@ -144,24 +187,30 @@ def pack_wav_header(header: WavHeader, *, reserve: bool = False, rf64: bool = Fa
     )  # fmt: skip
     if header.is_float:
         body += struct.pack("<4sII", b"fact", 4, min(n_frames, UNKNOWN_SIZE))
-    info = b"".join(_pack_info(INFO_TAGS[tag], text) for tag, text in header.tags.items())
+    texts = joined(header.tags)
+    info = b"".join(_pack_info(INFO_TAGS[key], texts[key]) for key in texts if key in INFO_TAGS)
     if info:
         body += struct.pack("<4sI4s", b"LIST", 4 + len(info), b"INFO") + info
+    id3 = id3_of(header.tags) if header.has_more_tags else b""
+    id3 += b"\0" * (len(id3) % 2)
+    if id3:
+        body += struct.pack("<4sI", b"id3 ", len(id3))
     if header.data_bytes is None and not reserve:
-        return b"".join((struct.pack("<4sI4s", b"RIFF", UNKNOWN_SIZE, b"WAVE"), body,
+        return b"".join((struct.pack("<4sI4s", b"RIFF", UNKNOWN_SIZE, b"WAVE"), body, id3,
                          struct.pack("<4sI", b"data", UNKNOWN_SIZE)))  # fmt: skip
     data_bytes = header.data_bytes or 0
     room_bytes = 36 if reserve or rf64 else 0
-    riff_bytes = 4 + room_bytes + len(body) + 8 + data_bytes + data_bytes % 2
+    riff_bytes = 4 + room_bytes + len(body) + len(id3) + 8 + data_bytes + data_bytes % 2
     if rf64 or riff_bytes >= 0xFFFFF000:
         if not room_bytes:
             return pack_wav_header(header, rf64=True)
         sizes = struct.pack("<4sIQQQI", b"ds64", 28, riff_bytes, data_bytes, n_frames, 0)
         outer, riff_bytes, data_bytes = b"RF64", UNKNOWN_SIZE, UNKNOWN_SIZE
+        body = body[:-8] + b"JUNK" + body[-4:] if id3 else body  # libsndfile would read no further
     else:
         sizes = struct.pack("<4sI28x", b"JUNK", 28) if room_bytes else b""
         outer = b"RIFF"
-    return b"".join((struct.pack("<4sI4s", outer, riff_bytes, b"WAVE"), sizes, body,
+    return b"".join((struct.pack("<4sI4s", outer, riff_bytes, b"WAVE"), sizes, body, id3,
                      struct.pack("<4sI", b"data", data_bytes)))  # fmt: skip
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
 
@@ -11,8 +10,10 @@ from numpy.typing import NDArray
 
 from ncodec.audio.base import PIECE, TAGS, Audio
 from ncodec.audio.stream import libsndfile_path
-from ncodec.audio.wav import WavHeader, pack_wav_header
+from ncodec.audio.tags import by_key, joined, write_tags
+from ncodec.audio.wav import INFO_TAGS, WavHeader, pack_wav_header
 from ncodec.errors import AudioError
+from ncodec.formats.ncx import Tags
 
 
 class AudioWriter(Protocol):
@@ -22,8 +23,8 @@ class AudioWriter(Protocol):
         """Take [T, C], within +-1 where the subtype needs it."""
         ...
 
-    def close(self) -> None:
-        """Finish the file."""
+    def close(self) -> tuple[str, ...]:
+        """Finish the file; return the keys of tags that it has no room for."""
         ...
 
 
@@ -45,7 +46,8 @@ class WavWriter:
         self._n_bytes = 0
         self._reserve = seeks and header.data_bytes is None
         self._is_stream = not seeks
-        file.write(pack_wav_header(header, reserve=self._reserve, rf64=rf64))
+        self._start = pack_wav_header(header, reserve=self._reserve, rf64=rf64)
+        file.write(self._start)
         if self._is_stream:  # someone may be listening
             file.flush()
 
@@ -64,14 +66,17 @@ class WavWriter:
             self._file.flush()
         self._n_bytes += len(raw)
 
-    def close(self) -> None:
+    def close(self) -> tuple[str, ...]:
         """Write what follows the audio, and the length."""
         self._file.write(b"\0" * (self._n_bytes % 2))
         if self._reserve:
             header = dataclasses.replace(self._header, data_bytes=self._n_bytes)
+            self._start = pack_wav_header(header, reserve=True, rf64=self._rf64)
             self._file.seek(0)
-            self._file.write(pack_wav_header(header, reserve=True, rf64=self._rf64))
+            self._file.write(self._start)
         self._file.flush()
+        lacks = self._header.has_more_tags and self._start.startswith(b"RF64")
+        return tuple(key for key in by_key(self._header.tags) if lacks and key not in INFO_TAGS)
 
 
 class SndFileWriter:
@@ -79,7 +84,7 @@ class SndFileWriter:
 
     def __init__(
         self, path: Path, stream: BinaryIO | None, rate: int, n_channels: int,
-        container: str, subtype: str, tags: Mapping[str, str],
+        container: str, subtype: str, tags: Tags,
     ) -> None:  # fmt: skip
         import soundfile
 
@@ -97,16 +102,11 @@ class SndFileWriter:
                 f"libsndfile does not write {container} {subtype} of {n_channels} channels at "
                 f"{rate} Hz: {error.error_string.strip(' .') or error.code}"
             ) from error
-        self.unwritten: list[str] = []
-        known = ("TITLE", "ARTIST", "COMMENT") if container == "AIFF" else TAGS
-        for key, text in tags.items():
-            try:
-                # libsndfile hands UTF-8 to an MP3 as if it were Latin-1
-                if key not in known or (container == "MP3" and not text.isascii()):
-                    raise ValueError(key)
-                setattr(self._file, key.lower(), text)
-            except (soundfile.LibsndfileError, ValueError):
-                self.unwritten.append(key)
+        self._tags, self._kind = tags, subtype if container == "OGG" else container
+        if self._kind == "CAF":
+            for key, text in joined(tags).items():
+                if key in TAGS:
+                    setattr(self._file, key.lower(), text)
         self._n_written = 0
 
     def write(self, block: Audio) -> None:
@@ -123,9 +123,12 @@ class SndFileWriter:
             except (self._error, AssertionError) as error:  # soundfile asserts all was written
                 raise AudioError("libsndfile could not write it: is the disk full?") from error
 
-    def close(self) -> None:
+    def close(self) -> tuple[str, ...]:
         """Finish the file and check that all is in it."""
         self._file.close()
+        unwritten = write_tags(self._path, self._kind, self._tags)
+        if self._kind == "CAF":
+            unwritten = tuple(key for key in unwritten if key not in TAGS)
         try:  # libsndfile says nothing about a write that fails on closing
             # Any: soundfile's stub of `file` does not know bytes.
             n_found = self._info(cast("Any", libsndfile_path(self._path))).frames
@@ -142,6 +145,7 @@ class SndFileWriter:
                 while part := made.read(1 << 20):
                     self._stream.write(part)
             self._stream.flush()
+        return unwritten
 
     def abandon(self) -> None:
         """Let go of the file without a check."""

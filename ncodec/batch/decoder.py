@@ -12,8 +12,6 @@ from ncodec.audio import AudioSink
 from ncodec.batch.batch_decode import ShortFile, decode_together, read_short
 from ncodec.batch.protocols import Progress, Result
 from ncodec.batch.settings import Settings
-from ncodec.batch.tags import write_tags
-from ncodec.codec import join_tags
 from ncodec.decoding import DecodeOptions, Decoding
 from ncodec.entropy import CODER_NUMBERS, open_coder
 from ncodec.errors import FormatError
@@ -51,11 +49,10 @@ class Decoder:
     def _decode(self, reader: Reader, path: Path, on_progress: Progress) -> Result:
         decoding = Decoding(reader, DecodeOptions(n_threads=self._n_threads))
         container = self._settings.container
-        tags = tuple((key.upper(), text) for key, text in decoding.header.tags)
         with AudioSink(
             path, decoding.sample_rate_hz, decoding.n_channels, n_samples=decoding.n_samples,
             container=container, subtype=self._settings.subtype or None,
-            tags=join_tags(tags), overwrite=True,
+            tags=decoding.header.tags, overwrite=True,
         ) as sink:  # fmt: skip
             for block in decoding.blocks():
                 sink.write(block)
@@ -64,7 +61,7 @@ class Decoder:
         if sink.n_clipped:
             n_values = sink.n_written * sink.n_channels
             remarks.append(f"{sink.n_clipped} of {n_values} samples clipped")
-        if not write_tags(path, container, tags) and sink.unwritten_tags:
+        if sink.unwritten_tags:
             remarks.append(f"without room for the tags {', '.join(sink.unwritten_tags)}")
         return Result(sink.n_written / decoding.sample_rate_hz, tuple(remarks))
 

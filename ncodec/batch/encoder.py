@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ncodec.audio import AudioSource, Resampler
-from ncodec.batch import tags as tag_files
 from ncodec.batch.batch_decode import check_files
 from ncodec.batch.protocols import Progress, Result
 from ncodec.batch.settings import Settings, resolved_options
@@ -41,6 +40,7 @@ class ShortClip:
     header: Header
     wav: NDArray[np.float32]  # [S, C, T] at the codec's rate
     n_samples: int  # of the source
+    remarks: tuple[str, ...]
     codes: Codes | None = None  # [S, Q, F], F > 0
     scales: tuple[float, ...] = ()
     payload: bytes = b""
@@ -70,7 +70,8 @@ class Encoder:
                 return None
             if source.n_samples > SHORT_SECONDS * source.sample_rate_hz:
                 return None
-            header = _header(self._encoding(source), source, path, source.n_samples)
+            encoding = self._encoding(source)
+            header = encoding.header(source.n_samples, source.tags)
             rate = self._codec.config.sample_rate_hz
             resampler = Resampler(source.sample_rate_hz, rate, source.n_channels)
             n_block = max(1, round(PIECE_SECONDS * source.sample_rate_hz))
@@ -79,7 +80,7 @@ class Encoder:
             wav = np.concatenate([*blocks, resampler.push(nothing, last=True)], axis=1)
             n_streams = header.n_streams
             wav = wav.reshape(n_streams, source.n_channels // n_streams, -1)
-            return ShortClip(header, wav, source.n_samples)
+            return ShortClip(header, wav, source.n_samples, _remarks(encoding))
 
     def compute(self, prepared: Sequence[ShortClip]) -> list[ShortClip]:
         """See Converter."""
@@ -121,7 +122,7 @@ class Encoder:
                 digest.update(digest_bytes(one.codes))
                 writer.write_packet(one.codes.shape[-1], one.payload, scales=one.scales)
             writer.finish(digest.digest(), one.n_samples)
-        return Result(one.n_samples / one.header.source_sample_rate_hz)
+        return Result(one.n_samples / one.header.source_sample_rate_hz, one.remarks)
 
     def convert(self, name: str, source: Path, path: Path, on_progress: Progress) -> Result:
         """See Converter."""
@@ -129,14 +130,14 @@ class Encoder:
             n_announced = audio.n_samples
             estimate = n_announced or _guess_samples(source, audio)
             encoding = self._encoding(audio)
-            header = _header(encoding, audio, source, n_announced)
+            header = encoding.header(n_announced, audio.tags)
             first: BinaryIO = sink if n_announced is not None else io.BytesIO()
             packets = CodesWriter(Writer(first, header))
             encoding.write(audio, packets, lambda n: on_progress(n / max(1, estimate)))
             if first is not sink:
                 first.seek(0)
                 _write_known(Reader(first, name), encoding.n_samples, sink)
-            return Result(encoding.n_samples / audio.sample_rate_hz)
+            return Result(encoding.n_samples / audio.sample_rate_hz, _remarks(encoding))
 
     def segment(
         self, name: str, source: Path, number: int, count: int, on_progress: Progress
@@ -147,7 +148,7 @@ class Encoder:
             if not pieces:
                 return CodedSegment([], None)
             encoding = self._encoding(audio, pieces)
-            coder = coder_for(_header(encoding, audio, source, audio.n_samples))
+            coder = coder_for(encoding.header(audio.n_samples, audio.tags))
             n_all = (audio.n_samples or _guess_samples(source, audio)) / audio.sample_rate_hz
             packets: list[CodedPacket] = []
             for packet in encoding.packets(audio, coder):
@@ -170,12 +171,13 @@ class Encoder:
         n_samples = next(part.n_samples for part in contents if part.n_samples is not None)
         digest = CodesDigest()
         with AudioSource(source, name=name) as audio, path.open("wb") as sink:
-            writer = Writer(sink, _header(self._encoding(audio), audio, source, n_samples))
+            encoding = self._encoding(audio)
+            writer = Writer(sink, encoding.header(n_samples, audio.tags))
             for packet in (packet for part in contents for packet in part.packets):
                 digest.update(packet.digest_bytes)
                 writer.write_packet(packet.n_frames, packet.payload, scales=packet.scales)
             writer.finish(digest.digest(), n_samples)
-            return Result(n_samples / audio.sample_rate_hz)
+            return Result(n_samples / audio.sample_rate_hz, _remarks(encoding))
 
     def check(self, paths: Sequence[Path]) -> list[str]:
         """See Converter."""
@@ -188,9 +190,8 @@ class Encoder:
         )  # fmt: skip
 
 
-def _header(encoding: Encoding, source: AudioSource, path: Path, n_samples: int | None) -> Header:
-    """Return the header of a source's file, with the tags of its path. Raises AudioError."""
-    return encoding.header(n_samples, tag_files.read_tags(path, source.tags))
+def _remarks(encoding: Encoding) -> tuple[str, ...]:
+    return (f"without {', '.join(encoding.left_out)}",) if encoding.left_out else ()
 
 
 def _alike(clips: Sequence[ShortClip], device: str) -> list[list[ShortClip]]:

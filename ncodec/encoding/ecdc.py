@@ -31,7 +31,7 @@ def encode_ecdc(
     n_channels = MODELS[name].n_channels
     left_out = weights_left_out(model, name)
     if source.tags:
-        left_out.append(f"tags ({', '.join(source.tags)})")
+        left_out.append(f"tags ({', '.join(dict(source.tags))})")
     if n_channels == 1 < source.n_channels:
         left_out.append(f"its {source.n_channels} channels, which are mixed to one")
     elif source.n_channels not in (1, n_channels):

@@ -79,6 +79,7 @@ class Encoding:
         n_streams: of codes.
         n_samples: of the source, per channel, that came so far.
         is_finished: nothing more is to come.
+        left_out: what the last `header` had no room for.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Encoding:
         self.n_streams = count_streams(name, n_channels, options.model, config.n_channels)
         self.n_samples = 0
         self.is_finished = False
+        self.left_out: tuple[str, ...] = ()
         self._wanted, self._next = pieces, 0  # numbers of pieces
         n = round(PIECE_SECONDS * config.frame_rate_hz) * config.samples_per_frame
         self._pieces = _Pieces(n_channels, piece_samples or n, -1 if piece_samples else n // 8)
@@ -115,6 +117,8 @@ class Encoding:
         """
         config, options = self.codec.config, self._options
         parameters = pack_parameters(self.codec.number, denoise=options.denoise)
+        kept, left = fitting(tags)
+        self.left_out = tuple(f"the tag {key} of {len(text.encode())} bytes" for key, text in left)
         try:
             return Header(
                 architecture=self.codec.number,
@@ -130,7 +134,7 @@ class Encoding:
                 bitrate_bps=round(options.n_q * config.codebook_bps * self.n_streams),
                 source_sample_rate_hz=self._sample_rate_hz,
                 n_samples=n_samples,
-                tags=fitting(tags),
+                tags=kept,
                 extensions=((CODEC_PARAMETERS, parameters),) if parameters else (),
             )
         except FormatError as error:

@@ -6,7 +6,7 @@ Shapes: S streams, Q codebooks, F frames.
 from collections.abc import Iterable
 
 from ncodec.bitstream.codes import CodesWriter
-from ncodec.formats.ncx import Writer
+from ncodec.formats.ncx import Tags, Writer
 from ncodec.models.base import ArrayChunk
 
 KEY_SECONDS = 10.0  # of a live stream, from one key packet to the next
@@ -36,14 +36,13 @@ class LivePacketWriter:
         self._packets.finish(n_samples)
 
 
-def fitting(
-    tags: Iterable[tuple[str, str]], n_bytes: int = TAG_BYTES
-) -> tuple[tuple[str, str], ...]:
-    """Return the tags, in their order, for which a header with so many bytes for them has room."""
+def fitting(tags: Iterable[tuple[str, str]], n_bytes: int = TAG_BYTES) -> tuple[Tags, Tags]:
+    """Return the tags for which a header with so many bytes for them has room, and the others."""
     kept: list[tuple[str, str]] = []
+    left: list[tuple[str, str]] = []
     for key, value in tags:
         size = len(f"{key}={value}".encode()) + 3
-        if size <= n_bytes and len(kept) < MOST_TAGS:
-            kept.append((key, value))
-            n_bytes -= size
-    return tuple(kept)
+        fits = size <= n_bytes and len(kept) < MOST_TAGS
+        (kept if fits else left).append((key, value))
+        n_bytes -= size if fits else 0
+    return tuple(kept), tuple(left)

@@ -52,7 +52,7 @@ class ModelCoder:
 
     def code(self, wav: Audio, sample_rate_hz: int) -> RoundTrip:
         """Encode [C, T] as a .ncx file in memory and decode that."""
-        sink, source = io.BytesIO(), ArraySource(wav, sample_rate_hz, {})
+        sink, source = io.BytesIO(), ArraySource(wav, sample_rate_hz)
         started = time.perf_counter()
         done = encode_audio(source, sink, self._options)
         encoded = time.perf_counter()

@@ -127,12 +127,12 @@ def test_a_wav_file_learns_its_length_at_the_end(tmp_path: Path) -> None:
 
 def test_a_wav_over_4_gib_becomes_rf64() -> None:
     n_bytes = 5 << 30
-    header = WavHeader(RATE_HZ, 2, 2, False, n_bytes, {})
+    header = WavHeader(RATE_HZ, 2, 2, False, n_bytes)
     plain = pack_wav_header(header)
     assert plain[:4] == b"RF64"
     found = read_wav_header(ForwardReader(io.BytesIO(plain), ""))
     assert found == header
-    unknown = WavHeader(RATE_HZ, 2, 2, False, None, {})
+    unknown = WavHeader(RATE_HZ, 2, 2, False, None)
     assert len(pack_wav_header(unknown, reserve=True)) == len(pack_wav_header(header, reserve=True))
     with pytest.raises(AudioError, match=f"announces {n_bytes // 4} samples, 0 "):
         read(Pipe(plain))
@@ -146,20 +146,6 @@ def test_the_announced_number_of_samples_must_come(tmp_path: Path) -> None:
     with pytest.raises(AudioError, match=r"a\.wav: 10 samples were announced, 9 came"):
         sink.close()
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.quick
-@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3", "caf", "aiff", "w64"])
-def test_tags_are_written_where_there_is_a_place(tmp_path: Path, suffix: str) -> None:
-    tags = {"TITLE": "Träume", "ARTIST": "Someone", "TRACKNUMBER": "3", "ODD": "x"}
-    with AudioSink(tmp_path / f"a.{suffix}", RATE_HZ, 1, tags=tags) as sink:
-        sink.write(noise(1, 1000))
-    expected = {key: text for key, text in tags.items() if key not in sink.unwritten_tags}
-    assert "ODD" in sink.unwritten_tags
-    with AudioSource(tmp_path / f"a.{suffix}") as source:
-        assert source.tags == expected
-    if suffix in ("wav", "flac", "ogg", "caf"):
-        assert sink.unwritten_tags == ("ODD",)
 
 
 @pytest.mark.parametrize(
