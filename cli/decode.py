@@ -27,6 +27,7 @@ from ncodec.cli.options import (
     threads_option,
 )
 from ncodec.cli.progress import clock, progress_bar, say, speed
+from ncodec.errors import UsageError
 
 if TYPE_CHECKING:
     from ncodec.audio import AudioSink
@@ -46,6 +47,10 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Keep the codec's sample rate, instead of going back to the source's.",
 )
+@click.option(
+    "--rate", "rate_hz", type=click.IntRange(1, 1_000_000), metavar="HZ",
+    help="Sample rate of the audio, where the source's is not wanted.",
+)  # fmt: skip
 @segment_options()
 @click.option(
     "--conceal",
@@ -58,7 +63,8 @@ if TYPE_CHECKING:
 @quiet_option()
 def decode(
     inputs: tuple[str, ...], output: str | None, container: str | None, subtype: str | None,
-    codec_rate: bool, start: float, end: float | None, conceal: bool, force: bool, quiet: bool,
+    codec_rate: bool, rate_hz: int | None, start: float, end: float | None, conceal: bool,
+    force: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Decode .ncx files, and EnCodec's .ecdc files, into audio files.
 
@@ -74,10 +80,13 @@ def decode(
     Examples:
       ncodec decode song.ncx                      # makes song.wav
       ncodec decode song.ncx -o song.flac --subtype PCM_24
+      ncodec decode song.ncx -o song.opus --rate 48000
       ncodec decode --format ogg -o decoded/ *.ncx
       ncodec decode song.ncx -o - | aplay
       ncodec decode --start 1:02:03 --end 1:02:04.5 day.ncx -o moment.wav
     """  # noqa: D301
+    if codec_rate and rate_hz is not None:
+        raise UsageError("--codec-rate and --rate exclude each other")
     jobs = plan_jobs(inputs, output, f".{container or 'wav'}", overwrite=force)
 
     def prepare() -> Callable[[Job], int]:
@@ -91,7 +100,8 @@ def decode(
             with open_codes(job.source) as stream:
                 reader = RecoveringReader(stream, name) if conceal else Reader(stream, name)
                 n_threads = 1 if job.target == STDIO else None
-                decoding = Decoding(reader, DecodeOptions(codec_rate, start, end, n_threads))
+                options = DecodeOptions(codec_rate, start, end, n_threads, rate_hz)
+                decoding = Decoding(reader, options)
                 rate, n_samples = decoding.sample_rate_hz, decoding.n_samples
                 total = None if n_samples is None else n_samples / rate
                 with (

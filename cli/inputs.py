@@ -141,7 +141,9 @@ def _target_problem(
     identity = _identity(target)
     if identity is not None and identity in identities:
         if identity == _identity(source):
-            return NcodecError(f"{source}: input and output are the same file")
+            is_ncx = first_bytes(source).startswith(SIGNATURE[:4])
+            what = "" if is_ncx else "not an .ncx file; "
+            return NcodecError(f"{source}: {what}input and output are the same file")
         return NcodecError(f"{source}: its output would replace the input {identities[identity]}")
     if (first := taken.get(os.path.realpath(target))) is not None:
         return NcodecError(f"{source}: {target} is the output of {first} already; use -o")

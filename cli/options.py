@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import click
 
 from ncodec.errors import NcodecError, UsageError
-from ncodec.formats.audio_files import WRITABLE
+from ncodec.formats.audio_files import READABLE, UNREADABLE, WRITABLE
 from ncodec.models import EFFORTS, MAX_EFFORT, MAX_QUALITY
 
 INSPECT_SCHEMA = "ncodec.inspect/1"
@@ -155,6 +155,8 @@ def choose_format(to: str | None, output: str | None, entropy: str | None) -> st
     """Return which format of codes is made. Raises UsageError for a coder that it lacks."""
     is_file = output is not None and not output.endswith("/") and not Path(output).is_dir()
     named = Path(output or "").suffix[1:] if is_file else ""
+    if f".{named.lower()}" in READABLE | UNREADABLE:
+        raise UsageError(f"-o {output}: .ncx and .ecdc files are made here, no audio")
     if to is None:
         to = named if named in CODERS else "ncx"
     elif named in CODERS and named != to:

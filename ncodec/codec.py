@@ -21,7 +21,15 @@ from typing import TYPE_CHECKING, BinaryIO, TypeVar, Unpack
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ncodec.audio import ArraySource, AudioSink, AudioSource, Source, as_audio, resampled_length
+from ncodec.audio import (
+    ArraySource,
+    AudioSink,
+    AudioSource,
+    Source,
+    as_audio,
+    as_rate,
+    resampled_length,
+)
 from ncodec.audio.stream import stream_name
 from ncodec.bitstream import inspect as inspection
 from ncodec.bitstream.codes import Codes, CodesWriter, iterate_codes, join
@@ -95,10 +103,8 @@ def encode(
     bandwidth, effort or quality that there is not, ModelMissing.
     """
     array = as_audio(wav)
-    if not isinstance(sample_rate_hz, int) or sample_rate_hz < 1:
-        raise UsageError(f"sample rate {sample_rate_hz!r}: expected a positive whole number of Hz")
     sink = io.BytesIO()
-    source = ArraySource(array, sample_rate_hz, tuple((tags or {}).items()))
+    source = ArraySource(array, as_rate(sample_rate_hz), tuple((tags or {}).items()))
     encode_audio(source, sink, EncodeOptions(**options).resolve())
     return sink.getvalue()
 
@@ -126,32 +132,32 @@ def encode_file(
 
 
 def decode(
-    source: FilePath | bytes | Readable, *, start: float = 0, end: float | None = None
-) -> tuple[NDArray[np.float32], int]:
+    source: FilePath | bytes | Readable, *, start: float = 0, end: float | None = None,
+    sample_rate_hz: int | None = None,
+) -> tuple[NDArray[np.float32], int]:  # fmt: skip
     """Return the audio [C, T] of a .ncx file, and its sample rate in Hz.
 
-    source      the bytes of a file, its path, or a binary stream at its start
-    start, end  seconds: only what lies in [start, end)
+    source          the bytes of a file, its path, or a binary stream at its start
+    start, end      seconds: only what lies in [start, end)
+    sample_rate_hz  another than the source's
 
     Raises FormatError for a damaged file, ModelMissing or ModelMismatch without its weights,
     UsageError for a start or end that there is not.
     """
     with _input(source) as (stream, name):
-        decoding = Decoding(
-            Reader(stream, name), DecodeOptions(start=start, end=end, n_threads=None)
-        )
+        decoding = Decoding(Reader(stream, name), _decode_options(start, end, sample_rate_hz))
         empty = np.zeros((decoding.n_channels, 0), np.float32)
         return np.concatenate([empty, *decoding.blocks()], axis=1), decoding.sample_rate_hz
 
 
 def decode_file(
     source: FilePath | bytes | Readable, target: FilePath | BinaryIO, *, start: float = 0,
-    end: float | None = None, container: str | None = None, subtype: str | None = None,
-    overwrite: bool = False,
+    end: float | None = None, sample_rate_hz: int | None = None, container: str | None = None,
+    subtype: str | None = None, overwrite: bool = False,
 ) -> int:  # fmt: skip
     """Decode a .ncx file into an audio file, with its tags; the same bytes as `ncodec decode`.
 
-    source, start, end  as for `decode`
+    source, start, end, sample_rate_hz  as for `decode`
     target              a path, whose suffix names the format, or a binary stream (WAV)
     container, subtype  libsndfile's names, where the suffix and 16 bits are not what is wanted
     overwrite           whether to replace a file that exists
@@ -160,9 +166,7 @@ def decode_file(
     AudioError for audio that the format cannot hold, UsageError for a format that there is not.
     """
     with _input(source) as (stream, name):
-        decoding = Decoding(
-            Reader(stream, name), DecodeOptions(start=start, end=end, n_threads=None)
-        )
+        decoding = Decoding(Reader(stream, name), _decode_options(start, end, sample_rate_hz))
         with AudioSink(
             target, decoding.sample_rate_hz, decoding.n_channels, n_samples=decoding.n_samples,
             container=container, subtype=subtype, tags=decoding.header.tags,
@@ -171,6 +175,11 @@ def decode_file(
             for block in decoding.blocks():
                 sink.write(block)
     return sink.n_clipped
+
+
+def _decode_options(start: float, end: float | None, sample_rate_hz: int | None) -> DecodeOptions:
+    rate_hz = None if sample_rate_hz is None else as_rate(sample_rate_hz)
+    return DecodeOptions(start=start, end=end, n_threads=None, rate_hz=rate_hz)
 
 
 def read_codes(source: FilePath | bytes | Readable) -> Codes:
@@ -213,7 +222,7 @@ def write_codes(
         raise UsageError(
             f"codes: model {options.model.model_id!r} has 0 to {config.codebook_size - 1}"
         )
-    rate = sample_rate_hz or config.sample_rate_hz
+    rate = config.sample_rate_hz if sample_rate_hz is None else as_rate(sample_rate_hz)
     if n_samples is None:
         most = range(n_frames * config.samples_per_frame * rate // config.sample_rate_hz + 1)
         n_samples = bisect_right(most, n_frames, key=lambda n: _n_frames(codec, n, rate)) - 1

@@ -12,13 +12,13 @@ from typing import Self, Unpack
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ncodec.audio import as_audio
+from ncodec.audio import as_audio, as_rate
 from ncodec.decoding import Decoding
 from ncodec.encoding.encoder import Encoding
 from ncodec.encoding.live import plan_live
 from ncodec.encoding.options import EncodeKeywords, EncodeOptions
 from ncodec.encoding.packets import LivePacketWriter
-from ncodec.errors import AudioError, UsageError
+from ncodec.errors import AudioError
 from ncodec.formats.ncx import Header, Reader, Writer
 from ncodec.hub.codecs import load_codec
 
@@ -50,8 +50,7 @@ class StreamEncoder:
         self, sample_rate_hz: int, n_channels: int = 1, *, latency_s: float | None = None,
         tags: dict[str, str] | None = None, **options: Unpack[EncodeKeywords],
     ) -> None:  # fmt: skip
-        if not isinstance(sample_rate_hz, int) or sample_rate_hz < 1:
-            raise UsageError(f"sample rate {sample_rate_hz!r}: expected a whole number of Hz")
+        sample_rate_hz = as_rate(sample_rate_hz)
         resolved = EncodeOptions(**options).resolve(live=True)
         live = plan_live(load_codec(resolved.model), sample_rate_hz, latency_s)
         self._encoding = Encoding(

@@ -310,8 +310,27 @@ def test_takes_tensors_of_any_floating_type_that_need_gradients() -> None:
 
 
 def test_refuses_a_sample_rate_that_is_no_whole_number() -> None:
-    with pytest.raises(UsageError, match=r"48000\.0"):
-        encode(noise(1, 100), 48000.0)  # type: ignore[arg-type]
+    for rate in (48000.0, True, 0, "8000"):
+        with pytest.raises(UsageError, match=f"sample rate {rate!r}: expected a positive whole"):
+            encode(noise(1, 100), rate)  # type: ignore[arg-type]
+        with pytest.raises(UsageError, match="sample rate"):
+            ncodec.decode(encode(noise(1, 100)), sample_rate_hz=rate)  # type: ignore[arg-type]
+    assert encode(noise(1, 100), np.int64(8000)) == encode(noise(1, 100), 8000)
+
+
+@pytest.mark.parametrize("rate", [1, 8000, 48000, 1_000_000])
+def test_decodes_to_another_rate(rate: int) -> None:
+    wav = np.sin(np.arange(44100, dtype=np.float32) / 40)[None]
+    blob = encode(wav, 44100)
+    found, found_rate = ncodec.decode(blob, sample_rate_hz=rate)
+    assert (found_rate, found.shape) == (rate, (1, rate))
+    part, _ = ncodec.decode(blob, sample_rate_hz=rate, start=0, end=1)
+    assert part.shape == found.shape
+    usual, _ = ncodec.decode(blob)
+    if rate == 48000:
+        n = 24000  # places of 48 kHz that are whole ones of 44.1 kHz
+        step = found[0, :n:160][: n // 160]
+        assert np.abs(step - usual[0, : 147 * len(step) : 147]).max() < 0.01
 
 
 def test_tags_that_do_not_fit_are_left_out() -> None:

@@ -5,7 +5,7 @@ Shapes: C channels, T samples. Audio is float32 [C, T]; +-1 is full scale.
 Importing this loads neither libsndfile nor soxr; the first file or rate change does.
 """
 
-from ncodec.audio.array import ArraySource, MixedSource, Source, as_audio
+from ncodec.audio.array import ArraySource, MixedSource, Source, as_audio, as_rate
 from ncodec.audio.base import MAX_CHANNELS
 from ncodec.audio.resampling import Resampler, resample, resampled_length
 from ncodec.audio.sink import AudioSink, write
@@ -20,6 +20,7 @@ __all__ = [
     "Resampler",
     "Source",
     "as_audio",
+    "as_rate",
     "read",
     "resample",
     "resampled_length",

@@ -3,12 +3,13 @@
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, Protocol
 
 import numpy as np
 
 from ncodec.audio.base import MAX_CHANNELS, Audio
-from ncodec.errors import AudioError
+from ncodec.errors import AudioError, UsageError
 from ncodec.formats.ncx import Tags
 
 
@@ -76,6 +77,14 @@ class MixedSource:
         """Yield float32 [1, n] blocks, the last one shorter."""
         for block in self._source.blocks(n):
             yield block.mean(0, keepdims=True)
+
+
+def as_rate(sample_rate_hz: Any) -> int:
+    """Return a sample rate of any integral type. Raises UsageError."""
+    is_whole = isinstance(sample_rate_hz, Integral) and not isinstance(sample_rate_hz, bool)
+    if not is_whole or sample_rate_hz < 1:
+        raise UsageError(f"sample rate {sample_rate_hz!r}: expected a positive whole number of Hz")
+    return int(sample_rate_hz)
 
 
 def as_audio(wav: Any) -> Audio:

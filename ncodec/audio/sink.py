@@ -28,6 +28,7 @@ _RATES_HZ = {
     "OPUS": (8000, 12000, 16000, 24000, 48000),
     "MPEG_LAYER_III": (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000),
 }
+_HIGHEST_HZ = {"VORBIS": 200_000}  # above, libsndfile crashes
 _UNLIMITED = ("FLOAT", "DOUBLE", "VORBIS", "OPUS", "MPEG_LAYER_III")
 _WAV_SAMPLES = {"PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
 
@@ -118,7 +119,10 @@ class AudioSink:
             )
         if rate not in _RATES_HZ.get(subtype, (rate,)):
             rates = ", ".join(map(str, _RATES_HZ[subtype]))
-            raise AudioError(f"{self.name}: {suffix} has no {rate} Hz; it has {rates}")
+            raise AudioError(f"{self.name}: {suffix} has no {rate} Hz; it has {rates} (--rate)")
+        if rate > _HIGHEST_HZ.get(subtype, rate):
+            rates = f"up to {_HIGHEST_HZ[subtype]}"
+            raise AudioError(f"{self.name}: {suffix} has no {rate} Hz; it has {rates} (--rate)")
         return kind, subtype
 
     @contextlib.contextmanager

@@ -142,16 +142,15 @@ def decode_each(
                 yield packet, codes
 
 
-def decode_packets(reader: Reader, max_frames: int | None = None) -> Iterator[tuple[Packet, Codes]]:
+def decode_packets(reader: Reader) -> Iterator[tuple[Packet, Codes]]:
     """Yield each packet and its codes.
 
-    Raises LimitExceeded or PayloadError, InvalidField before a packet that makes more than
-    `max_frames` frames of all, and after the last packet DigestMismatch. A model that is not there
-    is named with the file.
+    Raises LimitExceeded or PayloadError, and after the last packet DigestMismatch. A model that is
+    not there is named with the file.
     """
     coder = open_decoder(reader)
     digest = CodesDigest()
-    for item in decode_each(_within(reader, max_frames), reader.header, coder, reader.name):
+    for item in decode_each(reader, reader.header, coder, reader.name):
         assert not isinstance(item, Lost)  # noqa: S101 # nothing was given that is
         packet, codes = item
         if isinstance(codes, FormatError):
@@ -176,19 +175,6 @@ def source_length(reader: Reader) -> int:
     if reader.n_samples is None:
         raise Truncated(f"{reader.name}: no trailer, so the length is not known")
     return reader.n_samples
-
-
-def _within(reader: Reader, max_frames: int | None) -> Iterator[Packet]:
-    """Yield the packets. Raises InvalidField before one beyond `max_frames` frames of all."""
-    n_frames = 0
-    for packet in reader:
-        n_frames += packet.n_frames
-        if max_frames is not None and n_frames > max_frames:
-            raise InvalidField(
-                f"{reader.name}: packet {packet.number} at byte {packet.offset}: {n_frames} frames "
-                f"so far, but {reader.header.n_samples} samples need {max_frames} frames"
-            )
-        yield packet
 
 
 def packet_groups(

@@ -42,9 +42,8 @@ class Decoding:
         self.header = header = reader.header
         self._codec = codec_for(reader)
         self.n_channels = header.n_channels
-        self.sample_rate_hz = (
-            header.sample_rate_hz if options.codec_rate else header.source_sample_rate_hz
-        )
+        rate_hz = header.sample_rate_hz if options.codec_rate else header.source_sample_rate_hz
+        self.sample_rate_hz = options.rate_hz or rate_hz
         self._n_threads = options.n_threads or n_threads()
         self._is_whole = options.is_whole
         self._packets: Packets | None = None

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from ncodec.errors import ModelInvalid, ModelMismatch, ModelMissing
+from ncodec.formats.atomic_files import atomic_output
 from ncodec.hub.public import Kind, hint
 from ncodec.hub.tensor_file import METADATA, Stamp, TensorFile, read_header
 
@@ -248,14 +249,5 @@ class ModelKind(ABC, Generic[File, Loaded]):
 
         path.parent.mkdir(parents=True, exist_ok=True)
         whole = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
-        _replace(path, save(whole, {self.key: json.dumps(dict(about), sort_keys=True)}))
-
-
-def _replace(path: Path, blob: bytes) -> None:
-    """Write a file next to it, then rename."""
-    partial = path.with_name(f".{path.name}.tmp")
-    try:
-        partial.write_bytes(blob)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+        with atomic_output(path, overwrite=True) as partial:
+            partial.write_bytes(save(whole, {self.key: json.dumps(dict(about), sort_keys=True)}))

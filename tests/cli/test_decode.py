@@ -82,6 +82,23 @@ def test_codec_rate(make_ncx: MakeNcx, run: Run) -> None:
     assert (info.samplerate, info.frames) == (8000, 8000)
 
 
+def test_another_rate_for_formats_that_lack_the_sources(make_ncx: MakeNcx, run: Run) -> None:
+    make_ncx(rate=44100, n_samples=44100)
+    ran = run("decode", "song.ncx", "-o", "song.opus")
+    assert ran.code == 1
+    assert (
+        "song.opus: opus has no 44100 Hz; it has 8000, 12000, 16000, 24000, 48000 (--rate)"
+        in ran.err
+    )
+    assert run("decode", "song.ncx", "-o", "song.opus", "--rate", "48000").code == 0
+    assert soundfile.info("song.opus").frames == 48000
+    ran = run("decode", "song.ncx", "-o", "song.ogg", "--rate", "384000")
+    assert (ran.code, "song.ogg: ogg has no 384000 Hz; it has up to 200000" in ran.err) == (1, True)
+    assert names() == ["song.ncx", "song.opus"]
+    ran = run("decode", "song.ncx", "--codec-rate", "--rate", "8000", "-o", "x.wav")
+    assert (ran.code, ran.err) == (2, "ncodec: error: --codec-rate and --rate exclude each other\n")
+
+
 def test_tags_come_back(make_ncx: MakeNcx, run: Run) -> None:
     make_ncx(title="Hum", license="CC0")
     ran = run("decode", "song.ncx")

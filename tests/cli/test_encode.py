@@ -196,17 +196,32 @@ def test_an_existing_output_stays_without_f(encode: Run) -> None:
     assert header_of("song.ncx").n_samples == 4000
 
 
-@pytest.mark.parametrize("output", ["song.wav", "./song.wav", "link.wav"])
+@pytest.mark.parametrize("output", ["song.x", "./song.x", "link.x"])
 def test_the_input_is_never_the_output(encode: Run, output: str) -> None:
-    source = make_audio("song.wav")
-    Path("link.wav").symlink_to("song.wav")
+    source = make_audio("song.wav").rename("song.x")
+    Path("link.x").symlink_to("song.x")
     before = source.read_bytes()
-    ran = encode("-f", "song.wav", "-o", output)
-    assert (ran.code, ran.err) == (
-        1,
-        "ncodec: error: song.wav: input and output are the same file\n",
-    )
+    ran = encode("-f", "song.x", "-o", output)
+    why = "not an .ncx file; input and output are the same file"
+    assert (ran.code, ran.err) == (1, f"ncodec: error: song.x: {why}\n")
     assert source.read_bytes() == before
+
+
+def test_several_outputs_need_a_folder(encode: Run) -> None:
+    make_audio("song.wav")
+    Path("a.txt").touch()
+    ran = encode("song.wav", "song.wav", "-o", "a.txt")
+    said = "ncodec: error: a.txt: is not a folder, and several outputs need one\n"
+    assert (ran.code, ran.err) == (2, said)
+
+
+@pytest.mark.parametrize("output", ["x.wav", "x.FLAC", "folder/x.m4a"])
+def test_no_ncx_file_is_named_as_audio(encode: Run, output: str) -> None:
+    make_audio("song.wav")
+    ran = encode("song.wav", "-o", output)
+    assert ran.code == 2
+    assert f"-o {output}: .ncx and .ecdc files are made here, no audio" in ran.err
+    assert not Path(output).exists()
 
 
 def test_two_inputs_never_have_one_output(encode: Run) -> None:
@@ -257,10 +272,6 @@ def test_two_inputs_never_have_one_output(encode: Run) -> None:
         (
             ["-"],
             "standard input has no name: give it alone, with a file's name for -o",
-        ),
-        (
-            ["-o", "song.wav", "song.wav"],
-            "song.wav: is not a folder, and several outputs need one",
         ),
         (
             ["--entropy", "zip"],

@@ -199,7 +199,7 @@ def test_bandwidths_are_those_of_the_dropout() -> None:
     quantiser = {**SIZES["vq_kwargs"], "dropout": True, "dropout_index": [1, 3]}
     found = converted(checkpoint(small()), {**SIZES, "vq_kwargs": quantiser})
     assert found.config.bandwidths_kbps == (9.6, 28.8)
-    quantiser["dropout_index"] = [1, 4]
+    quantiser["dropout_index"] = "all"
     with pytest.raises(ModelInvalid, match="dropout_index"):
         convert(checkpoint(small()), {**SIZES, "vq_kwargs": quantiser})
 

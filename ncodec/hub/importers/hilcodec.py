@@ -264,8 +264,9 @@ def _with_bandwidths(config: HilcodecConfig, quantiser: Mapping[str, Any]) -> Hi
     """Name the numbers of codebooks that the model was trained with."""
     every = list(range(1, config.n_codebooks + 1))
     chosen = quantiser.get("dropout_index") or every if quantiser.get("dropout") else every[-1:]
-    if not isinstance(chosen, list) or not all(n_q in every for n_q in chosen):
-        raise _unlike("vq_kwargs.dropout_index", chosen, f"numbers from 1 to {every[-1]}")
+    if not isinstance(chosen, list):
+        raise _unlike("vq_kwargs.dropout_index", chosen, "a list of numbers")
+    chosen = [n_q for n_q in chosen if n_q in every] or every  # it is for training: others are idle
     kbps = tuple(n_q * config.codebook_bps / 1000 for n_q in sorted(set(chosen)))
     usual = MUSIC.default_bandwidth_kbps
     default = usual if usual in kbps else kbps[-1]
