@@ -1,6 +1,7 @@
 """What turns bytes into samples: WAV from a pipe here, all else by libsndfile."""
 
 import os
+import re
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -13,6 +14,10 @@ from ncodec.errors import AudioError
 from ncodec.formats.ncx import Tags
 
 _NO_COUNT = 1 << 62  # libsndfile's way to say that a FLAC does not know its length
+
+
+# What libsndfile says of a file that is there, where no decoder takes it.
+_NO_REASON = re.compile(": (File does not exist or is not a regular file|Format not recognised).*")
 
 
 class AudioReader(Protocol):
@@ -98,7 +103,8 @@ class SndFile:
             raise AudioError(f"{name}: raw audio has no header to say what it is") from None
         except soundfile.LibsndfileError as error:
             why = error.error_string.strip(" .:") or f"error {error.code}"
-            raise AudioError(f"{name}: not an audio file that libsndfile reads: {why}") from error
+            why = _NO_REASON.sub("", f": {why}")
+            raise AudioError(f"{name}: not an audio file that libsndfile reads{why}") from error
         self.sample_rate_hz: int = self._file.samplerate
         self.n_channels: int = self._file.channels
         self.format: str = self._file.format

@@ -16,8 +16,11 @@ from typing import TYPE_CHECKING, BinaryIO, Self, cast
 import numpy as np
 
 from ncodec.audio.base import MAX_CHANNELS, PIECE, Audio, Target
+from ncodec.audio.flac import copy_whole, inspect_flac
 from ncodec.audio.mpeg import copy_behind_silence, find_start
+from ncodec.audio.ogg import ChainedOgg, find_links
 from ncodec.audio.readers import AudioReader, SndFile, UncountedMpeg, WavPipe
+from ncodec.audio.recognise import recognise
 from ncodec.audio.stream import ForwardReader, is_disk_file, lend, libsndfile_path, stream_name
 from ncodec.audio.tags import merged, read_tags
 from ncodec.audio.wav import UNKNOWN_SIZE, missing_bytes, read_wav_header, read_wav_tags
@@ -107,7 +110,17 @@ class AudioSource:
             return wav
         file.seek(0)
         missing = missing_bytes(file, n_bytes)
+        links = find_links(file)
+        if len(links) > 1:
+            chain = ChainedOgg(file, links, self.name, self._temporary_file, stack)
+            self._missing = _missing_text(chain, missing) if missing else ""
+            return chain
         try:
+            flac = inspect_flac(file)
+            if flac is not None and flac.needs_copy:
+                with self._temporary_file(stack) as copy:
+                    copy_whole(file, flac, copy)
+                return SndFile(lend(copy, stack), self.name)
             where = lend(file, stack) if path is None else libsndfile_path(path)
             reader = SndFile(where, self.name)
             if reader.format == "MP3":
@@ -115,7 +128,9 @@ class AudioSource:
                 reader = self._open_mpeg(file, where, stack)
         except AudioError as error:
             if not missing:
-                raise
+                file.seek(0)
+                what = recognise(file.read(512))
+                raise AudioError(f"{error}; it is {what}" if what else str(error)) from error
             lost = f"its last {missing} bytes are missing"
             raise AudioError(f"{self.name}: truncated: {lost}") from error
         if missing:
@@ -236,7 +251,7 @@ def _close_full(file: BinaryIO) -> None:
         file.close()
 
 
-def _missing_text(reader: SndFile, missing: int) -> str:
+def _missing_text(reader: SndFile | ChainedOgg, missing: int) -> str:
     widths = {"PCM_S8": 1, "PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4,
               "DOUBLE": 8, "ULAW": 1, "ALAW": 1}  # fmt: skip
     found = reader.n_samples or 0

@@ -23,7 +23,7 @@ from ncodec.errors import AudioError
         (lambda d: in_dir(d, "e.wav", b""), "e.wav: is empty"),
         (lambda d: Pipe(b""), "stream: is empty"),
         (lambda d: in_dir(d, "t.wav", b"To be or not to be\n" * 40),
-         "t.wav: not an audio file that libsndfile reads: Format not recognised"),
+         "t.wav: not an audio file that libsndfile reads; it is text"),
         (lambda d: Pipe(b"To be or not to be\n" * 40), "stream: not an audio file"),
         (lambda d: Pipe(b"RIFF\0\0\0\0WAVEfmt "), "stream: not an audio file"),
         (lambda d: Pipe(b"RIFF"), "stream: not an audio file"),
@@ -117,3 +117,26 @@ def test_any_damage_gives_audio_or_an_audio_error(data: st.DataObject) -> None:
             continue
         assert wav.dtype == np.float32
         assert wav.ndim == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"<!DOCTYPE html><html>" + bytes(99), "a page of HTML or XML"),
+        (b"\xef\xbb\xbf <?xml version='1'?>", "a page of HTML or XML"),
+        (b"\0\0\0\x20ftypM4A " + bytes(99), "MPEG-4 (m4a, mp4)"),
+        (b"ID3\x04\0\0\0\0\0\x0fTIT2\0\0\0\x05\0\0\x03Hum\0", "an ID3 tag without MPEG audio"),
+        (b"\xff\xf1\x50\x80" + bytes(99), "AAC"),
+        (b"wvpk" + bytes(99), "WavPack"),
+        (b"PK\x03\x04" + bytes(99), "a ZIP archive"),
+        (bytes(999), "nothing but zeros"),
+        (b"words\n" * 99, "text"),
+    ],
+)
+def test_what_it_is_instead_is_said(content: bytes, what: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.mp3"
+    path.write_bytes(content)
+    with pytest.raises(AudioError) as caught:
+        AudioSource(path)
+    said = f"{path}: not an audio file that libsndfile reads; it is {what}"
+    assert str(caught.value).startswith(said)

@@ -133,7 +133,7 @@ def test_a_bad_input_does_not_stop_the_others(encode: Run) -> None:
     assert ran.code == 1
     assert ran.err.splitlines() == [
         "ncodec: error: missing.wav: no such file",
-        "ncodec: error: b.wav: not an audio file that libsndfile reads: Format not recognised",
+        "ncodec: error: b.wav: not an audio file that libsndfile reads; it is text",
     ]
     assert names() == ["a.ncx", "a.wav", "b.wav", "c.ncx", "c.wav"]
 
@@ -154,7 +154,7 @@ def nan_wav() -> bytes:
     ("content", "said"),
     [
         (b"", "bad.wav: is empty"),
-        (b"hello\n", "bad.wav: not an audio file that libsndfile reads: Format not recognised"),
+        (b"hello\n", "bad.wav: not an audio file that libsndfile reads; it is text"),
         (
             truncated_wav(),
             "bad.wav: truncated: the header announces 4000 samples, 3500 are there",
