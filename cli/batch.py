@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -95,15 +96,18 @@ _OF_DECODING = {"container": "--format", "subtype": "--subtype"}
 @click.option(
     "--verify", is_flag=True, help="Decode the codes of every file before it counts as done."
 )
+@click.option(
+    "--strict", is_flag=True, help="Exit code 1 if there is audio that cannot be read either."
+)
 @click.option("--dry-run", is_flag=True, help="Only print what would be done.")
 @click.option("--report", "report_path", metavar="FILE", help="Write a report in JSON.")
 @force_option()
 @quiet_option()
 def batch(
     src: str, dst: str, decode: bool, engine: str, n_workers: int | None, address: str | None,
-    gpu: float, verify: bool, dry_run: bool, report_path: str | None, force: bool, quiet: bool,
-    include: tuple[str, ...], exclude: tuple[str, ...], copy_other: bool, checksum: bool,
-    **options: Any,
+    gpu: float, verify: bool, strict: bool, dry_run: bool, report_path: str | None, force: bool,
+    quiet: bool, include: tuple[str, ...], exclude: tuple[str, ...], copy_other: bool,
+    checksum: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Compress all audio in the folder SRC into .ncx files in the folder DST.
 
@@ -132,7 +136,8 @@ def batch(
         FileOptions(include, exclude, copy_other, checksum, verify, force),
         WorkerPool(n_workers, engine, address, gpu),
     )  # fmt: skip
-    for suffix, count in sorted(conversion.plan.unreadable.items()):
+    unreadable = Counter(Path(path).suffix.lower() for path in conversion.plan.unreadable)
+    for suffix, count in sorted(unreadable.items()):
         warn(f"{plural(count, f'{suffix} file')}: audio that libsndfile cannot read")
     if report_path is not None and not Path(report_path).absolute().parent.is_dir():
         raise UsageError(f"--report {report_path}: no such folder")
@@ -140,7 +145,8 @@ def batch(
         code = _show(conversion, quiet=quiet)
     else:
         code = _Run(conversion, engine, quiet=quiet).go(report_path)
-    click.get_current_context().exit(code)
+    is_lacking = strict and conversion.plan.unreadable
+    click.get_current_context().exit(code or (EXIT_FAILED if is_lacking else EXIT_OK))
 
 
 def _coding(decode: bool, options: dict[str, Any]) -> "EncodeOptions | AudioFormat":
@@ -220,7 +226,8 @@ class _Run:
             first = f"{remarked[0].source}: {remarked[0].remarks[0]}"
             more = f", and {len(remarked) - 1} others; --report lists them" if remarked[1:] else ""
             warn(first + more)
-        say(_summary(self._conversion, self._totals, elapsed_s), quiet=self._quiet)
+        done = _summary(self._conversion, self._totals, elapsed_s, interrupted=interrupted)
+        say(done, quiet=self._quiet)
         if report_path is not None:
             from ncodec.batch.report import as_json
 
@@ -232,7 +239,9 @@ class _Run:
                 file.write(json.dumps(found, indent=1).encode() + b"\n")
 
 
-def _summary(conversion: "Conversion", totals: "Totals", elapsed_s: float) -> str:
+def _summary(
+    conversion: "Conversion", totals: "Totals", elapsed_s: float, *, interrupted: bool
+) -> str:
     from ncodec.batch.report import ratio
 
     parts: list[str] = []
@@ -248,7 +257,9 @@ def _summary(conversion: "Conversion", totals: "Totals", elapsed_s: float) -> st
     counts = {"copied": totals.n_copied, "done before": totals.n_skipped,
               "failed": totals.n_failed}  # fmt: skip
     parts += [f"{count} {what}" for what, count in counts.items() if count]
-    return ", ".join(parts) or "no files"
+    parts = parts or ["nothing done" if interrupted else "no files"]
+    left = conversion.plan.n_other
+    return ", ".join([*parts, f"{left} of other kinds left alone"] if left else parts)
 
 
 @contextmanager

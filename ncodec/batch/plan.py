@@ -1,6 +1,5 @@
 """What is to be done: what there is, against what was done already."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
@@ -51,14 +50,14 @@ class Plan:
         done: by earlier runs.
         problems: that are known beforehand.
         n_other: files of other kinds, which are left alone.
-        unreadable: of these, audio that cannot be read, by suffix.
+        unreadable: of these, paths of audio that cannot be read, by their suffixes.
     """
 
     items: list[Item] = field(default_factory=list)
     done: list[Record] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     n_other: int = 0
-    unreadable: Counter[str] = field(default_factory=Counter)
+    unreadable: list[str] = field(default_factory=list)
 
     @property
     def n_bytes(self) -> int:
@@ -98,7 +97,7 @@ def _pair(
         if path not in kinds and not options.copy_other:
             plan.n_other += 1
             if not settings.decode and suffix_of(path) in UNREADABLE:
-                plan.unreadable[suffix_of(path)] += 1
+                plan.unreadable.append(path)
             continue
         to = targets[path] if path in kinds else path
         why = entry.problem

@@ -84,6 +84,7 @@ def as_json(
             "elapsed_s": elapsed_s,
             "speed": ratio(totals.seconds, elapsed_s),
         },
+        "unreadable": conversion.plan.unreadable,
         "files": [_file(outcome, conversion) for outcome in outcomes],
     }
 

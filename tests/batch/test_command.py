@@ -25,7 +25,9 @@ def test_a_summary(batch: Run, lib: Path) -> None:
     assert (ran.code, ran.out) == (0, "")
     size = r"[\d.]+ (bytes|kB)"
     assert re.fullmatch(
-        rf"2 files, 0.00 h, {size} -> {size}, [\d.]+:1, [\d.]+x real time\n", ran.err
+        rf"2 files, 0.00 h, {size} -> {size}, [\d.]+:1, [\d.]+x real time, "
+        r"1 of other kinds left alone\n",
+        ran.err,
     )
     assert batch(lib, "small", "--copy-other").err == "1 copied, 2 done before\n"
     assert batch(lib, "small", "-q").err == ""
@@ -41,7 +43,7 @@ def test_bad_files_are_listed_at_the_end(batch: Run, lib: Path) -> None:
     assert first == "ncodec: error: a/worse.flac: is empty"
     assert second == "ncodec: error: bad.wav: is empty"
     assert summary.startswith("2 files, ")
-    assert summary.endswith(", 2 failed")
+    assert summary.endswith(", 2 failed, 1 of other kinds left alone")
     assert len(batch(lib, "small", "-q").err.splitlines()) == 2
 
 
@@ -92,9 +94,17 @@ def test_remarks_are_told_once(run: Run, batch: Run) -> None:
 
 
 def test_audio_that_cannot_be_read_is_told(batch: Run, lib: Path) -> None:
-    (lib / "x.m4a").touch()
-    said, _ = batch(lib, "small").err.splitlines()
+    (lib / "x.M4A").touch()
+    (lib / "cover.jpg").touch()
+    ran = batch(lib, "small", "--report", "report.json")
+    said, done = ran.err.splitlines()
     assert said == "ncodec: warning: 1 .m4a file: audio that libsndfile cannot read"
+    assert done.endswith(" of other kinds left alone")
+    assert ran.code == 0
+    assert json.loads(Path("report.json").read_text())["unreadable"] == ["x.M4A"]
+    assert batch(lib, "small", "--strict").code == 1
+    (lib / "x.M4A").unlink()
+    assert batch(lib, "small", "--strict").code == 0
 
 
 @pytest.mark.parametrize(
