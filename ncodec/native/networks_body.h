@@ -405,8 +405,8 @@ static coarse coarsen(const codebook *of, const float *row, size_t step, int8_t 
     return found;
 }
 
-/* The first look, at the 8-bit products of one beam and LANES codes from number k on, `n` of them real:
- * write the most that each may score, and put the least into the lanes where it is more. */
+/* The first look, at the 8-bit products of one beam and of `n` codes, LANES at most, from number k
+ * on: write the most that each may score, and put the least into the lanes where it is more. */
 ALWAYS void look_at(
     const codebook *of, const coarse *row, const prospect *beam, const int32_t *bias,
     const int32_t *restrict products, int k, const int n, float *restrict most,
