@@ -1,7 +1,8 @@
 """`ncodec decode`: .ncx files to audio files."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -27,7 +28,7 @@ from ncodec.cli.options import (
     threads_option,
 )
 from ncodec.cli.progress import clock, progress_bar, say, speed
-from ncodec.errors import UsageError
+from ncodec.errors import AudioError, RateUnsupported, UsageError
 
 if TYPE_CHECKING:
     from ncodec.audio import AudioSink
@@ -105,6 +106,7 @@ def decode(
                 rate, n_samples = decoding.sample_rate_hz, decoding.n_samples
                 total = None if n_samples is None else n_samples / rate
                 with (
+                    _offering_rate(),
                     AudioSink(
                         binary_stdout() if job.target == STDIO else job.target,
                         rate, decoding.n_channels, n_samples=n_samples, container=container,
@@ -139,6 +141,15 @@ def _report_damage(gaps: Sequence["Gap"], damage: Sequence["Damage"]) -> int:
         if str(one.error) not in said:  # it cost no audio
             warn(str(one.error))
     return EXIT_CONCEALED if gaps or damage else EXIT_OK
+
+
+@contextmanager
+def _offering_rate() -> Generator[None]:
+    """Say what helps where a format lacks the source's sample rate."""
+    try:
+        yield
+    except RateUnsupported as error:
+        raise AudioError(f"{error}; --rate resamples") from None
 
 
 def _summary(sink: "AudioSink", rate: int, elapsed_s: float) -> str:

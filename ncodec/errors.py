@@ -32,6 +32,10 @@ class AudioError(NcodecError):
     """An audio file or array that cannot be read, written or coded."""
 
 
+class RateUnsupported(AudioError):
+    """An audio format that lacks a sample rate."""
+
+
 class OutputExists(NcodecError):
     """The destination exists and overwriting was not asked for."""
 

@@ -19,7 +19,7 @@ from ncodec.audio.base import MAX_CHANNELS, Target
 from ncodec.audio.stream import stream_name
 from ncodec.audio.wav import WavHeader
 from ncodec.audio.writers import AudioWriter, SndFileWriter, WavWriter
-from ncodec.errors import AudioError, UsageError
+from ncodec.errors import AudioError, RateUnsupported, UsageError
 from ncodec.formats.atomic_files import atomic_output
 from ncodec.formats.audio_files import ALIASES, WRITABLE
 from ncodec.formats.ncx import Tags
@@ -119,10 +119,10 @@ class AudioSink:
             )
         if rate not in _RATES_HZ.get(subtype, (rate,)):
             rates = ", ".join(map(str, _RATES_HZ[subtype]))
-            raise AudioError(f"{self.name}: {suffix} has no {rate} Hz; it has {rates} (--rate)")
+            raise RateUnsupported(f"{self.name}: {suffix} has no {rate} Hz; it has {rates}")
         if rate > _HIGHEST_HZ.get(subtype, rate):
-            rates = f"up to {_HIGHEST_HZ[subtype]}"
-            raise AudioError(f"{self.name}: {suffix} has no {rate} Hz; it has {rates} (--rate)")
+            most = _HIGHEST_HZ[subtype]
+            raise RateUnsupported(f"{self.name}: {suffix} has no {rate} Hz; it has up to {most}")
         return kind, subtype
 
     @contextlib.contextmanager

@@ -87,7 +87,7 @@ def test_another_rate_for_formats_that_lack_the_sources(make_ncx: MakeNcx, run: 
     ran = run("decode", "song.ncx", "-o", "song.opus")
     assert ran.code == 1
     assert (
-        "song.opus: opus has no 44100 Hz; it has 8000, 12000, 16000, 24000, 48000 (--rate)"
+        "song.opus: opus has no 44100 Hz; it has 8000, 12000, 16000, 24000, 48000; --rate resamples"
         in ran.err
     )
     assert run("decode", "song.ncx", "-o", "song.opus", "--rate", "48000").code == 0
