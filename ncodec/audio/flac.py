@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from io import SEEK_END
 from typing import BinaryIO
 
+from ncodec.audio.stream import copy_bytes
+
 _ID3V1_BYTES = 128
 _TOTAL_AT = 21  # of STREAMINFO's 36 bits of samples: their first 4 end the byte here
 _MOST_FRAME_BYTES = 1 << 18  # that are searched: 65535 samples of 2 channels in 16 bits
@@ -64,10 +66,7 @@ def copy_whole(file: BinaryIO, flac: Flac, copy: BinaryIO) -> None:
     kept = int.from_bytes(head[_TOTAL_AT : _TOTAL_AT + 5], "big") >> 36 << 36
     head[_TOTAL_AT : _TOTAL_AT + 5] = (kept | flac.n_samples).to_bytes(5, "big")
     copy.write(head)
-    left = flac.audio_end - len(head)
-    while left > 0 and (part := file.read(min(left, 1 << 20))):
-        copy.write(part)
-        left -= len(part)
+    copy_bytes(file, flac.audio_end - len(head), copy)
 
 
 def _last_sample(tail: bytes, block: int) -> int | None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ncodec.audio.base import Audio
 from ncodec.audio.readers import SndFile
-from ncodec.audio.stream import lend
+from ncodec.audio.stream import copy_bytes, lend
 from ncodec.errors import AudioError
 
 _PAGE_HEADER_BYTES = 27
@@ -54,7 +54,7 @@ class ChainedOgg:
         for number, (start, end) in enumerate(links, 1):
             file.seek(start)
             with temporary(stack) as copy:
-                _copy(file, end - start, copy)
+                copy_bytes(file, end - start, copy)
             part = SndFile(lend(copy, stack), f"{name}: link {number} of {len(links)}")
             stack.callback(part.close)
             self._parts.append(part)
@@ -88,9 +88,3 @@ class ChainedOgg:
 
     def close(self) -> None:
         """Nothing is left to close: the links are closed with what they were copied to."""
-
-
-def _copy(file: BinaryIO, n_bytes: int, copy: BinaryIO) -> None:
-    while n_bytes > 0 and (part := file.read(min(n_bytes, 1 << 20))):
-        copy.write(part)
-        n_bytes -= len(part)

@@ -9,6 +9,13 @@ from ncodec.errors import AudioError
 from ncodec.formats.streams import Readable
 
 
+def copy_bytes(file: BinaryIO, n: int, to: BinaryIO) -> None:
+    """Copy `n` bytes, or as many as there are."""
+    while n > 0 and (part := file.read(min(n, 1 << 20))):
+        to.write(part)
+        n -= len(part)
+
+
 class ForwardReader:
     """Reads a stream that cannot seek and may give fewer bytes than asked for.
 

@@ -55,6 +55,7 @@ _KEY_OF_ROLE = {"arranger": "ARRANGER", "engineer": "ENGINEER", "producer": "PRO
                 "mix": "MIXER", "dj-mix": "DJMIXER"}  # fmt: skip
 _RECORDING, _RECORDING_OWNER = "MUSICBRAINZ_TRACKID", "http://musicbrainz.org"  # of a UFID frame
 _COMMENT, _LYRICS = "COMMENT", "LYRICS"
+_NO_LANGUAGE = "XXX"  # ID3's code for one that is not known
 
 
 def read_tags(file: BinaryIO) -> Tags:
@@ -117,14 +118,16 @@ def _of_id3(tags: Any) -> Iterator[tuple[str, str]]:
 
     for frame in sorted(tags.values(), key=place):
         for key, text in _of_frame(frame):
-            yield key, str(text).rstrip("\0")
+            yield key, text.rstrip("\0")
 
 
-def _of_frame(frame: Any) -> Iterator[tuple[str, Any]]:
+def _of_frame(frame: Any) -> Iterator[tuple[str, str]]:
     kind: str = frame.FrameID
     if kind in _KEY_OF_FRAME:
-        for text in frame.genres if kind == "TCON" else frame.text:
-            yield _KEY_OF_FRAME[kind], text
+        for value in frame.genres if kind == "TCON" else frame.text:
+            text = str(value)
+            is_time = kind in ("TDRC", "TDOR")  # which mutagen shows with a space
+            yield _KEY_OF_FRAME[kind], text.replace(" ", "T") if is_time else text
     elif kind == "TXXX" and frame.desc:
         key: str = frame.desc.upper()
         for text in frame.text:
@@ -244,23 +247,34 @@ def _new_id3(*content: BinaryIO) -> Any:
 
 
 def _fill_id3(file: Any, tags: Iterable[tuple[str, str]]) -> Any:
-    """Add a frame of each key."""
+    """Add the frames of each key."""
+    for key, texts in by_key(tags).items():
+        for frame in _frames_of(key, texts):
+            file.add(frame)
+    return file
+
+
+def _frames_of(key: str, texts: list[str]) -> list[Any]:
+    """Return the frames that hold these texts; a TXXX frame where the key's own would change them.
+
+    A date must be one, for instance, and a number for a genre would become its name.
+    """
     from mutagen import id3
 
     utf8: Any = id3.Encoding.UTF8
-    for key, texts in by_key(tags).items():
-        kind, _, desc = key.partition(":")
-        if key in FRAME_OF:
-            file.add(getattr(id3, FRAME_OF[key])(encoding=utf8, text=texts))
-        elif kind == _COMMENT:
-            file.add(id3.COMM(encoding=utf8, lang="XXX", desc=desc, text=texts))
-        elif key == _LYRICS:
-            for number, text in enumerate(texts):
-                desc = str(number) if number else ""
-                file.add(id3.USLT(encoding=utf8, lang="XXX", desc=desc, text=text))
-        elif key == _RECORDING and len(texts) == 1:
-            file.add(id3.UFID(owner=_RECORDING_OWNER, data=texts[0].encode()))
-        else:
-            desc = DESCRIPTION_OF.get(key, key)
-            file.add(id3.TXXX(encoding=utf8, desc=desc, text=texts))
-    return file
+    kind, _, desc = key.partition(":")
+    frames: list[Any] = []
+    if key in FRAME_OF:
+        frames = [getattr(id3, FRAME_OF[key])(encoding=utf8, text=texts)]
+    elif kind == _COMMENT:
+        frames = [id3.COMM(encoding=utf8, lang=_NO_LANGUAGE, desc=desc, text=texts)]
+    elif key == _LYRICS:
+        frames = [
+            id3.USLT(encoding=utf8, lang=_NO_LANGUAGE, desc=str(number or ""), text=text)
+            for number, text in enumerate(texts)
+        ]
+    elif key == _RECORDING and len(texts) == 1:
+        frames = [id3.UFID(owner=_RECORDING_OWNER, data=texts[0].encode())]
+    if [pair for frame in frames for pair in _of_frame(frame)] == [(key, text) for text in texts]:
+        return frames
+    return [id3.TXXX(encoding=utf8, desc=DESCRIPTION_OF.get(key, key), text=texts)]

@@ -53,7 +53,7 @@ class WavHeader:
     sample_bytes: int  # 1 to 4 for integers, 4 or 8 for floats
     is_float: bool
     data_bytes: int | None  # None: not known when the header was written
-    tags: Tags = ()  # of LIST chunks; keys of Vorbis comments
+    tags: Tags = ()  # of LIST and id3 chunks
 
     @property
     def frame_bytes(self) -> int:

@@ -129,6 +129,28 @@ def test_every_key_of_the_table_has_one_frame(tmp_path: Path) -> None:
         assert frames[f"TXXX:{text}"].text == ["odd"], key
 
 
+@pytest.mark.parametrize("suffix", ["mp3", "aiff", "wav"])
+@pytest.mark.parametrize(
+    "tag",
+    [
+        ("DATE", "Spring 1999"), ("DATE", "1999/02/03"), ("DATE", "1999-02-03T10:11"),
+        ("DATE", "1999-02-03 10:11"), ("ORIGINALDATE", "?"), ("GENRE", "7"), ("GENRE", "RX"),
+        ("GENRE", "(7)Own"), ("BPM", "fast"), ("MUSICBRAINZ_TRACKID", "Ü"), ("COMMENT:", "x"),
+    ],
+)  # fmt: skip
+def test_text_that_a_frame_would_change_is_kept(
+    tag: tuple[str, str], suffix: str, tmp_path: Path
+) -> None:
+    with AudioSource(made(suffix, (tag, ("TITLE", "Hum")), tmp_path)) as source:
+        assert set(source.tags) == {tag, ("TITLE", "Hum")}
+
+
+def test_a_time_is_read_as_it_stands(tmp_path: Path) -> None:
+    path = made("mp3", (("DATE", "1999-02-03T10:11"),), tmp_path)
+    assert id3.ID3(path).getall("TDRC") != []
+    assert b"1999-02-03T10:11" in path.read_bytes()
+
+
 def with_list(wav: bytes, texts: dict[bytes, bytes], *, behind: bool) -> bytes:
     """Put a LIST chunk into a WAV, before or behind its audio."""
     info = b"".join(
