@@ -7,6 +7,7 @@
 """
 
 from ncodec.formats.ncx.annotate import AnnotatedField, annotate
+from ncodec.formats.ncx.attachments import MAX_ATTACHMENTS, PICTURE_KIND
 from ncodec.formats.ncx.edit_list import Edit, pack_edits
 from ncodec.formats.ncx.header import Header
 from ncodec.formats.ncx.header_layout import (
@@ -28,10 +29,12 @@ from ncodec.formats.ncx.packets import (
     MAX_SCALES_PER_STREAM,
     Packet,
 )
+from ncodec.formats.ncx.pictures import Picture
 from ncodec.formats.ncx.reader import Reader
 from ncodec.formats.ncx.recovery import Damage
-from ncodec.formats.ncx.retag import Tags, check_tag, retag
+from ncodec.formats.ncx.retag import check_tag, retag
 from ncodec.formats.ncx.signature import SIGNATURE
+from ncodec.formats.ncx.tags import Tags
 from ncodec.formats.ncx.trailer import CodesDigest, Trailer
 from ncodec.formats.ncx.writer import Writer
 
@@ -44,10 +47,12 @@ __all__ = [
     "ENTROPY_CODERS",
     "ENTROPY_PACKED",
     "ENTROPY_TRANSFORMER",
+    "MAX_ATTACHMENTS",
     "MAX_FRAMES",
     "MAX_PACKETS",
     "MAX_PAYLOAD_BYTES",
     "MAX_SCALES_PER_STREAM",
+    "PICTURE_KIND",
     "REQUIRED_CODEC_PARAMETERS",
     "SIGNATURE",
     "AnnotatedField",
@@ -56,6 +61,7 @@ __all__ = [
     "Edit",
     "Header",
     "Packet",
+    "Picture",
     "Reader",
     "Tags",
     "Trailer",

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from ncodec.errors import FormatError, plural
 from ncodec.formats.ncx import header_layout as fields
+from ncodec.formats.ncx.attachments import ATTACHMENT_KIND, KINDS
 from ncodec.formats.ncx.cursor import Mark
 from ncodec.formats.ncx.packets import FRAMES_FLAGS, PAYLOAD
 from ncodec.formats.ncx.reader import Reader
@@ -51,7 +52,11 @@ def _annotated(marks: list[Mark], section: str) -> Iterator[AnnotatedField]:
     marks.clear()
     if taken and taken[0].field is MARKER:
         section = "trailer"
+    n_attachments = 0
     for mark in taken:
+        if mark.field is ATTACHMENT_KIND:
+            section = f"attachment {n_attachments}"
+            n_attachments += 1
         yield AnnotatedField(mark.offset, mark.n_bytes, mark.field.name, _meaning(mark), section)
 
 
@@ -89,6 +94,8 @@ def _meaning_of_number(mark: Mark, value: int) -> str:
         case fields.EXTENSION_ID.name:
             kind = "critical" if value & fields.CRITICAL_BIT else "ignorable"
             return f"0x{value:02X}, {kind}"
+        case ATTACHMENT_KIND.name:
+            return f"{value} {KINDS.get(value, 'private or unknown')}"
         case FRAMES_FLAGS.name:
             kind = "dependent" if value & 1 else "key"
             return f"{plural(value >> 2, 'frame')}, {kind}" + (", scales" if value & 2 else "")

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
 from ncodec.errors import InvalidField, LimitExceeded
-from ncodec.formats.ncx.layout import MAX_VARINT_BYTES, VARINT_LIMIT, pack_varint
+from ncodec.formats.ncx.layout import pack_varint, unpack_varint
 
 MAX_SILENCE = 1 << 31  # samples of the source, in all edits: bounds what a few bytes can ask for
 
@@ -39,7 +39,7 @@ def parse_edits(content: bytes) -> tuple[Edit, ...]:
     numbers: list[int] = []
     at = 0
     while at < len(content):
-        value, at = _varint(content, at)
+        value, at = unpack_varint(content, at, "edit list")
         numbers.append(value)
     if not numbers or len(numbers) % 4:
         raise InvalidField(f"edit list: {len(numbers)} numbers, expected four for each edit")
@@ -58,18 +58,3 @@ def check_edits(edits: tuple[Edit, ...]) -> None:
     silence = sum(edit.n_samples for edit in edits if edit.is_silence)
     if silence > MAX_SILENCE:
         raise LimitExceeded(f"edit list: {silence} samples of silence, at most {MAX_SILENCE}")
-
-
-def _varint(content: bytes, at: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(MAX_VARINT_BYTES):
-        if at == len(content):
-            raise InvalidField("edit list: the last number is cut off")
-        byte = content[at]
-        at += 1
-        value |= (byte & 0x7F) << 7 * shift
-        if byte < 0x80:
-            if shift and not byte:
-                raise InvalidField("edit list: a number is longer than it need be")
-            return value, at
-    raise InvalidField(f"edit list: a number of {VARINT_LIMIT} or more")

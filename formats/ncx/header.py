@@ -2,18 +2,29 @@
 
 import re
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from ncodec.errors import FormatError, InvalidField
 from ncodec.formats.ncx import header_layout as fields
-from ncodec.formats.ncx.cursor import Cursor
+from ncodec.formats.ncx.attachments import (
+    ATTACHED_BYTES,
+    PICTURE_KIND,
+    Attachments,
+    OnDamage,
+    pack_attachments,
+    parse_attached_bytes,
+    read_attachments,
+)
+from ncodec.formats.ncx.cursor import BufferedStream, Cursor, Mark
 from ncodec.formats.ncx.edit_list import Edit, parse_edits
-from ncodec.formats.ncx.layout import pack_bytes, pack_number, pack_text
+from ncodec.formats.ncx.layout import pack_bytes, pack_number, pack_text, pack_varint
+from ncodec.formats.ncx.pictures import Picture
 from ncodec.formats.ncx.signature import SIGNATURE, read_signature
-from ncodec.formats.ncx.tags import check_extensions, check_tags, parse_extensions, parse_tags
+from ncodec.formats.ncx.tags import Tags, check_extensions, check_tags, parse_extensions, parse_tags
 
 _ID = re.compile(r"[A-Za-z0-9._-]*")
+_ATTACHED_ROOM = 6  # bytes of the extension that says that there are attachments, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +51,9 @@ class Header:
     bitrate_bps: int = 0  # nominal, all streams; 0 is unspecified
     source_sample_rate_hz: int = 0
     n_samples: int | None = None
-    tags: tuple[tuple[str, str], ...] = ()
+    tags: Tags = ()
     extensions: tuple[tuple[int, bytes], ...] = ()
+    attachments: Attachments = ()  # kinds and contents, but for tags
 
     def __post_init__(self) -> None:
         if self.source_sample_rate_hz == 0:
@@ -62,6 +74,8 @@ class Header:
             raise InvalidField(f"n_samples is {self.n_samples}, expected 0 or more")
         check_tags(self.tags)
         check_extensions(self.extensions)
+        if self.attached_bytes and self.attachments:
+            raise InvalidField("attached_bytes is given, and attachments are too")
         self._check_edits()
         self.pack()  # checks the range of every field
         if self.n_channels % self.n_streams:
@@ -79,6 +93,27 @@ class Header:
         """What the file was cut out of or put together from; none: its packets are one whole."""
         content = self.extension(fields.EDIT_LIST)
         return () if content is None else parse_edits(content)
+
+    @property
+    def attached_bytes(self) -> int:
+        """Bytes of attachments that follow a header that was read without them."""
+        content = self.extension(fields.ATTACHED)
+        return 0 if content is None else parse_attached_bytes(content)
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        """The pictures that are attached."""
+        return tuple(
+            Picture.parse(content) for kind, content in self.attachments if kind == PICTURE_KIND
+        )
+
+    def with_pictures(self, pictures: tuple[Picture, ...]) -> Self:
+        """Return the header with these pictures instead of its own."""
+        if pictures == self.pictures:
+            return self
+        others = tuple(one for one in self.attachments if one[0] != PICTURE_KIND)
+        packed = tuple((PICTURE_KIND, picture.pack()) for picture in pictures)
+        return replace(self, attachments=packed + others)
 
     @property
     def frame_rate_hz(self) -> float:
@@ -113,8 +148,43 @@ class Header:
         """Return the content of the extension `number`, None if there is none."""
         return dict(self.extensions).get(number)
 
-    def pack(self) -> bytes:
-        """Return the file's first bytes, from the signature to the header's CRC."""
+    def pack(self, version: int = fields.VERSION) -> bytes:
+        """Return the file's first bytes, from the signature to the last attachment.
+
+        version  the lowest that is written, major << 4 | minor
+        """
+        start = self._pack_start()
+        n_inside = self._n_tags_inside(len(start))
+        attached = pack_attachments(self.tags[n_inside:], self.attachments)
+        extensions = self.extensions
+        if attached:
+            extensions += ((fields.ATTACHED, pack_number(ATTACHED_BYTES, len(attached))),)
+        parts = [start]
+        if n_inside or extensions:
+            parts.append(pack_number(fields.TAG_COUNT, n_inside))
+        parts += [pack_text(fields.TAG, f"{key}={value}") for key, value in self.tags[:n_inside]]
+        parts += map(_pack_extension, extensions)
+        body = b"".join(parts)
+        numbers = dict(extensions)
+        if fields.ATTACHED in numbers:
+            version = max(version, fields.VERSION_OF_ATTACHMENTS)
+        elif fields.EDIT_LIST in numbers:
+            version = max(version, fields.VERSION_OF_EDIT_LIST)
+        head = bytes((version,)) + pack_number(fields.HEADER_LENGTH, len(body))
+        packed = SIGNATURE + head + body
+        return packed + zlib.crc32(packed).to_bytes(4, "little") + attached
+
+    def _n_tags_inside(self, n_before: int) -> int:
+        """Return how many tags the header itself holds: all, or as many as there is room for."""
+        room = fields.HEADER_LENGTH.high - n_before
+        room -= sum(len(_pack_extension(one)) for one in self.extensions)
+        n_inside = _n_fitting(self.tags, room)
+        if n_inside == len(self.tags) and not self.attachments:
+            return n_inside
+        return _n_fitting(self.tags, room - _ATTACHED_ROOM)
+
+    def _pack_start(self) -> bytes:
+        """Return the body up to the tags."""
         same = self.model_id == fields.ARCHITECTURES.get(self.architecture)
         parts = [
             pack_number(fields.ARCHITECTURE, self.architecture),
@@ -138,26 +208,30 @@ class Header:
             pack_number(fields.SOURCE_SAMPLE_RATE_HZ, 0 if same else self.source_sample_rate_hz),
             pack_number(fields.N_SAMPLES, 0 if self.n_samples is None else self.n_samples + 1),
         ]
-        if self.tags or self.extensions:
-            parts.append(pack_number(fields.TAG_COUNT, len(self.tags)))
-        parts += [pack_text(fields.TAG, f"{key}={value}") for key, value in self.tags]
-        for number, content in self.extensions:
-            parts += [
-                pack_number(fields.EXTENSION_ID, number),
-                pack_bytes(fields.EXTENSION, content),
-            ]
-        body = b"".join(parts)
-        packed = (
-            SIGNATURE
-            + bytes((fields.VERSION_OF_EDIT_LIST if self.edits else fields.VERSION,))
-            + pack_number(fields.HEADER_LENGTH, len(body))
-            + body
+        return b"".join(parts)
+
+    @classmethod
+    def read(
+        cls, source: BufferedStream, marks: list[Mark] | None = None,
+        on_damage: OnDamage | None = None,
+    ) -> Self:  # fmt: skip
+        """Read the header at the start of a file, and what is attached: packet 0 comes next.
+
+        on_damage  takes damage of attachments, which are then left out
+        """
+        cursor = Cursor(source, "header", marks)
+        alone = cls.parse(cursor)
+        source.drop(cursor.at)
+        if not alone.attached_bytes:
+            return alone
+        tags, attachments = read_attachments(source, alone.attached_bytes, marks, on_damage)
+        return replace(
+            alone, tags=alone.tags + tags, extensions=alone.extensions[:-1], attachments=attachments
         )
-        return packed + zlib.crc32(packed).to_bytes(4, "little")
 
     @classmethod
     def parse(cls, cursor: Cursor) -> Self:
-        """Read a header at the start of a file."""
+        """Read a header at the start of a file, alone: `attached_bytes` come next."""
         read_signature(cursor)
         cursor.number(fields.VERSION_FIELD)
         length = cursor.number(fields.HEADER_LENGTH)
@@ -220,3 +294,20 @@ class Header:
         if not model_id and usual is None:
             raise cursor.error(InvalidField, "model_id is empty for an architecture without a name")
         return model_id or usual or ""
+
+
+def _pack_extension(extension: tuple[int, bytes]) -> bytes:
+    number, content = extension
+    return pack_number(fields.EXTENSION_ID, number) + pack_bytes(fields.EXTENSION, content)
+
+
+def _n_fitting(tags: Tags, room: int) -> int:
+    """Return how many of the tags, from the first on, fit in `room` bytes with their count."""
+    n_bytes = 0
+    for number, (key, value) in enumerate(tags):
+        size = len(f"{key}={value}".encode("utf-8", "replace"))
+        n_bytes += len(pack_varint(size)) + size
+        fits = n_bytes + len(pack_varint(number + 1)) <= room
+        if not fits or size > fields.TAG.high or number == fields.TAG_COUNT.high:
+            return number
+    return len(tags)

@@ -4,8 +4,9 @@ from ncodec.errors import ChecksumMismatch, LimitExceeded, UnsupportedVersion
 from ncodec.formats.ncx.layout import VARINT_LIMIT, Field
 from ncodec.formats.ncx.signature import SIGNATURE_FIELD
 
-VERSION = 0x10  # major << 4 | minor; of a file without an edit list
+VERSION = 0x10  # major << 4 | minor; of a file that needs no later one
 VERSION_OF_EDIT_LIST = 0x11
+VERSION_OF_ATTACHMENTS = 0x12
 FINGERPRINT_BYTES = 4
 
 ARCHITECTURES = {1: "spectral", 2: "soundstream", 3: "encodec", 4: "hilcodec"}
@@ -15,6 +16,8 @@ ENTROPY_PACKED, ENTROPY_ADAPTIVE, ENTROPY_TRANSFORMER = ENTROPY_CODERS
 CODEC_PARAMETERS = 0x01
 REQUIRED_CODEC_PARAMETERS = 0x81
 EDIT_LIST = 0x82
+ATTACHED = 0x83
+KNOWN_CRITICAL = (REQUIRED_CODEC_PARAMETERS, EDIT_LIST, ATTACHED)
 CRITICAL_BIT = 0x80
 
 _NEWER = ": a newer version of ncodec may read the file"

@@ -23,7 +23,7 @@ def read_index(stream: Seekable, name: str = "<stream>") -> Trailer:
     stream.seek(0)
     cursor = Cursor(BufferedStream(stream, name), "header")
     header = Header.parse(cursor)
-    header_bytes = cursor.at
+    header_bytes = cursor.at + header.attached_bytes
     file_bytes = stream.seek(0, os.SEEK_END)
     start = _trailer_start(stream, name, file_bytes)
     if start < header_bytes:

@@ -54,6 +54,22 @@ def pack_varint(value: int) -> bytes:
     return bytes(packed)
 
 
+def unpack_varint(content: bytes, at: int, what: str) -> tuple[int, int]:
+    """Return the number at `at` and where it ends. Raises InvalidField, with `what` it is of."""
+    value = 0
+    for shift in range(MAX_VARINT_BYTES):
+        if at == len(content):
+            raise InvalidField(f"{what}: the last number is cut off")
+        byte = content[at]
+        at += 1
+        value |= (byte & 0x7F) << 7 * shift
+        if byte < 0x80:
+            if shift and not byte:
+                raise InvalidField(f"{what}: a number is longer than it need be")
+            return value, at
+    raise InvalidField(f"{what}: a number of {VARINT_LIMIT} or more")
+
+
 def pack_number(field: Field, value: int) -> bytes:
     """Return the bytes of a u8, varint or tnirav field."""
     field.check(value)

@@ -4,6 +4,7 @@ from array import array
 from collections.abc import Callable, Iterator
 
 from ncodec.errors import FormatError, InvalidField, Truncated
+from ncodec.formats.ncx.attachments import OnDamage
 from ncodec.formats.ncx.cursor import BufferedStream, Cursor, Mark
 from ncodec.formats.ncx.header import Header
 from ncodec.formats.ncx.packets import Packet
@@ -40,10 +41,15 @@ class Reader:
         self._numbers = array("L")  # of the packets read, and their sizes
         self._packet_bytes = array("L")
         self._packet_frames = array("L")
-        cursor = Cursor(self._source, "header", marks)
-        self.header = Header.parse(cursor)
-        self.header_bytes = cursor.at  # where packet 0 starts
-        self._source.drop(cursor.at)
+        self.header = Header.read(self._source, marks, self._skipped(on_damage))
+        self.header_bytes = self._source.offset  # with attachments: where packet 0 starts
+
+    @staticmethod
+    def _skipped(on_damage: Callable[[Damage], None] | None) -> OnDamage | None:
+        """Return what takes damage of attachments, which costs no packets."""
+        if on_damage is None:
+            return None
+        return lambda offset, n, error: on_damage(Damage(offset, n, error, range(0)))
 
     @property
     def seekable(self) -> Seekable | None:

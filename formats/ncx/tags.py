@@ -5,33 +5,38 @@ import re
 from ncodec.errors import InvalidField, UnsupportedVersion
 from ncodec.formats.ncx.cursor import Cursor
 from ncodec.formats.ncx.header_layout import (
+    ATTACHED,
     CRITICAL_BIT,
-    EDIT_LIST,
     EXTENSION,
     EXTENSION_ID,
-    REQUIRED_CODEC_PARAMETERS,
+    KNOWN_CRITICAL,
     TAG,
     TAG_COUNT,
 )
+from ncodec.formats.ncx.layout import Field
+
+Tags = tuple[tuple[str, str], ...]  # keys and values
 
 _KEY = re.compile(r"[ -<>-}]+")  # 0x20..0x7D without "="
 
 
-def parse_tags(cursor: Cursor, end: int) -> tuple[tuple[str, str], ...]:
+def parse_tags(cursor: Cursor, end: int) -> Tags:
     """Read the tags of a header body that ends at `end`."""
     if cursor.at == end:
         return ()
     count = cursor.number(TAG_COUNT)
     if count == 0 and cursor.at == end:
         raise cursor.error(InvalidField, "a tag_count of 0 must be left out at the body's end")
-    tags: list[tuple[str, str]] = []
-    for _ in range(count):
-        at = cursor.at
-        key, equals, value = cursor.text(TAG).partition("=")
-        if not equals:
-            raise cursor.error(InvalidField, "tag has no '='", at)
-        tags.append((key, value))
-    return tuple(tags)
+    return tuple(read_tag(cursor, TAG) for _ in range(count))
+
+
+def read_tag(cursor: Cursor, field: Field) -> tuple[str, str]:
+    """Read a key and its value. Raises InvalidField."""
+    at = cursor.at
+    key, equals, value = cursor.text(field).partition("=")
+    if not equals:
+        raise cursor.error(InvalidField, "tag has no '='", at)
+    return key, value
 
 
 def parse_extensions(cursor: Cursor, end: int) -> tuple[tuple[int, bytes], ...]:
@@ -43,7 +48,7 @@ def parse_extensions(cursor: Cursor, end: int) -> tuple[tuple[int, bytes], ...]:
     return tuple(extensions)
 
 
-def check_tags(tags: tuple[tuple[str, str], ...]) -> None:
+def check_tags(tags: Tags) -> None:
     """Raise InvalidField for a key that is not allowed."""
     for key, _ in tags:
         if not _KEY.fullmatch(key):
@@ -58,6 +63,8 @@ def check_extensions(extensions: tuple[tuple[int, bytes], ...]) -> None:
         if number in numbers:
             raise InvalidField(f"extension_id 0x{number:02X} occurs twice")
         numbers.add(number)
-        if number & CRITICAL_BIT and number not in (REQUIRED_CODEC_PARAMETERS, EDIT_LIST):
+        if number & CRITICAL_BIT and number not in KNOWN_CRITICAL:
             fault = "is critical and unknown: the file needs a newer version of ncodec"
             raise UnsupportedVersion(f"extension_id 0x{number:02X} {fault}")
+    if ATTACHED in numbers and extensions[-1][0] != ATTACHED:
+        raise InvalidField(f"extension_id 0x{ATTACHED:02X} is not the last")

@@ -12,10 +12,12 @@ from ncodec.formats.ncx import (
     ENTROPY_ADAPTIVE,
     ENTROPY_TRANSFORMER,
     MAX_FRAMES,
+    PICTURE_KIND,
     CodesDigest,
     Damage,
     Header,
     Packet,
+    Picture,
     Reader,
     Trailer,
     Writer,
@@ -123,6 +125,19 @@ def body_of(header: Header) -> bytes:
     return packed[9:-4]
 
 
+def attachment_of(fields: bytes) -> bytes:
+    """An attachment with any fields and a right CRC."""
+    return with_crc(fields)
+
+
+def attached_to(header: Header, attached: bytes, n_bytes: int | None = None) -> bytes:
+    """A header that says that `n_bytes` are attached, and what is."""
+    claim = pack_varint(len(attached) if n_bytes is None else n_bytes)
+    tags = b"" if header.tags or header.extensions else b"\0"
+    body = body_of(header) + tags + b"\x83" + bytes((len(claim),)) + claim
+    return header_of(body, 0x12) + attached
+
+
 def packet_of(fields: bytes) -> bytes:
     """A packet with any fields and a right CRC."""
     return with_crc(b"\xb5\x6e" + fields)
@@ -148,6 +163,11 @@ def valid_files() -> dict[str, bytes]:
     dependent = tuple(replace(p, dependent=p.number % 3 != 0) for p in some_packets(*[9] * 7))
     scaled = tuple(replace(p, scales=(0.5, 1.25, 0.0)) for p in some_packets(20, 5))
     uneven = tuple(replace(p, n_frames=p.number + 1) for p in some_packets(3, 300, 0, 40))
+    picture = Picture(b"\x89PNG...", "image/png", 3, "Où", 640, 480, 24)
+    address = Picture(b"https://example.org/back.jpg", "-->", 4)
+    attachments = tuple((PICTURE_KIND, one.pack()) for one in (picture, address))
+    pictures = replace(full, attachments=(*attachments, (200, b"private")))
+    more_tags = replace(HEADER, tags=(*tags, *[("K", "x")] * 1022, ("LYRICS", "là")))
     digest = CodesDigest()
     digest.update(struct.pack("<4H", 1, 2, 1023, 0))
     return {
@@ -161,6 +181,8 @@ def valid_files() -> dict[str, bytes]:
         "live": write_file(live, dependent, n_samples=6720),
         "stereo_scales": write_file(stereo, scaled),
         "tags_extensions": write_file(full, some_packets(10, 11, 12)),
+        "pictures": write_file(pictures, some_packets(10, 11)),
+        "attached_tags": write_file(more_tags, some_packets(10)),
         "uneven_packets": write_file(HEADER, uneven, n_samples=3000),
         "minor_version": header_of(body_of(HEADER), 0x1F) + write_file()[len(HEADER.pack()) :],
     }
@@ -176,6 +198,19 @@ extension_ids = st.integers(1, 127) | st.just(0x81)
 extension_lists = st.dictionaries(extension_ids, st.binary(max_size=40), max_size=4).map(
     lambda extensions: tuple(extensions.items())
 )
+
+pictures = st.builds(
+    Picture,
+    st.binary(max_size=40),
+    st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=9),
+    st.integers(0, 20),
+    values,
+    *[st.integers(0, 2**32 - 1)] * 4,
+)
+attachments = st.tuples(st.just(PICTURE_KIND), pictures.map(Picture.pack)) | st.tuples(
+    st.integers(3, 255), st.binary(max_size=40)
+)
+attachment_lists = st.lists(attachments, max_size=4).map(tuple)
 
 
 @st.composite
@@ -200,6 +235,7 @@ def headers(draw: st.DrawFn) -> Header:
         n_samples=draw(st.none() | st.integers(0, 2**63 - 2)),
         tags=draw(tag_lists),
         extensions=draw(extension_lists),
+        attachments=draw(attachment_lists),
     )
 
 

@@ -6,6 +6,8 @@ from ncx_files import (
     DIGEST,
     HEADER,
     TRANSFORMER,
+    attached_to,
+    attachment_of,
     body_of,
     header_of,
     packet_of,
@@ -25,6 +27,7 @@ from ncodec.errors import (
     Truncated,
     UnsupportedVersion,
 )
+from ncodec.formats.ncx import Picture
 from ncodec.formats.ncx.layout import pack_varint
 
 HEAD = HEADER.pack()
@@ -107,6 +110,93 @@ def header_cases() -> dict[str, Case]:
         "header_extension_0": (header_of(BODY + b"\0\0\0"), bad, "extension_id is 0"),
         "header_extension_twice": (header_of(BODY + b"\0\1\0\1\0"), bad, "0x01 occurs twice"),
         "header_extension_long": (header_of(BODY + b"\0\1\5a"), bad, "extension needs 5 bytes"),
+    }
+
+
+def attachment_cases() -> dict[str, Case]:
+    bad = InvalidField
+    picture = Picture(b"data", "image/png").pack()
+    private = attachment_of(b"\x80\5bytes")
+
+    def with_picture(content: bytes) -> bytes:
+        return attached_to(HEADER, attachment_of(b"\2" + pack_varint(len(content)) + content))
+
+    def with_tags(content: bytes) -> bytes:
+        return attached_to(HEADER, attachment_of(b"\1" + pack_varint(len(content)) + content))
+
+    return {
+        "truncated_attachment": (
+            attached_to(HEADER, private[:-1], 11),
+            Truncated,
+            "attachment 0 at byte 49: needs 11 bytes, 10 left",
+        ),
+        "truncated_attachments": (attached_to(HEADER, private, 22), Truncated, "the file ends"),
+        "checksum_attachment": (
+            attached_to(HEADER, flipped(private, 3)),
+            ChecksumMismatch,
+            "attachment_crc is",
+        ),
+        "limit_attached_bytes": (
+            attached_to(HEADER, private, (1 << 26) + 1),
+            LimitExceeded,
+            "attached_bytes is 67108865",
+        ),
+        "limit_attachment": (
+            attached_to(HEADER, b"\x80" + pack_varint(1 << 24) + bytes(9), 1 << 25),
+            LimitExceeded,
+            "attachment has a length of 16777216",
+        ),
+        "limit_attachments": (
+            attached_to(HEADER, attachment_of(b"\x80\0") * 257),
+            LimitExceeded,
+            "more than 256 attachments",
+        ),
+        "attached_nothing": (attached_to(HEADER, b""), LimitExceeded, "attached_bytes is 0"),
+        "attached_bytes_long": (
+            header_of(BODY + b"\0\x83\2\x8b\0", 0x12) + private,
+            bad,
+            "longer than it need be",
+        ),
+        "attached_bytes_more": (
+            header_of(BODY + b"\0\x83\2\x0b\0", 0x12) + private,
+            bad,
+            "1 bytes follow it",
+        ),
+        "attached_not_last": (
+            header_of(BODY + b"\0\x83\1\x0b\x42\0", 0x12) + private,
+            bad,
+            "0x83 is not the last",
+        ),
+        "attachment_kind_0": (
+            attached_to(HEADER, attachment_of(b"\0\0")),
+            bad,
+            "attachment_kind is 0",
+        ),
+        "attachment_past_the_end": (
+            attached_to(HEADER, private, 8) + PACKETS[0],
+            bad,
+            "attachment_crc needs 4 bytes, 1 left",
+        ),
+        "attached_tags_second": (
+            attached_to(HEADER, private + attachment_of(b"\1\4\3K=x")),
+            bad,
+            "tags that is not the first",
+        ),
+        "attached_tags_none": (with_tags(b""), bad, "tag needs 1 bytes, 0 left"),
+        "attached_tags_cut": (with_tags(b"\3K=x\4K=x"), bad, "tag needs 4 bytes, 3 left"),
+        "attached_tags_no_equals": (with_tags(b"\2Kx"), bad, "tag has no '='"),
+        "attached_tags_key": (with_tags(b"\3~=x"), bad, "the key is '~'"),
+        "attached_tags_not_utf8": (with_tags(b"\3K=\xff"), bad, "not UTF-8"),
+        "picture_empty": (with_picture(b""), bad, "its type is cut off"),
+        "picture_cut": (with_picture(picture[:-1]), bad, "its data has a length of 4, but 3"),
+        "picture_long": (with_picture(picture + b"\0"), bad, "1 bytes follow its data"),
+        "picture_type_long": (with_picture(bytes(4) + b"\xff" * 4), bad, "length of 4294967295"),
+        "picture_no_sizes": (with_picture(picture[:25]), bad, "its sizes are cut off"),
+        "picture_media_type": (
+            with_picture(picture.replace(b"image", b"im\xe4ge")),
+            bad,
+            "its media type or description",
+        ),
     }
 
 
@@ -201,4 +291,5 @@ def trailer_cases() -> dict[str, Case]:
 
 
 def invalid_files() -> dict[str, Case]:
-    return signature_cases() | header_cases() | packet_cases() | trailer_cases()
+    cases = signature_cases() | header_cases() | attachment_cases()
+    return cases | packet_cases() | trailer_cases()

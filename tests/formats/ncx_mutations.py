@@ -7,10 +7,19 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import ncx_files
-from ncx_files import HEADER, header_of, packet_of, some_packets, trailer_of, write_file
+from ncx_files import (
+    HEADER,
+    header_of,
+    packet_of,
+    some_packets,
+    trailer_of,
+    with_crc,
+    write_file,
+)
 from ncx_invalid import invalid_files
 
 from ncodec.formats.ncx import EDIT_LIST, Edit, Reader, pack_edits
+from ncodec.formats.ncx.header_layout import ATTACHED
 from ncodec.formats.ncx.layout import MAX_VARINT_BYTES, VARINT_LIMIT, Field, pack_varint
 
 if TYPE_CHECKING:
@@ -26,7 +35,12 @@ FALSE_STARTS = (
     b"\xb5", b"\xb5\x6e", b"\xb5\x91", b"\xb5\x6e\0\x0c", b"\xb5\x6e\2\x0c\xff\xff\xff\1",
     b"\xb5\x6e\2\x0e\0\x80\x20", b"\xb5\x91\x10", b"\xb5\x91\x81\x08\x20\3\3",
 )  # fmt: skip
-STARTS = ("architecture", "number", "count_flags")  # first fields of what a CRC covers
+STARTS = (
+    "architecture",
+    "attachment_kind",
+    "number",
+    "count_flags",
+)  # first fields of what a CRC covers
 Spot = tuple[int, int, Field]  # a field: where it starts and ends in its piece, what it is
 
 
@@ -35,23 +49,35 @@ class Pieces:
     """A file without signature, lengths, markers and CRCs, which `file` makes right.
 
     The first piece is the header's body, the last the fields of the trailer, and the others are
-    those of packets.
+    those of attachments and packets.
     """
 
     version: int
     pieces: list[bytes]
     spots: list[list[Spot]]  # of each piece; none once it has been changed
+    n_attachments: int = 0
+    claim: bytes = b""  # the extension with the bytes of the attachments
 
     def file(self) -> bytes:
         body, *packets, trailer = self.pieces
-        parts = (header_of(body, self.version), *map(packet_of, packets), trailer_of(trailer))
-        return b"".join(parts)
+        attached = b"".join(map(with_crc, packets[: self.n_attachments]))
+        if self.claim and body.endswith(self.claim):
+            body = body.removesuffix(self.claim) + claim_of(len(attached))
+        rest = map(packet_of, packets[self.n_attachments :])
+        return b"".join((header_of(body, self.version), attached, *rest, trailer_of(trailer)))
 
     def copy(self) -> "Pieces":
-        return Pieces(self.version, self.pieces.copy(), self.spots.copy())
+        return Pieces(
+            self.version, self.pieces.copy(), self.spots.copy(), self.n_attachments, self.claim
+        )
 
     def put(self, number: int, piece: bytes) -> None:
         self.pieces[number], self.spots[number] = piece, []
+
+
+def claim_of(n_bytes: int) -> bytes:
+    content = pack_varint(n_bytes)
+    return bytes((ATTACHED, len(content))) + content
 
 
 def take_apart(content: bytes) -> Pieces:
@@ -60,7 +86,12 @@ def take_apart(content: bytes) -> Pieces:
     list(Reader(io.BytesIO(content), marks=marks))
     taken = Pieces(content[7], [], [])
     start: int | None = None
+    attached = 0
     for offset, n_bytes, field, _ in marks:
+        if field.name == "attachment_kind":
+            taken.n_attachments += 1
+        if field.name.startswith("attachment"):
+            attached += n_bytes
         if field.name in STARTS:
             start = offset
             taken.spots.append([])
@@ -69,6 +100,7 @@ def take_apart(content: bytes) -> Pieces:
             start = None
         if start is not None:
             taken.spots[-1].append((offset - start, offset - start + n_bytes, field))
+    taken.claim = claim_of(attached) if attached else b""
     return taken
 
 

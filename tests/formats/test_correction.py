@@ -1,5 +1,6 @@
 """One damaged byte is corrected, two are not taken for one."""
 
+import io
 import random
 import zlib
 from dataclasses import replace
@@ -11,6 +12,7 @@ from ncx_files import HEADER, TRANSFORMER, header_of, headers, some_packets, wit
 
 from ncodec.formats.ncx import Header
 from ncodec.formats.ncx.correction import correct_byte, correct_header
+from ncodec.formats.ncx.cursor import BufferedStream, Cursor
 
 TAGGED = replace(
     TRANSFORMER,
@@ -79,6 +81,9 @@ def test_every_byte_of_a_header(header: Header, tail: bytes) -> None:
 @settings(max_examples=15, deadline=None)
 def test_every_byte_of_any_header(header: Header, seed: int) -> None:
     packed = header.pack()
+    cursor = Cursor(BufferedStream(io.BytesIO(packed), "x.ncx"), "header")
+    Header.parse(cursor)
+    packed = packed[: cursor.at]  # without attachments, which have CRCs of their own
     for at, bad in every_damage(packed, seed):
         assert correct_header(bad + TAIL) == (packed, at)
 

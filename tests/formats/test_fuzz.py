@@ -13,6 +13,8 @@ from ncx_files import (
     DIGEST,
     HEADER,
     Pipe,
+    attached_to,
+    attachment_of,
     body_of,
     header_of,
     some_packets,
@@ -79,7 +81,8 @@ def tolerantly(
         assert content[packet.offset : packet.offset + packet.n_bytes] == packet.pack()
     numbers = [packet.number for packet in packets]
     assert numbers == sorted(set(numbers))
-    used = sum(damage.n_bytes for damage in damages) + sum(packet.n_bytes for packet in packets)
+    used = sum(packet.n_bytes for packet in packets)
+    used += sum(damage.n_bytes for damage in damages if damage.offset >= reader.header_bytes)
     used += reader.trailer.n_bytes if reader.trailer else 0
     assert used == len(content) - reader.header_bytes
     return packets, reader.trailer, damages
@@ -190,6 +193,8 @@ def hostile_files(n: int) -> dict[str, bytes]:
     index = pack_varint(n << 3 | 1) + b"\3\3" + b"\x09" * n + DIGEST
     edits = [Edit(0, 0, 0, 1)] * min(4 * n, 16_000)  # of four bytes each
     of_edits = replace(HEADER, n_samples=len(edits), extensions=((EDIT_LIST, pack_edits(edits)),))
+    tags = b"\3K=x" * min(n, 65_537)
+    tags = attachment_of(b"\1" + pack_varint(len(tags)) + tags)
     extensions = tuple((number, b"x" * 500) for number in range(1, 128))
     live = replace(HEADER, n_samples=None)
     return {
@@ -200,6 +205,10 @@ def hostile_files(n: int) -> dict[str, bytes]:
         "tag_count": header_of(body + pack_varint(1024) + b"few"),
         "long_tag": write_file(replace(HEADER, tags=(("K", "x" * 65_000),))),
         "many_tags": write_file(replace(HEADER, tags=(("K", "x" * 50),) * 1024)),
+        "attached_bytes": attached_to(HEADER, attachment_of(b"\2\xff\xff\xff\7few"), 1 << 26),
+        "many_attachments": attached_to(HEADER, attachment_of(b"\x80\0") * n) + end,
+        "many_attached_tags": attached_to(HEADER, tags) + end,
+        "long_attachment": write_file(replace(HEADER, attachments=((200, bytes(200 * n)),))),
         "many_extensions": write_file(replace(HEADER, extensions=extensions)),
         "many_parts": write_file(of_edits),
         "many_parts_and_damage": flipped(write_file(of_edits), len(head) + len(edits)),

@@ -31,6 +31,11 @@ def description(content: bytes) -> str:
         values = {name: plain(value) for name, value in asdict(record).items()}
         if isinstance(record, Header):
             values["extensions"] = [(n, plain(blob)) for n, blob in record.extensions]
+            values["attachments"] = [(n, plain(blob)) for n, blob in record.attachments]
+            if not record.attachments:  # as most files were described before there were any
+                del values["attachments"]
+            if len(record.tags) > 9:
+                values["tags"] = [record.tags[0], len(record.tags), record.tags[-1]]
         return values
 
     header, packets, trailer = read_strict(content)

@@ -49,11 +49,15 @@ def cursor_of(content: bytes) -> Cursor:
 @given(headers())
 def test_header(header: Header) -> None:
     packed = header.pack()
-    cursor = cursor_of(packed + b"rest")
-    parsed = Header.parse(cursor)
+    source = BufferedStream(io.BytesIO(packed + b"rest"), "x.ncx")
+    parsed = Header.read(source)
     assert parsed == header
-    assert cursor.at == len(packed)
+    assert source.offset == len(packed)
     assert parsed.pack() == packed
+    cursor = cursor_of(packed)
+    alone = Header.parse(cursor)
+    assert cursor.at + alone.attached_bytes == len(packed)
+    assert alone.pack() == packed[: cursor.at]
 
 
 @given(st.integers(0, 1000).flatmap(packets))
@@ -197,8 +201,12 @@ def test_header_properties() -> None:
         ({"n_streams": 2}, InvalidField),
         ({"tags": (("A=", "b"),)}, InvalidField),
         ({"tags": (("A", "\udc80"),)}, InvalidField),
-        ({"tags": (("A", "b"),) * 1025}, LimitExceeded),
-        ({"tags": (("A", "b" * 65000),) * 2}, LimitExceeded),
+        ({"tags": (("A", "b"),) * 66_561}, LimitExceeded),
+        ({"tags": (("A", "b" * 65000),) * 260}, LimitExceeded),
+        ({"attachments": ((1, b"\3K=x"),)}, InvalidField),
+        ({"attachments": ((2, b"picture"),)}, InvalidField),
+        ({"attachments": ((200, b""),) * 257}, LimitExceeded),
+        ({"attachments": ((200, bytes(15_000_000)),) * 5}, LimitExceeded),
         ({"extensions": ((0x90, b""),)}, UnsupportedVersion),
     ],
 )

@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 from ncx_files import TRANSFORMER, read_strict, some_packets, valid_files, write_file
 
-from ncodec.formats.ncx import ARCHITECTURES, ENTROPY_CODERS, annotate, packets, trailer
+from ncodec.formats.ncx import (
+    ARCHITECTURES,
+    ENTROPY_CODERS,
+    annotate,
+    attachments,
+    packets,
+    trailer,
+)
+from ncodec.formats.ncx.attachments import ATTACHMENT_FIELDS
 from ncodec.formats.ncx.header_layout import HEADER_FIELDS, HEADER_LENGTH
 from ncodec.formats.ncx.layout import Field
 from ncodec.formats.ncx.packets import PACKET_FIELDS
@@ -17,7 +25,7 @@ from ncodec.formats.ncx.trailer import TRAILER_FIELDS
 
 TEXT = (Path(__file__).parents[2] / "formats" / "NCX.md").read_text(encoding="utf-8")
 SECTIONS = re.split(r"^## \d+\. ", TEXT, flags=re.M)
-STRUCTURES = [(2, HEADER_FIELDS), (4, PACKET_FIELDS), (5, TRAILER_FIELDS)]
+STRUCTURES = [(2, HEADER_FIELDS), (3, ATTACHMENT_FIELDS), (4, PACKET_FIELDS), (5, TRAILER_FIELDS)]
 
 
 def table(section: int, first_column: str) -> list[list[str]]:
@@ -44,7 +52,7 @@ def test_table_lists_the_fields_of_the_code(section: int, fields: tuple[Field, .
 
 @pytest.mark.parametrize(("section", "fields"), STRUCTURES)
 def test_fields_are_read_in_the_order_of_the_table(section: int, fields: tuple[Field, ...]) -> None:
-    prefix = {2: "header", 4: "packet", 5: "trailer"}[section]
+    prefix = {2: "header", 3: "attachment", 4: "packet", 5: "trailer"}[section]
     order = [field.name for field in fields]
     seen: set[str] = set()
     for content in valid_files().values():
@@ -52,7 +60,14 @@ def test_fields_are_read_in_the_order_of_the_table(section: int, fields: tuple[F
         seen.update(names)
         places = [order.index(name) for name in names]
         for before, after in pairwise(places):
-            repeated = {"extension", "packet_frames", "packet_bytes", "packet_crc", "tag"}
+            repeated = {
+                "extension",
+                "attachment_crc",
+                "packet_frames",
+                "packet_bytes",
+                "packet_crc",
+                "tag",
+            }
             assert after > before or order[before] in repeated, order[before]
     assert seen == set(order)
 
@@ -73,6 +88,10 @@ def test_limits() -> None:
         "payload_length": packets.MAX_PAYLOAD_BYTES,
         "scales per stream": packets.MAX_SCALES_PER_STREAM,
         "packet bytes": packets.MAX_PACKET_BYTES,
+        "attached bytes": attachments.MAX_ATTACHED_BYTES,
+        "attachments": attachments.MAX_ATTACHMENTS,
+        "attachment": attachments.ATTACHMENT.high,
+        "attached tags": attachments.MAX_ATTACHED_TAGS,
     }
     largest = packets.Packet(
         packets.MAX_PACKETS - 1,
