@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import ncodec
+from ncodec.audio.ffmpeg import EXTRA
 from ncodec.batch.conversion import ENGINES
-from ncodec.cli.errors import EXIT_FAILED, EXIT_OK, complain, warn
+from ncodec.cli.errors import EXIT_CONCEALED, EXIT_FAILED, EXIT_OK, complain, warn
 from ncodec.cli.inputs import open_output
 from ncodec.cli.options import (
     audio_format_options,
+    check_codebooks,
     codebooks_options,
     entropy_option,
     force_option,
     model_option,
+    pictures_option,
     quiet_option,
     search_options,
 )
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 _OF_ENCODING = {
     "model": "-m", "bandwidth_kbps": "-b", "n_q": "--n-q", "entropy": "--entropy",
     "effort": "--effort", "quality": "--quality",
+    "keep_pictures": "--no-pictures", "conceal": "--conceal",
 }  # fmt: skip
 _OF_DECODING = {"container": "--format", "subtype": "--subtype"}
 
@@ -46,6 +50,12 @@ _OF_DECODING = {"container": "--format", "subtype": "--subtype"}
 @codebooks_options()
 @entropy_option("ncx")
 @search_options()
+@pictures_option()
+@click.option(
+    "--conceal", is_flag=True, default=None,
+    help="Take what can be read of damaged audio; such files are remarks of the report, and the "
+    "exit code is 3.",
+)  # fmt: skip
 @audio_format_options(
     "With --decode, format of the audio; by default flac.",
     "With --decode, libsndfile's name of the samples.",
@@ -138,7 +148,7 @@ def batch(
     )  # fmt: skip
     unreadable = Counter(Path(path).suffix.lower() for path in conversion.plan.unreadable)
     for suffix, count in sorted(unreadable.items()):
-        warn(f"{plural(count, f'{suffix} file')}: audio that libsndfile cannot read")
+        warn(f"{plural(count, f'{suffix} file')}: audio that {EXTRA} reads")
     if report_path is not None and not Path(report_path).absolute().parent.is_dir():
         raise UsageError(f"--report {report_path}: no such folder")
     if dry_run:
@@ -158,8 +168,7 @@ def _coding(decode: bool, options: dict[str, Any]) -> "EncodeOptions | AudioForm
             raise UsageError(f"{option} is for {'encoding' if decode else '--decode'}")
     if decode:
         return AudioFormat(options["container"] or "flac", options["subtype"])
-    if options["bandwidth_kbps"] is not None and options["n_q"] is not None:
-        raise UsageError("-b and --n-q exclude each other")
+    check_codebooks(options["bandwidth_kbps"], options["n_q"])
     chosen = {name: options[name] for name in _OF_ENCODING if options[name] is not None}
     return EncodeOptions(**chosen)
 
@@ -201,7 +210,9 @@ class _Run:
                 self._tell(report_path, interrupted=is_interrupt)
             raise
         self._tell(report_path, interrupted=False)
-        return EXIT_FAILED if self._totals.n_failed else EXIT_OK
+        if self._totals.n_failed:
+            return EXIT_FAILED
+        return EXIT_CONCEALED if self._totals.n_concealed else EXIT_OK
 
     def _convert(self) -> None:
         with (
@@ -254,8 +265,10 @@ def _summary(
             f"{ratio(large, small) or 0:.3g}:1",
             speed(totals.seconds, elapsed_s),
         ]
-    counts = {"copied": totals.n_copied, "done before": totals.n_skipped,
-              "failed": totals.n_failed}  # fmt: skip
+    counts = {
+        "with damage concealed": totals.n_concealed, "copied": totals.n_copied,
+        "done before": totals.n_skipped, "failed": totals.n_failed,
+    }  # fmt: skip
     parts += [f"{count} {what}" for what, count in counts.items() if count]
     parts = parts or ["nothing done" if interrupted else "no files"]
     left = conversion.plan.n_other

@@ -69,11 +69,11 @@ def decode(
 ) -> None:  # fmt: skip
     """Decode .ncx files, and EnCodec's .ecdc files, into audio files.
 
-    The output has exactly as many samples as the source, its sample rate, and its tags where the
-    format has room for them. song.ncx becomes song.wav next to it unless -o says otherwise. If the
-    input is - (standard input), the output goes to standard output by default. Samples beyond full
-    scale are clipped, and counted on stderr; --subtype FLOAT keeps them. A damaged file gives no
-    output without --conceal.
+    The output has exactly as many samples as the source, its sample rate, and its tags and pictures
+    where the format has room for them. song.ncx becomes song.wav next to it unless -o says
+    otherwise. If the input is - (standard input), the output goes to standard output by default.
+    Samples beyond full scale are clipped, and counted on stderr; --subtype FLOAT keeps them. A
+    damaged file gives no output without --conceal.
 
     With --start and --end, only the packets that are needed are read, if the file has an index.
 
@@ -110,7 +110,8 @@ def decode(
                     AudioSink(
                         binary_stdout() if job.target == STDIO else job.target,
                         rate, decoding.n_channels, n_samples=n_samples, container=container,
-                        subtype=subtype, tags=decoding.header.tags, overwrite=force,
+                        subtype=subtype, tags=decoding.header.tags,
+                        pictures=decoding.header.pictures, overwrite=force,
                     ) as sink,
                     progress_bar(name, total, quiet=quiet) as advance,
                 ):  # fmt: skip
@@ -155,5 +156,4 @@ def _offering_rate() -> Generator[None]:
 def _summary(sink: "AudioSink", rate: int, elapsed_s: float) -> str:
     seconds = sink.n_written / rate
     text = f"{clock(seconds)}, {speed(seconds, elapsed_s)}" if seconds else "no samples"
-    left_out = ", ".join(sink.unwritten_tags)
-    return f"{text}, without room for the tags {left_out}" if left_out else text
+    return f"{text}, without room for {sink.unwritten}" if sink.unwritten else text

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ncodec.cli.errors import warn
+from ncodec.cli.errors import EXIT_CONCEALED, EXIT_OK, warn
 from ncodec.cli.inputs import (
     STDIO,
     Job,
@@ -20,6 +20,7 @@ from ncodec.cli.inputs import (
 )
 from ncodec.cli.live import encode_live
 from ncodec.cli.options import (
+    check_codebooks,
     choose_format,
     codebooks_options,
     entropy_option,
@@ -27,6 +28,7 @@ from ncodec.cli.options import (
     inputs_argument,
     model_option,
     output_option,
+    pictures_option,
     quiet_option,
     search_options,
     threads_option,
@@ -48,6 +50,7 @@ DEFAULT_MODELS = {"ncx": "spectral", "ecdc": "encodec_24khz"}
 @codebooks_options()
 @search_options()
 @entropy_option()
+@pictures_option()
 @click.option("--denoise", is_flag=True, help="Remove noise, with a model that can.")
 @click.option(
     "--live",
@@ -64,6 +67,12 @@ DEFAULT_MODELS = {"ncx": "spectral", "ecdc": "encodec_24khz"}
     "the time for computing; by default 300, or more if the codec needs more. A lower latency "
     "takes more bits.",
 )
+@click.option(
+    "--conceal",
+    is_flag=True,
+    help="Take what can be read of damaged audio, with silence for the rest where its length is "
+    "known, and report where; the exit code is 3 then.",
+)
 @to_option()
 @threads_option()
 @force_option()
@@ -71,14 +80,15 @@ DEFAULT_MODELS = {"ncx": "spectral", "ecdc": "encodec_24khz"}
 def encode(
     inputs: tuple[str, ...], output: str | None, model: str | None, bandwidth_kbps: float | None,
     n_q: int | None, effort: str | int | None, quality: float | None, entropy: str | None,
-    denoise: bool, live: bool, latency_ms: float | None, to: str | None, force: bool, quiet: bool,
+    keep_pictures: bool | None, denoise: bool, live: bool, latency_ms: float | None,
+    conceal: bool, to: str | None, force: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Compress audio files into .ncx files.
 
     Reads every format of libsndfile (wav, flac, ogg, mp3, aiff, ...), at any rate and with up to
     64 channels. Audio is resampled to the codec's rate; decoding restores the source's rate and
-    length. Tags are kept. song.wav becomes song.ncx next to it unless -o says otherwise. If the
-    input is - (standard input), the output goes to standard output by default.
+    length. Tags and pictures are kept. song.wav becomes song.ncx next to it unless -o says
+    otherwise. If the input is - (standard input), the output goes to standard output by default.
 
     A mono codec codes every channel as a stream of its own, so stereo takes twice the bandwidth.
 
@@ -94,9 +104,9 @@ def encode(
       sox song.mp3 -t wav - | ncodec encode - > song.ncx
       arecord -f cd - | ncodec encode --live - | ncodec decode - | aplay
     """  # noqa: D301
+    check_codebooks(bandwidth_kbps, n_q)
     made = choose_format(to, output, entropy)
     for makes_no_sense, why in (
-        (bandwidth_kbps is not None and n_q is not None, "-b and --n-q exclude each other"),
         (latency_ms is not None and not live, "--latency is for --live"),
         (live and made == "ecdc", "--live: .ecdc files cannot be live"),
         (quality is not None and made == "ecdc", "--quality is for .ncx files"),
@@ -105,18 +115,17 @@ def encode(
             raise UsageError(why)
     jobs = plan_jobs(inputs, output, f".{made}", overwrite=force)
 
-    def start() -> Callable[[Job], None]:
+    def start() -> Callable[[Job], int]:
         from ncodec.audio import AudioSource
         from ncodec.codec import encode_audio
         from ncodec.encoding.options import EncodeOptions
-        from ncodec.hub.codecs import find, load_codec
+        from ncodec.hub.codecs import find
 
         found, is_ecdc = find(model or DEFAULT_MODELS[made]), made == "ecdc"
-        if denoise and not load_codec(found).can_denoise:
-            raise UsageError(f"--denoise: model {found.model_id!r} does not take noise away")
         options = EncodeOptions(
             found, bandwidth_kbps=bandwidth_kbps, n_q=n_q, denoise=denoise, effort=effort,
             quality=quality, entropy="packed" if is_ecdc else entropy,
+            keep_pictures=keep_pictures is None, conceal=conceal,
         ).resolve(live=live)  # fmt: skip
         write: Callable[..., Encoded] = partial(encode_audio, options=options)
         if is_ecdc:
@@ -130,23 +139,25 @@ def encode(
         if entropy is None and options.entropy.model is None and not (live or is_ecdc):
             said = f"{options.entropy.name}: {options.model.model_id} has no entropy model"
 
-        def encode_one(job: Job) -> None:
+        def encode_one(job: Job) -> int:
             refuse_ncx(job.source)
             started = time.perf_counter()
             opened = binary_stdin() if job.source == STDIO else job.source
-            with AudioSource(opened) as source, open_output(job.target, overwrite=force) as sink:
+            with (
+                AudioSource(opened, allow_truncated=live, conceal=conceal) as source,
+                open_output(job.target, overwrite=force) as sink,
+            ):
                 rate, n_samples = source.sample_rate_hz, source.n_samples
                 total = None if n_samples is None else n_samples / rate
                 with progress_bar(source.name, total, quiet=quiet) as advance:
-
-                    def read(n_samples: int) -> None:
-                        advance(n_samples / rate)
-
-                    done = write(source, sink, on_progress=read)
+                    done = write(source, sink, on_progress=lambda n: advance(n / rate))
             elapsed_s = time.perf_counter() - started
+            for remark in (*source.damage, *source.remarks):
+                warn(f"{source.name}: {remark}")
             if done.left_out:
                 warn(f"{target_name(job.target)}: without {', '.join(done.left_out)}")
             say(f"{job.title}: {_summary(done, source.n_channels, elapsed_s, said)}", quiet=quiet)
+            return EXIT_CONCEALED if source.damage else EXIT_OK
 
         return encode_one
 
@@ -156,11 +167,13 @@ def encode(
 def _summary(done: "Encoded", n_channels: int, elapsed_s: float, said: str) -> str:
     if done.n_samples == 0:
         return f"no samples, {done.n_bytes} bytes"
+    n_bytes = done.n_bytes - done.picture_bytes
     parts = (
         clock(done.seconds),
-        f"{8 * done.n_bytes / done.seconds / 1000:.2f} kbps",
-        f"{2 * done.n_samples * n_channels / done.n_bytes:.1f}:1 to 16-bit PCM",
+        f"{8 * n_bytes / done.seconds / 1000:.2f} kbps",
+        f"{2 * done.n_samples * n_channels / n_bytes:.1f}:1 to 16-bit PCM",
         speed(done.seconds, elapsed_s),
+        f"and {done.picture_bytes} bytes of pictures" if done.picture_bytes else "",
         said,
     )
     return ", ".join(part for part in parts if part)

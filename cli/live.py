@@ -34,7 +34,7 @@ class _Interruptible:
 
     def __init__(self, source: "AudioSource") -> None:
         self._source = source
-        self.name, self.tags = source.name, source.tags
+        self.name, self.metadata = source.name, source.metadata
         self.sample_rate_hz, self.n_channels = source.sample_rate_hz, source.n_channels
         self._is_reading = self._is_interrupted = False
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import click
 
 from ncodec.errors import NcodecError, UsageError
-from ncodec.formats.audio_files import READABLE, UNREADABLE, WRITABLE
+from ncodec.formats.audio_files import READABLE, WITH_FFMPEG, WRITABLE
 from ncodec.models import EFFORTS, MAX_EFFORT, MAX_QUALITY
 
 INSPECT_SCHEMA = "ncodec.inspect/1"
@@ -82,6 +82,14 @@ def model_option(default: str) -> Decorator[Any]:
     )  # fmt: skip
 
 
+def pictures_option() -> Decorator[Any]:
+    """Whether pictures are kept."""
+    return click.option(
+        "--no-pictures", "keep_pictures", flag_value=False, default=None,
+        help="Leave out the pictures of the source, which may be larger than its codes.",
+    )  # fmt: skip
+
+
 def audio_format_options(container: str, subtype: str) -> Decorator[Any]:
     """Which audio to make; the arguments are the texts of the help."""
 
@@ -107,6 +115,12 @@ def codebooks_options() -> Decorator[Any]:
         )(command)  # fmt: skip
 
     return decorate
+
+
+def check_codebooks(bandwidth_kbps: float | None, n_q: int | None) -> None:
+    """Raise UsageError if both say how many codebooks."""
+    if bandwidth_kbps is not None and n_q is not None:
+        raise UsageError("-b and --n-q exclude each other")
 
 
 def _effort(ctx: click.Context, param: click.Parameter, value: str | None) -> str | int | None:
@@ -155,7 +169,7 @@ def choose_format(to: str | None, output: str | None, entropy: str | None) -> st
     """Return which format of codes is made. Raises UsageError for a coder that it lacks."""
     is_file = output is not None and not output.endswith("/") and not Path(output).is_dir()
     named = Path(output or "").suffix[1:] if is_file else ""
-    if f".{named.lower()}" in READABLE | UNREADABLE:
+    if f".{named.lower()}" in READABLE | WITH_FFMPEG:
         raise UsageError(f"-o {output}: .ncx and .ecdc files are made here, no audio")
     if to is None:
         to = named if named in CODERS else "ncx"

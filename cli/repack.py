@@ -25,6 +25,7 @@ from ncodec.cli.inputs import (
     target_name,
 )
 from ncodec.cli.options import (
+    check_codebooks,
     choose_format,
     entropy_option,
     force_option,
@@ -84,8 +85,7 @@ def repack(
       ncodec repack --join one.ncx two.ncx three.ncx -o all.ncx
     """  # noqa: D301
     made = choose_format(to, output, entropy)
-    if bandwidth_kbps is not None and n_q is not None:
-        raise UsageError("give -b or --n-q, not both")
+    check_codebooks(bandwidth_kbps, n_q)
     is_segment = start != 0 or end is not None
     if made == "ecdc" and (is_segment or join):
         raise UsageError("--start, --end and --join: an .ecdc file cannot be cut or joined")

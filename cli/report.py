@@ -10,8 +10,11 @@ from ncodec.formats.ncx import (
     ARCHITECTURES,
     EDIT_LIST,
     ENTROPY_CODERS,
+    KINDS_OF_PICTURES,
+    PICTURE_KIND,
     AnnotatedField,
     Header,
+    Picture,
     annotate,
 )
 from ncodec.formats.streams import View
@@ -39,6 +42,9 @@ def as_text(name: str, facts: Inspection) -> Iterator[str]:
         ("entropy coder", _entropy_coder(facts)),
         *([("denoised", "yes")] if facts.denoised else ()),
         *(("tag", printable(f"{key}={value}")) for key, value in header.tags),
+        *(("picture", printable(describe(picture))) for picture in header.pictures),
+        *(("attachment", f"kind {kind}, {len(content)} bytes")
+          for kind, content in header.attachments if kind != PICTURE_KIND),
         *(("edit", text) for text in _edits(header)),
         *(("extension", f"0x{number:02X}, {len(content)} bytes")
           for number, content in header.extensions if number != EDIT_LIST),
@@ -117,6 +123,16 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def describe(picture: Picture) -> str:
+    """Return what a picture is, in words."""
+    n = picture.kind
+    kind = KINDS_OF_PICTURES[n] if n < len(KINDS_OF_PICTURES) else f"type {n}"
+    size = f"{picture.width}x{picture.height}" if picture.width and picture.height else ""
+    media_type = picture.media_type or "unknown type"
+    shown = (kind, media_type, size, f"{len(picture.data)} bytes", picture.description)
+    return ", ".join(part for part in shown if part)
+
+
 def _integrity(name: str, facts: Inspection) -> Iterator[str]:
     for damage in facts.damage:
         lost = "packets lost: unknown" if damage.missing is None else _lost(damage.missing)
@@ -177,12 +193,17 @@ def _bit_rates(facts: Inspection) -> str:
 def _bytes(facts: Inspection) -> str:
     parts = {
         "header": facts.header_bytes,
+        "attached": facts.attached_bytes,
         "payload": facts.payload_bytes,
         "packet framing": facts.framing_bytes,
         "trailer": facts.trailer_bytes,
         "damaged": facts.damaged_bytes,
     }
-    named = (f"{name} {size}" for name, size in parts.items() if size or name != "damaged")
+    named = (
+        f"{name} {size}"
+        for name, size in parts.items()
+        if size or name not in ("attached", "damaged")
+    )
     return f"{facts.file_bytes}: {', '.join(named)}"
 
 

@@ -42,6 +42,11 @@ def as_json(name: str, facts: Inspection) -> dict[str, object]:
         },
         "denoised": facts.denoised,
         "tags": [{"key": key, "value": value} for key, value in header.tags],
+        "pictures": [
+            {"type": one.kind, "media_type": one.media_type, "description": one.description,
+             "width": one.width or None, "height": one.height or None, "n_bytes": len(one.data)}
+            for one in header.pictures
+        ],
         "parts": [
             {"first_frame": edit.first_frame, "n_frames": edit.n_frames,
              "first_sample": edit.first_sample, "n_samples": edit.n_samples}
@@ -58,6 +63,7 @@ def as_json(name: str, facts: Inspection) -> dict[str, object]:
         "bytes": {
             "total": facts.file_bytes,
             "header": facts.header_bytes,
+            "attached": facts.attached_bytes,
             "payload": facts.payload_bytes,
             "framing": facts.framing_bytes,
             "trailer": facts.trailer_bytes,

@@ -22,23 +22,42 @@ from ncodec.cli.inputs import (
 )
 from ncodec.cli.options import force_option, json_option, output_option
 from ncodec.errors import FormatError, NcodecError, UsageError
-from ncodec.formats.ncx import Reader, Tags, check_tag, retag
+from ncodec.formats.ncx import (
+    MAX_ATTACHMENT_BYTES,
+    Header,
+    Picture,
+    Reader,
+    Tags,
+    check_tag,
+    retag,
+)
 
 TAGS_SCHEMA = "ncodec.tags/1"
 
-_MOST_LIST_BYTES = 1 << 20  # of --from; a header's tags, with every character escaped, are less
+_MOST_LIST_BYTES = 1 << 26  # of --from; more than a file's tags, unless most is escaped
 _ESCAPE = re.compile(r"\\(x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|.?)")
 _ESCAPED = {"\\": "\\", "n": "\n", "r": "\r", "t": "\t"}
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What is done to the tags of every file. Keys are the same in either case."""
+    """What is done to the tags and pictures of every file. Keys are the same in either case."""
 
     clear: bool
     removed: tuple[str, ...]
     replaced: Tags
     added: Tags
+    without_pictures: bool = False
+    pictures: tuple[Picture, ...] = ()  # added
+
+    def of_pictures(self, pictures: tuple[Picture, ...]) -> tuple[Picture, ...]:
+        """Return the pictures that a file with `pictures` gets."""
+        return (*(() if self.without_pictures else pictures), *self.pictures)
+
+    def changes(self, header: Header) -> bool:
+        """Whether a file with this header gets another one."""
+        pictures = header.pictures
+        return self(header.tags) != header.tags or self.of_pictures(pictures) != pictures
 
     def __call__(self, tags: Tags) -> Tags:
         """Return the tags that a file with `tags` gets."""
@@ -69,39 +88,47 @@ class Change:
     help="Add the tags that this file lists, as they are printed; - for standard input.",
 )  # fmt: skip
 @click.option("--add", "added", multiple=True, metavar="KEY=VALUE", help="Add this tag.")
+@click.option("--remove-pictures", is_flag=True, help="Remove all pictures.")
+@click.option(
+    "--picture", "picture_paths", multiple=True, metavar="IMAGE",
+    type=click.Path(readable=False), help="Add this file as the front cover.",
+)  # fmt: skip
 @output_option(".ncx file")
 @force_option()
 def tags(
     files: tuple[str, ...], as_json: bool, clear: bool, remove: tuple[str, ...],
-    replaced: tuple[str, ...], listing: str | None, added: tuple[str, ...], output: str | None,
-    force: bool,
+    replaced: tuple[str, ...], listing: str | None, added: tuple[str, ...], remove_pictures: bool,
+    picture_paths: tuple[str, ...], output: str | None, force: bool,
 ) -> None:  # fmt: skip
-    """Show the tags of .ncx files, or change them.
+    """Show the tags of .ncx files, or change tags and pictures.
 
     Prints a line KEY=value for every tag. With several files, a line "==> FILE <==" comes before
     the tags of each: no tag starts with "=". A backslash is printed as \\\\, unprintable characters
     as \\n, \\r, \\t, \\x1b, \\u2028 and so on, and --from undoes this. In KEY=VALUE on the command
     line nothing is escaped.
 
-    With an option that changes tags, the file is replaced by one that differs in nothing else, or
-    with -o that one is written elsewhere. The codes stay as they are, and so does any damage after
-    the header. The options work in this order: --clear, --remove, --set, --from, --add. All but
-    --clear and --from can be repeated; all values that are --set for one key are kept. Keys are
-    case-insensitive. A file whose tags do not change is not touched.
+    With an option that changes something, the file is replaced by one that differs in nothing else,
+    or with -o that one is written elsewhere. The codes stay as they are, and so does any damage of
+    packets. The options work in this order: --clear, --remove, --set, --from, --add, and
+    --remove-pictures, --picture. Those with a value can be repeated, but for --from; all values
+    that are --set for one key are kept. Keys are case-insensitive. A file that does not change is
+    not touched. Pictures are shown by ncodec inspect.
 
     \b
     Examples:
       ncodec tags song.ncx
       ncodec tags --set TITLE=Hum --add ARTIST=Anon --remove COMMENT song.ncx
       ncodec tags song.ncx | ncodec tags --clear --from - other.ncx
+      ncodec tags --remove-pictures --picture cover.jpg song.ncx
     """  # noqa: D301
-    if not (clear or remove or replaced or listing is not None or added):
+    of_tags = clear or remove or replaced or listing is not None or added
+    if not (of_tags or remove_pictures or picture_paths):
         if output is not None:
-            raise UsageError("-o: nothing is written without an option that changes tags")
+            raise UsageError("-o: nothing is written without an option that changes something")
         _show(files, as_json=as_json)
         return
     if as_json:
-        raise UsageError("--json: only without the options that change tags")
+        raise UsageError("--json: only without the options that change something")
     if STDIO in files:
         raise UsageError("standard input: its tags can be shown, but not changed")
     change = Change(
@@ -109,6 +136,8 @@ def tags(
         tuple(_checked(key, "", "--remove", UsageError)[0] for key in remove),
         tuple(_given(text, "--set") for text in replaced),
         (*(() if listing is None else _read(listing)), *(_given(text, "--add") for text in added)),
+        remove_pictures,
+        tuple(map(_picture, picture_paths)),
     )
     if output is None:
         run_jobs([Job(file, file) for file in files], lambda: partial(_replace, change))
@@ -142,16 +171,19 @@ def _show(files: tuple[str, ...], *, as_json: bool) -> None:
 
 
 def _tags_of(file: str) -> Tags:
+    return _header_of(file).tags
+
+
+def _header_of(file: str) -> Header:
     with open_ncx(file) as stream:
-        return Reader(stream, source_name(file)).header.tags
+        return Reader(stream, source_name(file)).header
 
 
 def _replace(change: Change, job: Job) -> None:
     """Put the file with other tags in the place of the file."""
     if not stat.S_ISREG(Path(job.source).stat().st_mode):
         raise NcodecError(f"{job.source}: is not a file that can be replaced")
-    tags = _tags_of(job.source)
-    if change(tags) != tags:
+    if change.changes(_header_of(job.source)):
         _write(change, True, job)
 
 
@@ -160,7 +192,22 @@ def _write(change: Change, overwrite: bool, job: Job) -> None:
         open_output(job.target, overwrite=overwrite) as sink,
         open_ncx(job.source) as stream,  # closed before it is replaced
     ):
-        sink.writelines(retag(stream, change, source_name(job.source)))
+        name = source_name(job.source)
+        sink.writelines(retag(stream, change, name, change.of_pictures))
+
+
+def _picture(path: str) -> Picture:
+    """Return a picture of a file. Raises NcodecError for what is none."""
+    from ncodec.audio.pictures import media_type_of
+
+    with open_input(path) as stream:
+        data = stream.read(MAX_ATTACHMENT_BYTES + 1)
+    if len(data) > MAX_ATTACHMENT_BYTES - 100:
+        raise NcodecError(f"{path}: a picture of more than {MAX_ATTACHMENT_BYTES - 100} bytes")
+    media_type = media_type_of(data)
+    if not media_type:
+        raise NcodecError(f"{path}: is no picture that is known: JPEG, PNG, GIF, WebP or BMP")
+    return Picture(data, media_type)
 
 
 def _given(text: str, option: str) -> tuple[str, str]:

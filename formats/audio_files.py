@@ -1,4 +1,7 @@
-"""Audio files by their suffixes: what libsndfile reads and writes."""
+"""Audio files by their suffixes: what libsndfile reads and writes, and what FFmpeg reads."""
+
+from functools import cache
+from importlib.util import find_spec
 
 WRITABLE = {  # format, its suffix -> libsndfile's container, subtype unless another is asked for
     "wav": ("WAV", "PCM_16"),
@@ -22,8 +25,14 @@ READABLE = LOSSY | {
 }  # fmt: skip
 """Suffixes of what libsndfile reads, in lower case; LOSSY are those of lossy formats."""
 
-UNREADABLE = frozenset({
-    ".aac", ".ac3", ".alac", ".ape", ".dff", ".dsf", ".m4a", ".m4b", ".mka", ".mpc", ".shn", ".tak",
-    ".tta", ".webm", ".wma", ".wv",
+WITH_FFMPEG = frozenset({
+    ".aac", ".ac3", ".amr", ".ape", ".dff", ".dsf", ".dts", ".eac3", ".m4a", ".m4b", ".m4r", ".mka",
+    ".mpc", ".oma", ".shn", ".tak", ".tta", ".webm", ".wma", ".wv",
 })  # fmt: skip
-"""Suffixes of audio that it does not read."""
+"""Suffixes of audio that it does not read, but FFmpeg does."""
+
+
+@cache
+def readable() -> frozenset[str]:
+    """Return the suffixes of what can be read here: of FFmpeg's too if PyAV is installed."""
+    return READABLE | WITH_FFMPEG if find_spec("av") else READABLE

@@ -23,10 +23,12 @@ if TYPE_CHECKING:
         read_codes,
         write_codes,
     )
+    from ncodec.formats.ncx import Picture
     from ncodec.streaming import StreamDecoder, StreamEncoder
 
 __version__ = "0.2.0"
 __all__ = [
+    "Picture",
     "StreamDecoder",
     "StreamEncoder",
     "__version__",
@@ -46,4 +48,5 @@ def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module 'ncodec' has no attribute {name!r}")
     home = "ncodec.streaming" if name.startswith("Stream") else "ncodec.codec"
+    home = "ncodec.formats.ncx" if name == "Picture" else home
     return getattr(import_module(home), name)

@@ -14,7 +14,8 @@ import contextlib
 import io
 import os
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeVar, Unpack
 
@@ -35,12 +36,14 @@ from ncodec.bitstream import inspect as inspection
 from ncodec.bitstream.codes import Codes, CodesWriter, iterate_codes, join
 from ncodec.decoding import DecodeOptions, Decoding
 from ncodec.encoding.encoder import PIECE_SECONDS, Encoded, Encoding
+from ncodec.encoding.fitting import TagsGiven, as_metadata
 from ncodec.encoding.live import LIVE_BLOCK_SECONDS, Live
 from ncodec.encoding.options import EncodeKeywords, EncodeOptions, ResolvedOptions
 from ncodec.encoding.packets import LivePacketWriter
+from ncodec.encoding.whole_file import write_whole
 from ncodec.errors import UsageError
 from ncodec.formats.atomic_files import atomic_output
-from ncodec.formats.ncx import Reader, Writer
+from ncodec.formats.ncx import Picture, Reader, Writer
 from ncodec.formats.streams import Readable, Seekable, Writable
 from ncodec.hub.codecs import DEFAULT_MODEL, ModelFile, find, load_codec, load_torch_codec
 from ncodec.models.base import Codec, CodedChunk
@@ -72,18 +75,17 @@ def encode_audio(
         source.name, source.sample_rate_hz, source.n_channels, options,
         piece_samples=live and live.piece_samples,
     )  # fmt: skip
-    header = encoding.header(None if live else source.n_samples, source.tags)
-    writer = Writer(sink, header)
     if live is None:
-        encoding.write(source, CodesWriter(writer), on_progress)
+        writer = write_whole(encoding, source, sink, on_progress)
     else:
+        writer = Writer(sink, encoding.header(None, source.metadata))
         packets = LivePacketWriter(writer)
         for chunk in encoding.chunks(source, on_progress, LIVE_BLOCK_SECONDS):
             packets.write(chunk)
         packets.finish(encoding.n_samples)
     return Encoded(
         encoding.n_samples, source.sample_rate_hz, writer.n_bytes, writer.payload_bytes,
-        encoding.left_out,
+        encoding.left_out, sum(len(picture.data) for picture in writer.header.pictures),
     )  # fmt: skip
 
 
@@ -91,20 +93,25 @@ def encode(
     wav: ArrayLike,
     sample_rate_hz: int,
     *,
-    tags: dict[str, str] | None = None,
+    tags: TagsGiven | None = None,
+    pictures: Iterable[Picture] = (),
     **options: Unpack[EncodeKeywords],
 ) -> bytes:
     """Return `wav` as the bytes of a .ncx file.
 
-    wav      [C, T] or [T] float in [-1, 1], array or tensor
-    options  model, bandwidth_kbps, n_q, entropy, denoise, effort, quality: see `EncodeOptions`
+    wav       [C, T] or [T] float in [-1, 1], array or tensor
+    tags      texts by their keys, or pairs of the two where a key has more than one text
+    pictures  `ncodec.Picture`s that belong to the audio
+    options   model, bandwidth_kbps, n_q, entropy, denoise, effort, quality: see `EncodeOptions`
 
     Raises AudioError for other shapes and for values that are not finite, UsageError for a
-    bandwidth, effort or quality that there is not, ModelMissing.
+    bandwidth, effort or quality that there is not, and for tags and pictures that a file cannot
+    hold, ModelMissing.
     """
     array = as_audio(wav)
     sink = io.BytesIO()
-    source = ArraySource(array, as_rate(sample_rate_hz), tuple((tags or {}).items()))
+    metadata = as_metadata(tags, pictures)
+    source = ArraySource(array, as_rate(sample_rate_hz), metadata)
     encode_audio(source, sink, EncodeOptions(**options).resolve())
     return sink.getvalue()
 
@@ -118,7 +125,7 @@ def encode_file(
 ) -> Encoded:
     """Encode an audio file into a .ncx file, with its tags; the same bytes as `ncodec encode`.
 
-    source     what libsndfile reads: a path, the bytes of a file, or a binary stream
+    source     audio that libsndfile or FFmpeg reads: a path, the bytes of a file, a binary stream
     target     a path, under which the file appears when it is whole, or a binary stream
     overwrite  whether to replace a file that exists
     options    as for `encode`
@@ -127,8 +134,12 @@ def encode_file(
     """
     resolved = EncodeOptions(**options).resolve()
     opened = io.BytesIO(source) if isinstance(source, bytes) else source
-    with AudioSource(opened) as audio, _output(target, overwrite) as sink:
-        return encode_audio(audio, sink, resolved)
+    with (
+        AudioSource(opened, conceal=resolved.conceal) as audio,
+        _output(target, overwrite) as sink,
+    ):
+        done = encode_audio(audio, sink, resolved)
+        return replace(done, damage=tuple(audio.damage), remarks=tuple(audio.remarks))
 
 
 def decode(
@@ -170,7 +181,7 @@ def decode_file(
         with AudioSink(
             target, decoding.sample_rate_hz, decoding.n_channels, n_samples=decoding.n_samples,
             container=container, subtype=subtype, tags=decoding.header.tags,
-            overwrite=overwrite,
+            pictures=decoding.header.pictures, overwrite=overwrite,
         ) as sink:  # fmt: skip
             for block in decoding.blocks():
                 sink.write(block)
@@ -196,7 +207,7 @@ def read_codes(source: FilePath | bytes | Readable) -> Codes:
 def write_codes(
     target: FilePath | Writable, codes: ArrayLike, *, model: str | ModelFile = DEFAULT_MODEL,
     scales: ArrayLike | None = None, n_samples: int | None = None,
-    sample_rate_hz: int | None = None, tags: dict[str, str] | None = None,
+    sample_rate_hz: int | None = None, tags: TagsGiven | None = None,
     entropy: str | None = None, overwrite: bool = False,
 ) -> None:  # fmt: skip
     """Write codes, of `Codec.encode` or made by other means, as a .ncx file that decodes to audio.
@@ -208,7 +219,8 @@ def write_codes(
     sample_rate_hz  that it is decoded to, and `n_samples` counts at; by default the model's
     entropy         as for `encode`
 
-    Raises UsageError for codes that the model cannot have, OutputExists, ModelMissing.
+    Raises UsageError for codes that the model cannot have and for tags that a file cannot hold,
+    OutputExists, ModelMissing.
     """
     array = np.asarray(codes)
     if array.ndim != 3 or array.dtype.kind not in "iu":
@@ -233,7 +245,7 @@ def write_codes(
     levels = np.ones((len(array), codec.scale_counts(n_frames)[0])) if scales is None else scales
     chunk = CodedChunk(array.astype(np.int64), np.asarray(levels, np.float32))
     encoding = Encoding("codes", rate, len(array) * config.n_channels, options)
-    header = encoding.header(n_samples, (tags or {}).items())
+    header = encoding.header(n_samples, as_metadata(tags))
     segments = max(1, round(PIECE_SECONDS * config.frame_rate_hz / codec.segment_frames))
     step = segments * codec.segment_frames  # frames of a packet
     with _output(target, overwrite) as sink:

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from ncodec.audio import as_audio, as_rate
 from ncodec.decoding import Decoding
 from ncodec.encoding.encoder import Encoding
+from ncodec.encoding.fitting import TagsGiven, as_metadata
 from ncodec.encoding.live import plan_live
 from ncodec.encoding.options import EncodeKeywords, EncodeOptions
 from ncodec.encoding.packets import LivePacketWriter
@@ -37,6 +38,7 @@ class StreamEncoder:
                time for computing and transport; by default 0.3 s, or more if the codec needs more
     entropy    "adaptive" by default; "transformer" takes fewer bits, and most of a slow core to
                decode in real time
+    tags       as for `encode`
     options    others as for `encode`
 
     Raises UsageError, ModelMissing.
@@ -48,7 +50,7 @@ class StreamEncoder:
 
     def __init__(
         self, sample_rate_hz: int, n_channels: int = 1, *, latency_s: float | None = None,
-        tags: dict[str, str] | None = None, **options: Unpack[EncodeKeywords],
+        tags: TagsGiven | None = None, **options: Unpack[EncodeKeywords],
     ) -> None:  # fmt: skip
         sample_rate_hz = as_rate(sample_rate_hz)
         resolved = EncodeOptions(**options).resolve(live=True)
@@ -58,7 +60,7 @@ class StreamEncoder:
         )
         self.latency_s = live.latency_s
         self._n_channels = n_channels
-        self.header = self._encoding.header(None, (tags or {}).items())
+        self.header = self._encoding.header(None, as_metadata(tags))
         self._made = io.BytesIO()
         self._packets = LivePacketWriter(Writer(self._made, self.header))
 

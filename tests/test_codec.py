@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import torch
 
 import ncodec
 from ncodec import codec as main_path
-from ncodec.audio import Resampler
+from ncodec.audio import Metadata, Resampler
 from ncodec.decoding import DecodeOptions
 from ncodec.encoding.options import EncodeKeywords, EncodeOptions
 from ncodec.errors import (
@@ -124,27 +125,45 @@ class PipeSource:
 
     def __init__(self, wav: np.ndarray) -> None:
         self.wav = wav
-        self.tags = (("TITLE", "Live"),)
+        self.metadata = Metadata((("TITLE", "Live"),))
 
     def blocks(self, n: int) -> Iterator[np.ndarray]:
         for start in range(0, self.wav.shape[1], n):
             yield self.wav[:, start : start + n]
 
 
+class Sink:
+    """A stream that is only written to."""
+
+    def __init__(self) -> None:
+        self.content = bytearray()
+
+    def write(self, content: bytes | memoryview, /) -> int:
+        self.content += content
+        return len(content)
+
+
 def test_unknown_length_is_in_the_trailer() -> None:
-    wav, sink = noise(1, 100_007), io.BytesIO()
+    wav, sink = noise(1, 100_007), Sink()
     taken: list[int] = []
     found = main_path.encode_audio(
         PipeSource(wav), sink, EncodeOptions("tiny", n_q=4).resolve(), on_progress=taken.append
     )
-    reader = Reader(io.BytesIO(sink.getvalue()))
+    reader = Reader(io.BytesIO(sink.content))
     assert reader.header.n_samples is None
     assert reader.header.tag("title") == ("Live",)
-    assert ncodec.decode(sink.getvalue())[0].shape == (1, 100_007)
+    assert ncodec.decode(bytes(sink.content))[0].shape == (1, 100_007)
     assert found.n_samples == sum(taken) == 100_007
-    assert found.n_bytes == len(sink.getvalue())
+    assert found.n_bytes == len(sink.content)
     known = encode(wav, tags={"TITLE": "Live"})
     assert [p.payload for p in Reader(io.BytesIO(known))] == [p.payload for p in reader]
+
+
+def test_unknown_length_is_in_the_header_of_what_can_seek() -> None:
+    wav, sink = noise(1, 100_007), io.BytesIO()
+    found = main_path.encode_audio(PipeSource(wav), sink, EncodeOptions("tiny", n_q=4).resolve())
+    assert sink.getvalue() == encode(wav, tags={"TITLE": "Live"})
+    assert found.n_bytes == len(sink.getvalue())
 
 
 def test_without_trailer_an_unknown_length_is_an_error() -> None:
@@ -333,7 +352,31 @@ def test_decodes_to_another_rate(rate: int) -> None:
         assert np.abs(step - usual[0, : 147 * len(step) : 147]).max() < 0.01
 
 
-def test_tags_that_do_not_fit_are_left_out() -> None:
+def test_long_tags_and_pictures() -> None:
     tags = {"TITLE": "Short", "COMMENT": "x" * 70_000, "ARTIST": "Also short"}
-    header = Reader(io.BytesIO(encode(noise(1, 100), tags=tags))).header
-    assert header.tags == (("TITLE", "Short"), ("ARTIST", "Also short"))
+    pictures = [ncodec.Picture(b"\x89PNG", "image/png")]
+    header = Reader(io.BytesIO(encode(noise(1, 100), tags=tags, pictures=pictures))).header
+    assert header.tags == tuple(tags.items())
+    assert header.pictures == tuple(pictures)
+    pairs = [("ARTIST", "A"), ("ARTIST", "B")]
+    header = Reader(io.BytesIO(encode(noise(1, 100), tags=pairs))).header
+    assert header.tags == tuple(pairs)
+
+
+@pytest.mark.parametrize(
+    ("tags", "said"),
+    [
+        ({"K=": "x"}, "tags: tag: the key is 'K='"),
+        ({"": "x"}, "tags: tag: the key is ''"),
+        ({"K": "\udcff"}, "tags: tag cannot be written as UTF-8"),
+        ([("K", 7)], "tags: "),
+        ([("K", "x" * 10_000_000)] * 2, "no room for the tag K of 10000000 bytes"),
+    ],
+    ids=["equals", "empty", "surrogate", "number", "long"],
+)
+def test_tags_that_a_caller_cannot_give(tags: Any, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        encode(noise(1, 100), tags=tags)
+    if isinstance(tags, dict):
+        with pytest.raises(UsageError, match=said):
+            ncodec.StreamEncoder(8000, tags=tags)

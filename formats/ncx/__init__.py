@@ -7,7 +7,13 @@
 """
 
 from ncodec.formats.ncx.annotate import AnnotatedField, annotate
-from ncodec.formats.ncx.attachments import MAX_ATTACHMENTS, PICTURE_KIND
+from ncodec.formats.ncx.attachments import (
+    MAX_ATTACHED_BYTES,
+    MAX_ATTACHED_TAGS,
+    MAX_ATTACHMENT_BYTES,
+    MAX_ATTACHMENTS,
+    PICTURE_KIND,
+)
 from ncodec.formats.ncx.edit_list import Edit, pack_edits
 from ncodec.formats.ncx.header import Header
 from ncodec.formats.ncx.header_layout import (
@@ -29,7 +35,7 @@ from ncodec.formats.ncx.packets import (
     MAX_SCALES_PER_STREAM,
     Packet,
 )
-from ncodec.formats.ncx.pictures import Picture
+from ncodec.formats.ncx.pictures import KINDS_OF_PICTURES, Picture
 from ncodec.formats.ncx.reader import Reader
 from ncodec.formats.ncx.recovery import Damage
 from ncodec.formats.ncx.retag import check_tag, retag
@@ -47,7 +53,11 @@ __all__ = [
     "ENTROPY_CODERS",
     "ENTROPY_PACKED",
     "ENTROPY_TRANSFORMER",
+    "KINDS_OF_PICTURES",
+    "MAX_ATTACHED_BYTES",
+    "MAX_ATTACHED_TAGS",
     "MAX_ATTACHMENTS",
+    "MAX_ATTACHMENT_BYTES",
     "MAX_FRAMES",
     "MAX_PACKETS",
     "MAX_PAYLOAD_BYTES",

@@ -22,12 +22,13 @@ KINDS = {TAGS_KIND: "tags", PICTURE_KIND: "picture"}
 MAX_ATTACHMENTS = 256
 MAX_ATTACHED_TAGS = 65536
 MAX_ATTACHED_BYTES = 1 << 26
+MAX_ATTACHMENT_BYTES = (1 << 24) - 1
 
 Attachments = tuple[tuple[int, bytes], ...]  # kinds and contents
 OnDamage = Callable[[int, int, FormatError], None]  # offset, bytes, what is wrong
 
 ATTACHMENT_KIND = Field("attachment_kind", "u8", 1, 255)
-ATTACHMENT = Field("attachment", "blob", 0, (1 << 24) - 1, LimitExceeded)
+ATTACHMENT = Field("attachment", "blob", 0, MAX_ATTACHMENT_BYTES, LimitExceeded)
 ATTACHMENT_CRC = Field("attachment_crc", "u32", refusal=ChecksumMismatch)
 ATTACHMENT_FIELDS = (ATTACHMENT_KIND, ATTACHMENT, ATTACHMENT_CRC)
 ATTACHED_TAG = Field("tag", "text", 2, ATTACHMENT.high - 4, LimitExceeded)

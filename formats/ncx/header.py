@@ -222,11 +222,17 @@ class Header:
         cursor = Cursor(source, "header", marks)
         alone = cls.parse(cursor)
         source.drop(cursor.at)
-        if not alone.attached_bytes:
-            return alone
-        tags, attachments = read_attachments(source, alone.attached_bytes, marks, on_damage)
+        return alone.with_attached(source, marks, on_damage)
+
+    def with_attached(
+        self, source: BufferedStream, marks: list[Mark] | None, on_damage: OnDamage | None
+    ) -> Self:
+        """Read what is attached to a header that was read alone; return the whole."""
+        if not self.attached_bytes:
+            return self
+        tags, attachments = read_attachments(source, self.attached_bytes, marks, on_damage)
         return replace(
-            alone, tags=alone.tags + tags, extensions=alone.extensions[:-1], attachments=attachments
+            self, tags=self.tags + tags, extensions=self.extensions[:-1], attachments=attachments
         )
 
     @classmethod

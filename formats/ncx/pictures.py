@@ -6,6 +6,12 @@ from typing import Self
 
 from ncodec.errors import InvalidField
 
+KINDS_OF_PICTURES = (
+    "other", "icon of 32x32", "icon", "front cover", "back cover", "leaflet", "medium",
+    "lead artist", "artist", "conductor", "band", "composer", "lyricist", "place of recording",
+    "during recording", "during performance", "screen capture", "a bright coloured fish",
+    "illustration", "logo of the artist", "logo of the publisher",
+)  # fmt: skip
 FRONT_COVER = 3
 _NUMBER = struct.Struct(">I")
 _SIZES = struct.Struct(">4I")

@@ -41,7 +41,11 @@ class Reader:
         self._numbers = array("L")  # of the packets read, and their sizes
         self._packet_bytes = array("L")
         self._packet_frames = array("L")
-        self.header = Header.read(self._source, marks, self._skipped(on_damage))
+        cursor = Cursor(self._source, "header", marks)
+        alone = Header.parse(cursor)
+        self._source.drop(cursor.at)
+        self.attached_bytes = alone.attached_bytes
+        self.header = alone.with_attached(self._source, marks, self._skipped(on_damage))
         self.header_bytes = self._source.offset  # with attachments: where packet 0 starts
 
     @staticmethod

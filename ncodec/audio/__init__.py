@@ -7,6 +7,7 @@ Importing this loads neither libsndfile nor soxr; the first file or rate change 
 
 from ncodec.audio.array import ArraySource, MixedSource, Source, as_audio, as_rate
 from ncodec.audio.base import MAX_CHANNELS
+from ncodec.audio.metadata import Metadata
 from ncodec.audio.resampling import Resampler, resample, resampled_length
 from ncodec.audio.sink import AudioSink, write
 from ncodec.audio.source import AudioSource, read
@@ -16,6 +17,7 @@ __all__ = [
     "ArraySource",
     "AudioSink",
     "AudioSource",
+    "Metadata",
     "MixedSource",
     "Resampler",
     "Source",

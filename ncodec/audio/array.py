@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from ncodec.audio.base import MAX_CHANNELS, Audio
+from ncodec.audio.metadata import NOTHING, Metadata
 from ncodec.errors import AudioError, UsageError
-from ncodec.formats.ncx import Tags
 
 
 class Source(Protocol):
@@ -18,7 +18,7 @@ class Source(Protocol):
 
     name: str
     sample_rate_hz: int
-    tags: Tags
+    metadata: Metadata
 
     @property
     def n_channels(self) -> int:
@@ -41,7 +41,7 @@ class ArraySource:
 
     wav: Audio
     sample_rate_hz: int
-    tags: Tags = ()
+    metadata: Metadata = NOTHING
     name: str = "array"
 
     @property
@@ -66,7 +66,7 @@ class MixedSource:
     def __init__(self, source: Source) -> None:
         self._source = source
         self.name, self.sample_rate_hz, self.n_channels = source.name, source.sample_rate_hz, 1
-        self.tags = source.tags
+        self.metadata = source.metadata
 
     @property
     def n_samples(self) -> int | None:

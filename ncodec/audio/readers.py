@@ -7,11 +7,11 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from ncodec.audio.base import TAGS, Audio
+from ncodec.audio.metadata import Metadata, storable
 from ncodec.audio.mpeg import find_frame
 from ncodec.audio.stream import ForwardReader
 from ncodec.audio.wav import WavHeader
 from ncodec.errors import AudioError
-from ncodec.formats.ncx import Tags
 
 _NO_COUNT = 1 << 62  # libsndfile's way to say that a FLAC does not know its length
 
@@ -26,7 +26,7 @@ class AudioReader(Protocol):
     sample_rate_hz: int
     n_channels: int
     n_samples: int | None
-    tags: Tags  # that this finds by itself
+    metadata: Metadata  # that this finds by itself
     problem: str  # why reading stopped, if not at the end
 
     def read(self, n: int) -> Audio:
@@ -44,7 +44,7 @@ class WavPipe:
     def __init__(self, reader: ForwardReader, header: WavHeader) -> None:
         self.sample_rate_hz = header.sample_rate_hz
         self.n_channels = header.n_channels
-        self.tags = header.tags
+        self.metadata = header.metadata
         self.problem = ""
         self.n_samples: int | None = None
         if header.data_bytes is not None:
@@ -111,7 +111,7 @@ class SndFile:
         self.subtype: str = self._file.subtype
         self.n_samples: int | None = self._file.frames if self._file.frames < _NO_COUNT else None
         written = {key.upper(): text for key, text in self._file.copy_metadata().items()}
-        self.tags: Tags = tuple((key, written[key]) for key in TAGS if written.get(key))
+        self.metadata = storable((key, written[key]) for key in TAGS if key in written)
         self.problem = ""
 
     def read(self, n: int) -> Audio:

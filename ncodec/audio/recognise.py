@@ -1,6 +1,6 @@
 """What a file is that cannot be read as audio, by its first bytes: for error messages alone."""
 
-_AT_START = (
+_AUDIO_AT_START = (
     (b"\x1a\x45\xdf\xa3", "Matroska or WebM"),
     (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "Windows Media (ASF, WMA)"),
     (b"MAC ", "Monkey's Audio (APE)"),
@@ -12,8 +12,20 @@ _AT_START = (
     (b"MPCK", "Musepack"),
     (b"MP+", "Musepack"),
     (b"#!AMR", "AMR"),
+    (b"\x7f\xfe\x80\x01", "DTS"),
     (b"\x0b\x77", "AC-3"),
     (b"ajkg", "Shorten"),
+)
+_OF_LIBSNDFILE = (
+    b"fLaC",
+    b"OggS",
+    b"RIFF",
+    b"RF64",
+    b"FORM",
+    b"caff",
+    b"ADIF",
+)  # some kinds of them
+_OTHERS_AT_START = (
     (b"PK\x03\x04", "a ZIP archive"),
     (b"\x1f\x8b", "compressed by gzip"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
@@ -29,7 +41,7 @@ def recognise(start: bytes) -> str:
     """Return what a file with these first bytes, some hundred, is; "" where nothing tells."""
     if start[4:8] == b"ftyp":
         return "MPEG-4 (m4a, mp4)"
-    for magic, what in _AT_START:
+    for magic, what in _AUDIO_AT_START + _OTHERS_AT_START:
         if start.startswith(magic):
             return what
     if len(start) > 2 and start[0] == 0xFF and start[1] & 0xF6 == 0xF0:
@@ -44,3 +56,10 @@ def recognise(start: bytes) -> str:
     if start and all(byte >= 0x20 or byte in b"\t\r\n" for byte in start):
         return "text"
     return ""
+
+
+def may_be_audio(start: bytes) -> bool:
+    """Whether a file with these first bytes may be audio that libsndfile does not read."""
+    if start[4:8] == b"ftyp" or start[:2] == b"\xff\xf1" or start[:2] == b"\xff\xf9":
+        return True
+    return start.startswith((*(magic for magic, _ in _AUDIO_AT_START), *_OF_LIBSNDFILE))

@@ -7,7 +7,7 @@ makes for one is copied there at the end.
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self, cast
@@ -16,13 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ncodec.audio.base import MAX_CHANNELS, Target
+from ncodec.audio.metadata import Metadata
 from ncodec.audio.stream import stream_name
+from ncodec.audio.tags import by_key
 from ncodec.audio.wav import WavHeader
 from ncodec.audio.writers import AudioWriter, SndFileWriter, WavWriter
-from ncodec.errors import AudioError, RateUnsupported, UsageError
+from ncodec.errors import AudioError, RateUnsupported, UsageError, plural
 from ncodec.formats.atomic_files import atomic_output
 from ncodec.formats.audio_files import ALIASES, WRITABLE
-from ncodec.formats.ncx import Tags
+from ncodec.formats.ncx import Picture, Tags
 
 _RATES_HZ = {
     "OPUS": (8000, 12000, 16000, 24000, 48000),
@@ -44,6 +46,7 @@ class AudioSink:
         n_clipped: values that were limited.
         peak: the largest magnitude that was given to `write`.
         unwritten_tags: keys of the tags that the format has no room for, once it is closed.
+        n_unwritten_pictures: how many pictures the format has no room for, once it is closed.
 
     Args:
         target: a path, whose suffix names the format (none: wav), or a stream (wav).
@@ -53,13 +56,14 @@ class AudioSink:
         container: wav, rf64, flac, ogg, opus, mp3, aiff, w64 or caf, if the suffix does not say.
         subtype: libsndfile's name of the sample type, such as PCM_24 or FLOAT.
         tags: keys of Vorbis comments and texts; a key may occur more than once.
+        pictures: that belong to the audio.
         overwrite: whether to replace a file that exists.
     """
 
     def __init__(
         self, target: Target, sample_rate_hz: int, n_channels: int, *,
         n_samples: int | None = None, container: str | None = None, subtype: str | None = None,
-        tags: Tags = (), overwrite: bool = False,
+        tags: Tags = (), pictures: Iterable[Picture] = (), overwrite: bool = False,
     ) -> None:  # fmt: skip
         is_path = isinstance(target, str | os.PathLike)
         self.name = os.fspath(target) if is_path else stream_name(target)
@@ -68,6 +72,8 @@ class AudioSink:
         self.n_clipped = 0
         self.peak = 0.0
         self.unwritten_tags: tuple[str, ...] = ()
+        self.n_unwritten_pictures = 0
+        metadata = Metadata(tags, tuple(pictures))
         self._n_samples = n_samples
         kind, subtype = self._choose(is_path, container, subtype, sample_rate_hz)
         self._limits = subtype not in _UNLIMITED
@@ -78,7 +84,7 @@ class AudioSink:
                 width = _WAV_SAMPLES[subtype]
                 n_bytes = None if n_samples is None else n_samples * n_channels * width
                 is_float = subtype in ("FLOAT", "DOUBLE")
-                header = WavHeader(sample_rate_hz, n_channels, width, is_float, n_bytes, tags)
+                header = WavHeader(sample_rate_hz, n_channels, width, is_float, n_bytes, metadata)
                 file = stack.enter_context(path.open("wb")) if path else cast("BinaryIO", target)
                 self._writer: AudioWriter = WavWriter(
                     file, header, seeks=not is_stream, rf64=kind == "RF64"
@@ -91,7 +97,7 @@ class AudioSink:
                     path = Path(made_in) / f"made.{kind.lower()}"
                 writer = SndFileWriter(
                     cast("Path", path), cast("BinaryIO | None", stream), sample_rate_hz,
-                    n_channels, kind, subtype, tags,
+                    n_channels, kind, subtype, metadata,
                 )  # fmt: skip
                 stack.callback(writer.abandon)
                 self._writer = writer
@@ -155,6 +161,16 @@ class AudioSink:
             self._writer.write(samples)
         self.n_written += block.shape[1]
 
+    @property
+    def unwritten(self) -> str:
+        """What the format has no room for, in words; "" for nothing, or while it is open."""
+        pictures = self.n_unwritten_pictures
+        parts = (
+            f"the tags {', '.join(self.unwritten_tags)}" if self.unwritten_tags else "",
+            plural(pictures, "picture") if pictures else "",
+        )
+        return " and ".join(part for part in parts if part)
+
     def close(self) -> None:
         """Finish the file; doing it again does nothing."""
         is_open, self._is_open = self._is_open, False
@@ -162,7 +178,9 @@ class AudioSink:
             if is_open and self._n_samples not in (None, self.n_written):
                 raise AudioError(f"{self._n_samples} samples were announced, {self.n_written} came")
             if is_open:
-                self.unwritten_tags = self._writer.close()
+                left = self._writer.close()
+                self.unwritten_tags = tuple(by_key(left.tags))
+                self.n_unwritten_pictures = len(left.pictures)
 
     def __enter__(self) -> Self:
         return self
@@ -180,12 +198,12 @@ class AudioSink:
 def write(
     target: Target, wav: NDArray[np.floating[Any]], sample_rate_hz: int, *,
     container: str | None = None, subtype: str | None = None,
-    tags: Tags = (), overwrite: bool = False,
+    tags: Tags = (), pictures: Iterable[Picture] = (), overwrite: bool = False,
 ) -> int:  # fmt: skip
     """Write all of [C, T] and return how many values had to be limited to +-1."""
     with AudioSink(
         target, sample_rate_hz, wav.shape[0], n_samples=wav.shape[1], container=container,
-        subtype=subtype, tags=tags, overwrite=overwrite,
+        subtype=subtype, tags=tags, pictures=pictures, overwrite=overwrite,
     ) as sink:  # fmt: skip
         sink.write(wav)
     return sink.n_clipped

@@ -1,17 +1,11 @@
-"""Text tags of audio files, read and written by mutagen.
+"""Text tags in Vorbis comments and ID3, as mutagen reads and writes them.
 
 Keys are those of Vorbis comments, as taggers spell them, in upper case; docs/CLI.md has the table.
-A key may occur more than once: its values keep their order. Pictures and the name of the encoder
-are not text, and are left alone.
+A key may occur more than once: its values keep their order. The name of the encoder is left alone.
 """
 
-import contextlib
-import io
 from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import Any, BinaryIO
-
-from ncodec.formats.ncx import Tags
+from typing import Any
 
 _LEFT = frozenset({"METADATA_BLOCK_PICTURE", "COVERART", "COVERARTMIME", "ENCODER"})
 
@@ -51,6 +45,7 @@ DESCRIPTION_OF = {
 
 _KEY_OF_FRAME: dict[str, str] = {frame: key for key, frame in FRAME_OF.items()}
 _KEY_OF_DESCRIPTION = {text.upper(): key for key, text in DESCRIPTION_OF.items()}
+_KEY_OF_DESCRIPTION["MUSICBRAINZ TRACK ID"] = "MUSICBRAINZ_TRACKID"  # UFID in ID3
 _KEY_OF_ROLE = {"arranger": "ARRANGER", "engineer": "ENGINEER", "producer": "PRODUCER",
                 "mix": "MIXER", "dj-mix": "DJMIXER"}  # fmt: skip
 _RECORDING, _RECORDING_OWNER = "MUSICBRAINZ_TRACKID", "http://musicbrainz.org"  # of a UFID frame
@@ -58,61 +53,16 @@ _COMMENT, _LYRICS = "COMMENT", "LYRICS"
 _NO_LANGUAGE = "XXX"  # ID3's code for one that is not known
 
 
-def read_tags(file: BinaryIO) -> Tags:
-    """Return the tags of an audio file, from the start of a stream that seeks; () for none.
-
-    Those of WAV are read in `wav`. Whatever is wrong with tags, they do not keep the audio from
-    being read.
-    """
-    with contextlib.suppress(Exception):  # mutagen raises more than its own errors
-        file.seek(0)
-        tags = _found(file, file.read(4))
-        if tags is not None:
-            return storable(_of_id3(tags) if hasattr(tags, "getall") else _of_comments(tags))
-    return ()
-
-
-def _found(file: BinaryIO, magic: bytes) -> Any:
-    """Return what mutagen finds, or None; it is imported only where there may be something."""
-    file.seek(0)
-    if magic in (b"RIFF", b"RF64", b"BW64"):
-        return None
-    if magic == b"fLaC":  # a quarter of what all of mutagen takes to import
-        from mutagen.flac import FLAC
-
-        return FLAC(file).tags
-    import mutagen
-
-    found: Any = mutagen.File(file)  # pyright: ignore[reportPrivateImportUsage]
-    return found and found.tags
-
-
-def merged(tags: Tags, others: Tags) -> Tags:
-    """Return the tags, and the others whose keys they lack, of what a .ncx file can hold."""
-    there = {key for key, _ in tags}
-    return tags + storable((key, text) for key, text in others if key not in there)
-
-
-def storable(tags: Iterable[tuple[str, str]]) -> Tags:
-    """Return those that a .ncx file can hold."""
-    return tuple((key, text) for key, text in tags if _is_storable(key, text))
-
-
-def _is_storable(key: str, text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return bool(key) and bool(text) and all(" " <= char <= "}" and char != "=" for char in key)
-
-
-def _of_comments(tags: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+def of_comments(tags: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Yield keys and texts of Vorbis comments."""
     for key, text in tags:
         if isinstance(text, str) and key.upper() not in _LEFT:
             yield key.upper(), text
 
 
-def _of_id3(tags: Any) -> Iterator[tuple[str, str]]:
+def of_id3(tags: Any) -> Iterator[tuple[str, str]]:
+    """Yield keys and texts of a mutagen.id3.ID3."""
+
     def place(frame: Any) -> str:
         return frame.desc if frame.FrameID == "USLT" else ""  # numbers, as written here
 
@@ -129,9 +79,8 @@ def _of_frame(frame: Any) -> Iterator[tuple[str, str]]:
             is_time = kind in ("TDRC", "TDOR")  # which mutagen shows with a space
             yield _KEY_OF_FRAME[kind], text.replace(" ", "T") if is_time else text
     elif kind == "TXXX" and frame.desc:
-        key: str = frame.desc.upper()
         for text in frame.text:
-            yield _KEY_OF_DESCRIPTION.get(key, key), text
+            yield key_of_description(frame.desc), text
     elif kind == "COMM" and not frame.desc.startswith("iTun"):
         plain = frame.desc in ("", "ID3v1 Comment")
         for text in frame.text:
@@ -148,56 +97,14 @@ def _of_frame(frame: Any) -> Iterator[tuple[str, str]]:
             yield "PERFORMER", f"{person} ({role})"
 
 
+def key_of_description(description: str) -> str:
+    """Return the key of what taggers name by such a description."""
+    key = description.upper()
+    return _KEY_OF_DESCRIPTION.get(key, key)
+
+
 def _key_of_role(role: str) -> str:
     return _KEY_OF_ROLE.get(role.lower(), role.upper())
-
-
-def write_tags(path: Path, kind: str, tags: Tags) -> tuple[str, ...]:
-    """Give a file that was just made all of its tags; return the keys that it has no room for.
-
-    kind  FLAC, VORBIS, OPUS, MP3 or AIFF; others have no room
-    """
-    writer = {
-        "FLAC": _write_flac, "VORBIS": _write_vorbis, "OPUS": _write_opus, "MP3": _write_id3,
-        "AIFF": _write_aiff,
-    }.get(kind)  # fmt: skip
-    if not tags or writer is None:
-        return tuple(by_key(tags))
-    try:
-        writer(path, tags)
-    except Exception:  # mutagen raises more than its own errors
-        return tuple(by_key(tags))
-    return ()
-
-
-def _write_flac(path: Path, tags: Tags) -> None:
-    from mutagen.flac import FLAC
-
-    file: Any = FLAC(path)
-    _write_comments(file, tags)
-
-
-def _write_vorbis(path: Path, tags: Tags) -> None:
-    from mutagen.oggvorbis import OggVorbis
-
-    file: Any = OggVorbis(path)
-    _write_comments(file, tags)
-
-
-def _write_opus(path: Path, tags: Tags) -> None:
-    from mutagen.oggopus import OggOpus
-
-    file: Any = OggOpus(path)
-    _write_comments(file, tags)
-
-
-def _write_comments(file: Any, tags: Tags) -> None:
-    if file.tags is None:
-        file.add_tags()
-    comments: Any = file.tags
-    for key, texts in by_key(tags).items():
-        comments[key] = texts
-    file.save()
 
 
 def by_key(tags: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
@@ -213,48 +120,7 @@ def joined(tags: Iterable[tuple[str, str]]) -> dict[str, str]:
     return {key: "; ".join(texts) for key, texts in by_key(tags).items()}
 
 
-def read_id3(content: bytes) -> Tags:
-    """Return the tags of an ID3v2 tag; () where it is none."""
-    with contextlib.suppress(Exception):  # mutagen raises more than its own errors
-        return storable(_of_id3(_new_id3(io.BytesIO(content))))
-    return ()
-
-
-def id3_of(tags: Iterable[tuple[str, str]]) -> bytes:
-    """Return the tags as an ID3v2.4 tag."""
-    made = io.BytesIO()
-    _fill_id3(_new_id3(), tags).save(made, padding=lambda info: 0)
-    return made.getvalue()
-
-
-def _write_id3(path: Path, tags: Tags) -> None:
-    _fill_id3(_new_id3(), tags).save(path)
-
-
-def _write_aiff(path: Path, tags: Tags) -> None:
-    from mutagen.aiff import AIFF
-
-    file: Any = AIFF(path)
-    file.add_tags()
-    _fill_id3(file.tags, tags)
-    file.save()
-
-
-def _new_id3(*content: BinaryIO) -> Any:
-    from mutagen.id3 import ID3
-
-    return ID3(*content)
-
-
-def _fill_id3(file: Any, tags: Iterable[tuple[str, str]]) -> Any:
-    """Add the frames of each key."""
-    for key, texts in by_key(tags).items():
-        for frame in _frames_of(key, texts):
-            file.add(frame)
-    return file
-
-
-def _frames_of(key: str, texts: list[str]) -> list[Any]:
+def frames_of(key: str, texts: list[str]) -> list[Any]:
     """Return the frames that hold these texts; a TXXX frame where the key's own would change them.
 
     A date must be one, for instance, and a number for a genre would become its name.

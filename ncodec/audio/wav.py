@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from ncodec.audio.metadata import NOTHING, Metadata, storable
 from ncodec.audio.stream import ForwardReader
-from ncodec.audio.tags import id3_of, joined, merged, read_id3
+from ncodec.audio.tag_files import id3_of, read_id3
+from ncodec.audio.tags import joined
 from ncodec.errors import AudioError
-from ncodec.formats.ncx import Tags
 
 UNKNOWN_SIZE = 0xFFFFFFFF
 _UNKNOWN_FROM = 1 << 62  # of 64 bits: a writer that did not know the length puts one as large
@@ -53,7 +54,7 @@ class WavHeader:
     sample_bytes: int  # 1 to 4 for integers, 4 or 8 for floats
     is_float: bool
     data_bytes: int | None  # None: not known when the header was written
-    tags: Tags = ()  # of LIST and id3 chunks
+    metadata: Metadata = NOTHING  # of LIST and id3 chunks
 
     @property
     def frame_bytes(self) -> int:
@@ -61,10 +62,12 @@ class WavHeader:
         return self.sample_bytes * self.n_channels
 
     @property
-    def has_more_tags(self) -> bool:
-        """Whether the tags are more than a LIST chunk holds."""
-        texts = joined(self.tags)
-        return len(texts) < len(self.tags) or not texts.keys() <= INFO_TAGS.keys()
+    def needs_id3(self) -> bool:
+        """Whether tags and pictures are more than a LIST chunk holds."""
+        tags = self.metadata.tags
+        texts = joined(tags)
+        plain = len(texts) == len(tags) and texts.keys() <= INFO_TAGS.keys()
+        return bool(self.metadata.pictures) or not plain
 
 
 INFO_TAGS = {
@@ -88,7 +91,7 @@ def read_wav_header(reader: ForwardReader) -> WavHeader | None:
     if kind != b"WAVE":
         return None
     form: tuple[int, int, int, bool] | None = None
-    tags: Tags = ()
+    found = NOTHING
     data_bytes = 0
     for name, size in _chunks(reader, magic):
         if name == b"data":
@@ -97,7 +100,7 @@ def read_wav_header(reader: ForwardReader) -> WavHeader | None:
                 data_bytes = None if unfinished or _is_placeholder(size) else size
             elif data_bytes == 0 or data_bytes >= _UNKNOWN_FROM:
                 data_bytes = None
-            return WavHeader(*form, data_bytes, tags) if form else None
+            return WavHeader(*form, data_bytes, found) if form else None
         if reader.position + size > HEADER_LIMIT_BYTES:
             raise AudioError(f"{reader.name}: no audio in the first {HEADER_LIMIT_BYTES >> 20} MiB")
         if name == b"ds64":
@@ -105,9 +108,9 @@ def read_wav_header(reader: ForwardReader) -> WavHeader | None:
         elif name == b"fmt ":
             form = _parse_format(reader.read(size))
         elif name == b"LIST":
-            tags = merged(tags, _parse_info(reader.read(size)))
+            found = found.merged(_parse_info(reader.read(size)))
         elif name in (b"id3 ", b"ID3 "):
-            tags = merged(read_id3(reader.read(size)), tags)
+            found = read_id3(reader.read(size)).merged(found)
     return None
 
 
@@ -125,7 +128,7 @@ def _parse_format(body: bytes) -> tuple[int, int, int, bool] | None:
     return (rate, n_channels, sample_bytes, coding == 3) if sample_bytes in widths else None
 
 
-def _parse_info(body: bytes) -> Tags:
+def _parse_info(body: bytes) -> Metadata:
     """Return the texts of a LIST chunk: UTF-8, or else of Windows, whose encoding nothing names."""
     tags: list[tuple[str, str]] = []
     at = 4
@@ -139,15 +142,15 @@ def _parse_info(body: bytes) -> Tags:
         if text and name in _TAG_OF_INFO:
             tags.append((_TAG_OF_INFO[name], text))
         at += 8 + size + size % 2
-    return tuple(tags)
+    return storable(tags)
 
 
-def read_wav_tags(file: BinaryIO) -> Tags:
-    """Return the tags of a WAV, RF64 or BW64 file, wherever they stand; () for any other."""
+def read_wav_metadata(file: BinaryIO) -> Metadata:
+    """Return tags and pictures of a WAV, RF64 or BW64 file, wherever they stand."""
     file.seek(0)
     if file.read(4) not in (b"RIFF", b"RF64", b"BW64"):
-        return ()
-    tags: Tags = ()
+        return NOTHING
+    found = NOTHING
     at, long_bytes, n_bytes = 12, 0, file.seek(0, os.SEEK_END)
     for _ in range(MOST_CHUNKS):
         if at + 8 > n_bytes:
@@ -159,13 +162,13 @@ def read_wav_tags(file: BinaryIO) -> Tags:
         if name == b"ds64":
             long_bytes = int.from_bytes(file.read(16)[8:], "little")
         elif name == b"LIST" and size <= HEADER_LIMIT_BYTES:
-            tags = merged(tags, _parse_info(file.read(size)))
+            found = found.merged(_parse_info(file.read(size)))
         elif name in (b"id3 ", b"ID3 ") and size <= HEADER_LIMIT_BYTES:
-            tags = merged(read_id3(file.read(size)), tags)
+            found = read_id3(file.read(size)).merged(found)
         elif name == b"data" and size == UNKNOWN_SIZE:
             size = long_bytes or n_bytes
         at += 8 + size + size % 2
-    return tags
+    return found
 
 
 def pack_wav_header(header: WavHeader, *, reserve: bool = False, rf64: bool = False) -> bytes:
@@ -187,11 +190,12 @@ def pack_wav_header(header: WavHeader, *, reserve: bool = False, rf64: bool = Fa
     )  # fmt: skip
     if header.is_float:
         body += struct.pack("<4sII", b"fact", 4, min(n_frames, UNKNOWN_SIZE))
-    texts = joined(header.tags)
+    texts = joined(header.metadata.tags)
     info = b"".join(_pack_info(INFO_TAGS[key], texts[key]) for key in texts if key in INFO_TAGS)
     if info:
         body += struct.pack("<4sI4s", b"LIST", 4 + len(info), b"INFO") + info
-    id3 = id3_of(header.tags) if header.has_more_tags else b""
+    metadata = header.metadata
+    id3 = id3_of(metadata.tags, metadata.pictures) if header.needs_id3 else b""
     id3 += b"\0" * (len(id3) % 2)
     if id3:
         body += struct.pack("<4sI", b"id3 ", len(id3))

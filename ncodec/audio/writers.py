@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
 
@@ -9,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ncodec.audio.base import PIECE, TAGS, Audio
+from ncodec.audio.metadata import NOTHING, Metadata
 from ncodec.audio.stream import libsndfile_path
-from ncodec.audio.tags import by_key, joined, write_tags
+from ncodec.audio.tag_files import write_metadata
+from ncodec.audio.tags import joined
 from ncodec.audio.wav import INFO_TAGS, WavHeader, pack_wav_header
 from ncodec.errors import AudioError
 from ncodec.formats.ncx import Tags
@@ -23,8 +26,8 @@ class AudioWriter(Protocol):
         """Take [T, C], within +-1 where the subtype needs it."""
         ...
 
-    def close(self) -> tuple[str, ...]:
-        """Finish the file; return the keys of tags that it has no room for."""
+    def close(self) -> Metadata:
+        """Finish the file; return the tags and pictures that it has no room for."""
         ...
 
 
@@ -66,7 +69,7 @@ class WavWriter:
             self._file.flush()
         self._n_bytes += len(raw)
 
-    def close(self) -> tuple[str, ...]:
+    def close(self) -> Metadata:
         """Write what follows the audio, and the length."""
         self._file.write(b"\0" * (self._n_bytes % 2))
         if self._reserve:
@@ -75,8 +78,14 @@ class WavWriter:
             self._file.seek(0)
             self._file.write(self._start)
         self._file.flush()
-        lacks = self._header.has_more_tags and self._start.startswith(b"RF64")
-        return tuple(key for key in by_key(self._header.tags) if lacks and key not in INFO_TAGS)
+        if not (self._header.needs_id3 and self._start.startswith(b"RF64")):
+            return NOTHING
+        given = self._header.metadata
+        return dataclasses.replace(given, tags=_without(given.tags, INFO_TAGS))
+
+
+def _without(tags: Tags, keys: Collection[str]) -> Tags:
+    return tuple(tag for tag in tags if tag[0].upper() not in keys)
 
 
 class SndFileWriter:
@@ -84,7 +93,7 @@ class SndFileWriter:
 
     def __init__(
         self, path: Path, stream: BinaryIO | None, rate: int, n_channels: int,
-        container: str, subtype: str, tags: Tags,
+        container: str, subtype: str, metadata: Metadata,
     ) -> None:  # fmt: skip
         import soundfile
 
@@ -102,9 +111,9 @@ class SndFileWriter:
                 f"libsndfile does not write {container} {subtype} of {n_channels} channels at "
                 f"{rate} Hz: {error.error_string.strip(' .') or error.code}"
             ) from error
-        self._tags, self._kind = tags, subtype if container == "OGG" else container
+        self._metadata, self._kind = metadata, subtype if container == "OGG" else container
         if self._kind == "CAF":
-            for key, text in joined(tags).items():
+            for key, text in joined(metadata.tags).items():
                 if key in TAGS:
                     setattr(self._file, key.lower(), text)
         self._n_written = 0
@@ -123,12 +132,12 @@ class SndFileWriter:
             except (self._error, AssertionError) as error:  # soundfile asserts all was written
                 raise AudioError("libsndfile could not write it: is the disk full?") from error
 
-    def close(self) -> tuple[str, ...]:
+    def close(self) -> Metadata:
         """Finish the file and check that all is in it."""
         self._file.close()
-        unwritten = write_tags(self._path, self._kind, self._tags)
+        unwritten = write_metadata(self._path, self._kind, self._metadata)
         if self._kind == "CAF":
-            unwritten = tuple(key for key in unwritten if key not in TAGS)
+            unwritten = dataclasses.replace(unwritten, tags=_without(unwritten.tags, TAGS))
         try:  # libsndfile says nothing about a write that fails on closing
             # Any: soundfile's stub of `file` does not know bytes.
             n_found = self._info(cast("Any", libsndfile_path(self._path))).frames

@@ -52,7 +52,7 @@ class Decoder:
         with AudioSink(
             path, decoding.sample_rate_hz, decoding.n_channels, n_samples=decoding.n_samples,
             container=container, subtype=self._settings.subtype or None,
-            tags=decoding.header.tags, overwrite=True,
+            tags=decoding.header.tags, pictures=decoding.header.pictures, overwrite=True,
         ) as sink:  # fmt: skip
             for block in decoding.blocks():
                 sink.write(block)
@@ -61,8 +61,8 @@ class Decoder:
         if sink.n_clipped:
             n_values = sink.n_written * sink.n_channels
             remarks.append(f"{sink.n_clipped} of {n_values} samples clipped")
-        if sink.unwritten_tags:
-            remarks.append(f"without room for the tags {', '.join(sink.unwritten_tags)}")
+        if sink.unwritten:
+            remarks.append(f"without room for {sink.unwritten}")
         return Result(sink.n_written / decoding.sample_rate_hz, tuple(remarks))
 
 

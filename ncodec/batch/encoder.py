@@ -6,23 +6,23 @@ A clip that makes one packet is coded in one pass of the network; clips of equal
 batch, row by row what each would be by itself. So the files are those that `encode_audio` makes.
 """
 
-import io
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ncodec.audio import AudioSource, Resampler
 from ncodec.batch.batch_decode import check_files
-from ncodec.batch.protocols import Progress, Result
+from ncodec.batch.protocols import CONCEALED, Progress, Result
 from ncodec.batch.settings import Settings, resolved_options
-from ncodec.bitstream.codes import CodedPacket, Codes, CodesWriter, coder_for, digest_bytes
+from ncodec.bitstream.codes import CodedPacket, Codes, coder_for, digest_bytes
 from ncodec.encoding.encoder import ALL_PIECES, PIECE_SECONDS, Encoding
+from ncodec.encoding.whole_file import write_whole
 from ncodec.errors import AudioError
-from ncodec.formats.ncx import CodesDigest, Header, Reader, Writer
+from ncodec.formats.ncx import CodesDigest, Header, Writer
 from ncodec.hub.codecs import load_codec
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class CodedSegment:
 
     packets: list[CodedPacket]
     n_samples: int | None  # of the file, if this is its end
+    remarks: tuple[str, ...] = ()
 
 
 class Encoder:
@@ -65,13 +66,13 @@ class Encoder:
 
     def prepare(self, name: str, path: Path) -> ShortClip | None:
         """See Converter."""
-        with AudioSource(path, name=name) as source:
+        with self._source(path, name) as source:
             if source.n_samples is None:
                 return None
             if source.n_samples > SHORT_SECONDS * source.sample_rate_hz:
                 return None
             encoding = self._encoding(source)
-            header = encoding.header(source.n_samples, source.tags)
+            header = encoding.header(source.n_samples, source.metadata)
             rate = self._codec.config.sample_rate_hz
             resampler = Resampler(source.sample_rate_hz, rate, source.n_channels)
             n_block = max(1, round(PIECE_SECONDS * source.sample_rate_hz))
@@ -80,7 +81,7 @@ class Encoder:
             wav = np.concatenate([*blocks, resampler.push(nothing, last=True)], axis=1)
             n_streams = header.n_streams
             wav = wav.reshape(n_streams, source.n_channels // n_streams, -1)
-            return ShortClip(header, wav, source.n_samples, _remarks(encoding))
+            return ShortClip(header, wav, source.n_samples, _remarks(encoding, source))
 
     def compute(self, prepared: Sequence[ShortClip]) -> list[ShortClip]:
         """See Converter."""
@@ -126,35 +127,29 @@ class Encoder:
 
     def convert(self, name: str, source: Path, path: Path, on_progress: Progress) -> Result:
         """See Converter."""
-        with AudioSource(source, name=name) as audio, path.open("wb") as sink:
-            n_announced = audio.n_samples
-            estimate = n_announced or _guess_samples(source, audio)
+        with self._source(source, name) as audio, path.open("wb") as sink:
+            estimate = audio.n_samples or _guess_samples(source, audio)
             encoding = self._encoding(audio)
-            header = encoding.header(n_announced, audio.tags)
-            first: BinaryIO = sink if n_announced is not None else io.BytesIO()
-            packets = CodesWriter(Writer(first, header))
-            encoding.write(audio, packets, lambda n: on_progress(n / max(1, estimate)))
-            if first is not sink:
-                first.seek(0)
-                _write_known(Reader(first, name), encoding.n_samples, sink)
-            return Result(encoding.n_samples / audio.sample_rate_hz, _remarks(encoding))
+            write_whole(encoding, audio, sink, lambda n: on_progress(n / max(1, estimate)))
+            return Result(encoding.n_samples / audio.sample_rate_hz, _remarks(encoding, audio))
 
     def segment(
         self, name: str, source: Path, number: int, count: int, on_progress: Progress
     ) -> CodedSegment:
         """See SegmentConverter. One segment has all if the length or the codec forbid more."""
-        with AudioSource(source, name=name) as audio:
+        with self._source(source, name) as audio:
             pieces = self._pieces(audio, number, count)
             if not pieces:
                 return CodedSegment([], None)
             encoding = self._encoding(audio, pieces)
-            coder = coder_for(encoding.header(audio.n_samples, audio.tags))
+            coder = coder_for(encoding.header(audio.n_samples))
             n_all = (audio.n_samples or _guess_samples(source, audio)) / audio.sample_rate_hz
             packets: list[CodedPacket] = []
             for packet in encoding.packets(audio, coder):
                 packets.append(packet)
                 on_progress(packet.n_frames / encoding.codec.config.frame_rate_hz / n_all)
-            return CodedSegment(packets, encoding.n_samples if encoding.is_finished else None)
+            n_samples = encoding.n_samples if encoding.is_finished else None
+            return CodedSegment(packets, n_samples, _of_source(audio))
 
     def _pieces(self, audio: AudioSource, number: int, count: int) -> range:
         """Return which pieces of a file are in a segment."""
@@ -170,18 +165,23 @@ class Encoder:
         """See SegmentConverter."""
         n_samples = next(part.n_samples for part in contents if part.n_samples is not None)
         digest = CodesDigest()
-        with AudioSource(source, name=name) as audio, path.open("wb") as sink:
+        with self._source(source, name) as audio, path.open("wb") as sink:
             encoding = self._encoding(audio)
-            writer = Writer(sink, encoding.header(n_samples, audio.tags))
+            writer = Writer(sink, encoding.header(n_samples, audio.metadata))
             for packet in (packet for part in contents for packet in part.packets):
                 digest.update(packet.digest_bytes)
                 writer.write_packet(packet.n_frames, packet.payload, scales=packet.scales)
             writer.finish(digest.digest(), n_samples)
-            return Result(n_samples / audio.sample_rate_hz, _remarks(encoding))
+            remarks = (remark for part in contents for remark in part.remarks)
+            remarks = (*_remarks(encoding, audio), *dict.fromkeys(remarks))
+            return Result(n_samples / audio.sample_rate_hz, remarks)
 
     def check(self, paths: Sequence[Path]) -> list[str]:
         """See Converter."""
         return check_files(paths)
+
+    def _source(self, path: Path, name: str) -> AudioSource:
+        return AudioSource(path, name=name, conceal=self._options.conceal)
 
     def _encoding(self, source: AudioSource, pieces: range = ALL_PIECES) -> Encoding:
         return Encoding(
@@ -190,8 +190,13 @@ class Encoder:
         )  # fmt: skip
 
 
-def _remarks(encoding: Encoding) -> tuple[str, ...]:
-    return (f"without {', '.join(encoding.left_out)}",) if encoding.left_out else ()
+def _remarks(encoding: Encoding, source: AudioSource) -> tuple[str, ...]:
+    left_out = (f"without {', '.join(encoding.left_out)}",) if encoding.left_out else ()
+    return left_out + _of_source(source)
+
+
+def _of_source(source: AudioSource) -> tuple[str, ...]:
+    return (*(f"{CONCEALED}{damage}" for damage in source.damage), *source.remarks)
 
 
 def _alike(clips: Sequence[ShortClip], device: str) -> list[list[ShortClip]]:
@@ -220,16 +225,5 @@ def _codes_of(clip: ShortClip) -> Codes:
 
 
 def _guess_samples(path: Path, source: AudioSource) -> int:
-    """Return about how long an MP3 is, for the progress: at 128 kbit/s."""
+    """Return about how long an MP3 or the like is, for the progress: at 128 kbit/s."""
     return path.stat().st_size // 16_000 * source.sample_rate_hz
-
-
-def _write_known(reader: Reader, n_samples: int, sink: BinaryIO) -> None:
-    """Copy a file, with the length in its header.
-
-    Only then are its packets decoded many at a time.
-    """
-    writer = Writer(sink, replace(reader.header, n_samples=n_samples))
-    for packet in reader:
-        writer.write_packet(packet.n_frames, packet.payload, scales=packet.scales)
-    writer.finish(reader.trailer.codes_digest if reader.trailer else b"", n_samples)

@@ -4,7 +4,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
-from ncodec.formats.audio_files import READABLE
+from ncodec.formats.audio_files import readable
 
 CODED = ".ncx"
 
@@ -21,7 +21,7 @@ def is_source(path: str, *, decode: bool) -> bool:
     if path.rpartition("/")[2].startswith("._"):  # metadata of macOS, not audio
         return False
     suffix = suffix_of(path)
-    return suffix == CODED if decode else suffix in READABLE
+    return suffix == CODED if decode else suffix in readable()
 
 
 def is_wanted(path: str, include: Sequence[str], exclude: Sequence[str]) -> bool:

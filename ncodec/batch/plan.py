@@ -9,7 +9,7 @@ from ncodec.batch.settings import COPY, Settings
 from ncodec.batch.state import History, Record
 from ncodec.batch.storage import Entry, Storage, check_apart, is_plain
 from ncodec.batch.work_units import Item
-from ncodec.formats.audio_files import UNREADABLE
+from ncodec.formats.audio_files import WITH_FFMPEG
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def _pair(
             continue
         if path not in kinds and not options.copy_other:
             plan.n_other += 1
-            if not settings.decode and suffix_of(path) in UNREADABLE:
+            if not settings.decode and suffix_of(path) in WITH_FFMPEG:
                 plan.unreadable.append(path)
             continue
         to = targets[path] if path in kinds else path

@@ -22,6 +22,9 @@ READY, BROKEN, RESULT, PROGRESS, END, GONE = (
 T = TypeVar("T")
 
 
+CONCEALED = "concealed: "  # how a remark on damage of a source starts
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """What is known of a file that was written."""

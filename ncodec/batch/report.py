@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ncodec.batch.conversion import Conversion
+from ncodec.batch.protocols import CONCEALED
 from ncodec.batch.work_units import Outcome
 
 SCHEMA = "ncodec.batch/1"
@@ -19,6 +20,7 @@ class Totals:
     n_copied: int = 0
     n_failed: int = 0
     n_remarks: int = 0
+    n_concealed: int = 0
     seconds: float = 0.0
     n_bytes_in: int = 0
     n_bytes_out: int = 0
@@ -30,6 +32,7 @@ class Totals:
         self.n_copied += outcome.status == "copied"
         self.n_failed += outcome.status == "failed"
         self.n_remarks += bool(outcome.remarks)
+        self.n_concealed += any(text.startswith(CONCEALED) for text in outcome.remarks)
         if outcome.status == "done":
             self.seconds += outcome.seconds
             self.n_bytes_in += outcome.n_bytes_in

@@ -11,7 +11,7 @@ from ncodec.errors import UsageError
 if TYPE_CHECKING:
     from ncodec.encoding.options import EncodeOptions, ResolvedOptions
 
-_VERSION = 1  # counted up when the same settings come to give other outputs
+_VERSION = 2  # counted up when the same settings come to give other outputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,8 @@ class Settings:
     entropy: str = ""
     entropy_id: str = ""  # of the entropy model, if there is one
     entropy_fingerprint: str = ""
+    keep_pictures: bool = True
+    conceal: bool = False  # damage of the source becomes silence
     container: str = ""
     subtype: str = ""  # "": the container's usual one
 
@@ -69,6 +71,8 @@ def encode_settings(options: "EncodeOptions") -> Settings:
         entropy=entropy.name,
         entropy_id=entropy.model.model_id if entropy.model else "",
         entropy_fingerprint=entropy.model.fingerprint.hex() if entropy.model else "",
+        keep_pictures=resolved.keep_pictures,
+        conceal=resolved.conceal,
     )
 
 
@@ -91,6 +95,8 @@ def resolved_options(settings: Settings) -> "ResolvedOptions":
         entropy_models.Entropy(settings.entropy, entropy_model),
         settings.effort,
         settings.quality,
+        keep_pictures=settings.keep_pictures,
+        conceal=settings.conceal,
     )
 
 

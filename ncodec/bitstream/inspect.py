@@ -65,6 +65,7 @@ class Inspection:
     file_bytes: int
     header: Header
     header_bytes: int
+    attached_bytes: int  # of pictures, tags beyond the header and other attachments that are whole
     packets: tuple[PacketFacts, ...]
     trailer: Trailer | None
     damage: tuple[Damage, ...]
@@ -119,13 +120,14 @@ class Inspection:
 
     @property
     def overhead_bytes(self) -> int:
-        """All that is understood but not payload."""
+        """All that is understood but neither payload nor attached."""
         return self.header_bytes + self.framing_bytes + self.trailer_bytes
 
     @property
     def damaged_bytes(self) -> int:
         """Bytes that belong to no whole structure."""
-        return self.file_bytes - self.overhead_bytes - self.payload_bytes
+        whole = self.overhead_bytes + self.attached_bytes + self.payload_bytes
+        return self.file_bytes - whole
 
     @property
     def overhead_share(self) -> float:
@@ -256,6 +258,7 @@ def inspect(stream: Seekable, name: str, *, decode: bool | None = None) -> Inspe
     stream.seek(0)
     damage: list[Damage] = []
     reader = Reader(stream, name, on_damage=damage.append)
+    attached_bytes = reader.attached_bytes - sum(lost.n_bytes for lost in damage)
     check = _CodesCheck(reader.header, name, decode=decode)
     read: list[PacketFacts] = []
     for group in packet_groups(reader, reader.header, check.packets_at_once):
@@ -273,7 +276,8 @@ def inspect(stream: Seekable, name: str, *, decode: bool | None = None) -> Inspe
     return Inspection(
         file_bytes=file_bytes,
         header=reader.header,
-        header_bytes=reader.header_bytes,
+        header_bytes=reader.header_bytes - reader.attached_bytes,
+        attached_bytes=attached_bytes,
         packets=tuple(_with_starts(read, trailer, reader.header)),
         trailer=trailer,
         damage=tuple(sorted(damage, key=lambda found: found.offset)),

@@ -9,7 +9,7 @@ from ncodec.bitstream.ecdc.codes import write_ecdc
 from ncodec.bitstream.ecdc.convert import cut_segments, ecdc_header, ecdc_name, weights_left_out
 from ncodec.encoding.encoder import Encoded, Encoding
 from ncodec.encoding.options import ResolvedOptions
-from ncodec.errors import UsageError
+from ncodec.errors import UsageError, plural
 from ncodec.formats.ecdc import MODELS
 from ncodec.formats.streams import Writable
 
@@ -30,8 +30,11 @@ def encode_ecdc(
         raise UsageError(f"model {model.model_id!r}: .ecdc files are of {' and '.join(MODELS)}")
     n_channels = MODELS[name].n_channels
     left_out = weights_left_out(model, name)
-    if source.tags:
-        left_out.append(f"tags ({', '.join(dict(source.tags))})")
+    tags, pictures = source.metadata.tags, source.metadata.pictures
+    if tags:
+        left_out.append(f"tags ({', '.join(dict(tags))})")
+    if pictures and options.keep_pictures:
+        left_out.append(plural(len(pictures), "picture"))
     if n_channels == 1 < source.n_channels:
         left_out.append(f"its {source.n_channels} channels, which are mixed to one")
     elif source.n_channels not in (1, n_channels):

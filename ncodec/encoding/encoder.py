@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ncodec.audio import Resampler, Source
+from ncodec.audio import Metadata, Resampler, Source
+from ncodec.audio.metadata import NOTHING
 from ncodec.bitstream.codes import CodedPacket, CodesWriter, code_packet
+from ncodec.encoding.fitting import fitting
 from ncodec.encoding.options import ResolvedOptions
-from ncodec.encoding.packets import fitting
 from ncodec.entropy import EntropyCoder
 from ncodec.errors import AudioError, FormatError
-from ncodec.formats.ncx import CODEC_PARAMETERS, Header
+from ncodec.formats.ncx import CODEC_PARAMETERS, PICTURE_KIND, Header
 from ncodec.hub.codecs import ModelFile, load_codec
 from ncodec.models.base import ArrayChunk
 from ncodec.models.parameters import pack_parameters
@@ -38,6 +39,9 @@ class Encoded:
     n_bytes: int
     payload_bytes: int
     left_out: tuple[str, ...] = ()  # of the source, for which the file has no room
+    picture_bytes: int = 0
+    damage: tuple[str, ...] = ()  # of a file that was concealed
+    remarks: tuple[str, ...] = ()  # on a file that was read
 
     @property
     def seconds(self) -> float:
@@ -108,17 +112,18 @@ class Encoding:
             self.n_streams, denoise=self._options.denoise, search=self._options.search(self._device)
         )
 
-    def header(self, n_samples: int | None, tags: Iterable[tuple[str, str]]) -> Header:
+    def header(self, n_samples: int | None, metadata: Metadata = NOTHING) -> Header:
         """Return the header of the .ncx file that this makes.
 
         n_samples  of the source, per channel; None if only the trailer will tell
+        metadata   of the source
 
         Raises AudioError.
         """
         config, options = self.codec.config, self._options
         parameters = pack_parameters(self.codec.number, denoise=options.denoise)
-        kept, left = fitting(tags)
-        self.left_out = tuple(f"the tag {key} of {len(text.encode())} bytes" for key, text in left)
+        kept = fitting(metadata, pictures=options.keep_pictures)
+        self.left_out = kept.left_out
         try:
             return Header(
                 architecture=self.codec.number,
@@ -134,8 +139,9 @@ class Encoding:
                 bitrate_bps=round(options.n_q * config.codebook_bps * self.n_streams),
                 source_sample_rate_hz=self._sample_rate_hz,
                 n_samples=n_samples,
-                tags=kept,
+                tags=kept.tags,
                 extensions=((CODEC_PARAMETERS, parameters),) if parameters else (),
+                attachments=tuple((PICTURE_KIND, picture.pack()) for picture in kept.pictures),
             )
         except FormatError as error:
             raise AudioError(f"{self._name}: cannot be described by a .ncx file: {error}") from None

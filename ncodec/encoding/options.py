@@ -34,6 +34,8 @@ class ResolvedOptions:
     effort: str | int
     quality: float | None = None
     denoise: bool = False
+    keep_pictures: bool = True
+    conceal: bool = False
 
     def search(self, device: str = "cpu") -> "int | Search":
         """Return how codes are searched for, as `Codec.start_encoder` takes it."""
@@ -57,6 +59,8 @@ class EncodeOptions:
                     beam that does not weigh bits
     quality         0 to MAX_QUALITY, for a variable bit rate: what a bit is worth to the search,
                     and so how many codebooks are in use where neither a bandwidth nor `n_q` says so
+    keep_pictures   whether the pictures of the source are kept
+    conceal         take what can be read of damaged audio; see `AudioSource`
     """
 
     model: str | ModelFile = DEFAULT_MODEL
@@ -66,6 +70,8 @@ class EncodeOptions:
     denoise: bool = False
     effort: str | int | None = None
     quality: float | None = None
+    keep_pictures: bool = True
+    conceal: bool = False
 
     def resolve(self, *, live: bool = False) -> ResolvedOptions:
         """Find the models, and choose what is left open.
@@ -82,12 +88,13 @@ class EncodeOptions:
         n_q = choose_n_q(model, self.bandwidth_kbps, n_q)
         entropy = choose_entropy(model, self.entropy or (LIVE_ENTROPY if live else None), n_q)
         if self.denoise and not codec.can_denoise:
-            raise UsageError(f"model {model.model_id!r} does not take noise away")
-        if live or not weighs_bits(self.effort, entropy):
-            effort = plain_effort(self.effort, codec)
-            return ResolvedOptions(model, n_q, entropy, effort, denoise=self.denoise)
-        effort = check_effort(self.effort)
-        return ResolvedOptions(model, n_q, entropy, effort, self.quality, denoise=self.denoise)
+            raise UsageError(f"denoise: model {model.model_id!r} does not take noise away")
+        plain = live or not weighs_bits(self.effort, entropy)
+        effort = plain_effort(self.effort, codec) if plain else check_effort(self.effort)
+        return ResolvedOptions(
+            model, n_q, entropy, effort, None if plain else self.quality, self.denoise,
+            self.keep_pictures, self.conceal,
+        )  # fmt: skip
 
 
 class EncodeKeywords(TypedDict, total=False):
@@ -100,3 +107,5 @@ class EncodeKeywords(TypedDict, total=False):
     denoise: bool
     effort: str | int | None
     quality: float | None
+    keep_pictures: bool
+    conceal: bool

@@ -14,7 +14,7 @@ import numpy as np
 from ncodec.audio import AudioSource, resample
 from ncodec.audio.base import Audio
 from ncodec.errors import NcodecError, UsageError
-from ncodec.formats.audio_files import READABLE
+from ncodec.formats.audio_files import readable
 
 SPEECH = "*speech*"
 
@@ -71,7 +71,7 @@ def find_clips(
         for path in sorted(folder.rglob("*")):
             below = path.relative_to(folder)
             hidden = any(part.startswith(".") for part in below.parts)
-            if hidden or path.suffix.lower() not in READABLE or not path.is_file():
+            if hidden or path.suffix.lower() not in readable() or not path.is_file():
                 continue
             if patterns is not None and not _matches(title, below, patterns):
                 continue

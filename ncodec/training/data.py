@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ncodec.errors import AudioError, UsageError
-from ncodec.formats.audio_files import READABLE
+from ncodec.formats.audio_files import readable
 from ncodec.training.config import DataConfig
 
 CHUNK_SECONDS = 10.0  # that the level is taken over
@@ -49,7 +49,7 @@ def audio_files(places: Iterable[Path]) -> list[tuple[Path, Path]]:
         elif not place.is_dir():
             raise UsageError(f"{place}: no such file or folder")
         else:
-            paths = sorted(p for p in place.rglob("*") if p.suffix.lower() in READABLE)
+            paths = sorted(p for p in place.rglob("*") if p.suffix.lower() in readable())
             found += [(place, path) for path in paths]
     if not found:
         raise UsageError(f"no audio files below {', '.join(map(str, places))}")

@@ -13,7 +13,9 @@ from mutagen.flac import FLAC, Picture
 from mutagen.oggvorbis import OggVorbis
 
 from ncodec.audio import AudioSink, AudioSource, write
-from ncodec.audio.tags import DESCRIPTION_OF, FRAME_OF, joined, merged, read_tags, write_tags
+from ncodec.audio.metadata import Metadata, storable
+from ncodec.audio.tag_files import read_metadata, write_metadata
+from ncodec.audio.tags import DESCRIPTION_OF, FRAME_OF, joined
 
 PAIRS = (
     ("TITLE", "Größe 音"), ("ARTIST", "A"), ("ARTIST", "B / C"), ("ARTIST", "D;E"),
@@ -109,7 +111,7 @@ def test_frames_of_taggers_have_the_keys_of_vorbis_comments(tmp_path: Path) -> N
         file.add(frame)
     file.save(path)
     with path.open("rb") as stream:
-        found = by_key(read_tags(stream))
+        found = by_key(read_metadata(stream).tags)
     assert found == {
         "ARTIST": ["A", "B"], "ALBUMARTIST": ["All"], "COMPILATION": ["1"],
         "GENRE": ["Rock", "Own"], "MUSICBRAINZ_ALBUMID": ["f5"],
@@ -123,7 +125,7 @@ def test_every_key_of_the_table_has_one_frame(tmp_path: Path) -> None:
     dates = {"DATE", "ORIGINALDATE"}
     tags = tuple((key, "1999" if key in dates else "odd") for key in (*FRAME_OF, *DESCRIPTION_OF))
     with made("mp3", tags, tmp_path).open("rb") as stream:
-        assert sorted(read_tags(stream)) == sorted(tags)
+        assert sorted(read_metadata(stream).tags) == sorted(tags)
     frames = id3.ID3(tmp_path / "a.mp3")
     for key, text in DESCRIPTION_OF.items():
         assert frames[f"TXXX:{text}"].text == ["odd"], key
@@ -194,18 +196,25 @@ def test_pictures_are_no_text(tmp_path: Path) -> None:
     "content", [b"", b"RIFF", b"ID3\x04\0\0\x7f\x7f\x7f\x7f", b"fLaC" + bytes(50), bytes(99)]
 )
 def test_broken_tags_do_no_harm(content: bytes, tmp_path: Path) -> None:
-    assert read_tags(io.BytesIO(content)) == ()
+    assert not read_metadata(io.BytesIO(content))
     path = tmp_path / "a.flac"
     path.write_bytes(content)
-    assert write_tags(path, "FLAC", PAIRS[:2]) == ("TITLE", "ARTIST")
+    given = Metadata(PAIRS[:2])
+    assert write_metadata(path, "FLAC", given) == given
     assert path.read_bytes() == content
 
 
 def test_what_a_file_cannot_hold_is_no_tag() -> None:
     odd = (("TITLE", "a"), ("", "b"), ("K=", "c"), ("ünicode", "d"), ("ARTIST", "\udcff"),
            ("DATE", ""))  # fmt: skip
-    assert merged((), odd) == (("TITLE", "a"),)
-    assert merged((("TITLE", "own"),), odd) == (("TITLE", "own"),)
+    found = storable(odd)
+    assert found.tags == (("TITLE", "a"),)
+    assert [text.split(",")[0] for text in found.left_out] == [
+        "the tag ''", "the tag 'K='", "the tag '\\xfcnicode'", "the tag 'ARTIST'"
+    ]  # fmt: skip
+    own = Metadata((("TITLE", "own"),))
+    assert own.merged(found).tags == (("TITLE", "own"),)
+    assert found.merged(own).left_out == found.left_out
 
 
 def test_values_of_one_key_are_joined_where_there_is_one_place() -> None:

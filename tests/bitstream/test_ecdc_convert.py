@@ -157,7 +157,7 @@ def test_it_decodes_as_the_authors_package_does(
     with torch.no_grad():
         written = compress.compress(theirs, torch.from_numpy(wav), use_lm=False)
     ours = io.BytesIO()
-    source = ArraySource(wav, PRESETS[name].sample_rate_hz, {})
+    source = ArraySource(wav, PRESETS[name].sample_rate_hz)
     n_q = PRESETS[name].n_q_for(6.0)
     encode_ecdc(source, ours, EncodeOptions(name, n_q=n_q).resolve())
     assert ours.getvalue() == written
@@ -173,7 +173,7 @@ def test_effort_is_the_models_own_choice_unless_given(name: str) -> None:
     wav = 0.1 * np.random.default_rng(0).standard_normal((1, 24000)).astype(np.float32)
     made = []
     for effort in (None, 1, 64):  # enough for the little that random weights make of audio
-        source, sink = ArraySource(wav, PRESETS[name].sample_rate_hz, {}), io.BytesIO()
+        source, sink = ArraySource(wav, PRESETS[name].sample_rate_hz), io.BytesIO()
         encode_ecdc(source, sink, EncodeOptions(name, n_q=4, effort=effort).resolve())
         made.append(sink.getvalue())
         same = encode(wav, source.sample_rate_hz, model=name, n_q=4, effort=effort)
@@ -206,7 +206,7 @@ def test_what_ecdc_cannot_hold_is_refused_or_said() -> None:
         to_ecdc(stereo)
     with pytest.raises(UsageError, match="made with model 'spectral'"):
         to_ecdc(encode(wav, 24000, n_q=2))
-    four = ArraySource(np.zeros((4, 100), np.float32), 48000, {})
+    four = ArraySource(np.zeros((4, 100), np.float32), 48000)
     with pytest.raises(UsageError, match="4 channels; an .ecdc file of encodec_48khz has 2"):
         encode_ecdc(four, io.BytesIO(), EncodeOptions(MODELS[1], n_q=2).resolve())
     with pytest.raises(UsageError, match="no samples"):
@@ -277,7 +277,7 @@ def test_weights_of_another_name_are_said(official: Path) -> None:
         coded = encode(wav, 24000, model="mine", n_q=2)
         said = "saying that its weights are those of 'mine', and not of 'encodec_24khz'"
         assert ncx_to_ecdc(Reader(io.BytesIO(coded)), io.BytesIO()).left_out == (said,)
-        source = ArraySource(wav, 24000, {})
+        source = ArraySource(wav, 24000)
         options = EncodeOptions("mine", n_q=2).resolve()
         assert encode_ecdc(source, io.BytesIO(), options).left_out == (said,)
     finally:

@@ -474,10 +474,13 @@ def test_files_without_samples_add_nothing() -> None:
 def test_more_parts_than_a_header_holds() -> None:
     short = song("hilcodec-tiny", seconds=0.01)
     tagged = renamed(short, tags=(("COMMENT", "x" * 64_000),))
-    with pytest.raises(LimitExceeded, match="500 edits do not fit into one header: header_length"):
-        repacked(*[tagged] * 500)
-    blob = repacked(*[short] * 500)
+    blob = repacked(*[tagged] * 500)
     assert ncodec.decode(blob)[0].shape == (1, 40_000)
+    header = Reader(io.BytesIO(blob)).header
+    assert header.tags == (("COMMENT", "x" * 64_000),)  # which the edits leave no room for
+    full = renamed(short, extensions=((0x42, bytes(64_000)),))
+    with pytest.raises(LimitExceeded, match="500 edits do not fit into one header: header_length"):
+        repacked(*[full] * 500)
 
 
 # What is wrong with the input.

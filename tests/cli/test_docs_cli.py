@@ -104,6 +104,8 @@ def test_keys_of_inspect(run: Run, make_ncx: MakeNcx) -> None:
     Path("bad.ncx").write_bytes(whole[:-20])
     found: set[str] = set()
     assert run("repack", "--start", "1", "song.ncx", "-o", "cut.ncx").code == 0
+    Path("cover.png").write_bytes(b"\x89PNG")
+    assert run("tags", "--picture", "cover.png", "cut.ncx").code == 0
     for name in ("song.ncx", "bad.ncx", "cut.ncx"):
         found |= keys(json.loads(run("inspect", "--json", "--packets", "--bytes", name).out))
     assert found == documented_keys("JSON of inspect, schema ncodec.inspect/1")

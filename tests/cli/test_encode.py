@@ -322,7 +322,7 @@ def test_a_model_that_cannot_take_noise_away_says_so(encode: Run) -> None:
     make_audio("song.wav")
     ran = encode("--denoise", "song.wav")
     assert (ran.code, ran.raw, ran.err) == (
-        2, b"", "ncodec: error: --denoise: model 'tiny' does not take noise away\n",
+        2, b"", "ncodec: error: denoise: model 'tiny' does not take noise away\n",
     )  # fmt: skip
     assert names() == ["song.wav"]
 

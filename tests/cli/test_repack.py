@@ -180,7 +180,7 @@ def test_a_missing_model_is_named_with_the_file(
          "--start, --end and --join: an .ecdc file cannot be cut or joined"),
         (["repack", "--join", "one.ncx", "two.ncx", "-o", "all.ecdc"],
          "--start, --end and --join: an .ecdc file cannot be cut or joined"),
-        (["repack", "-b", "3", "--n-q", "2", "song.ncx"], "give -b or --n-q, not both"),
+        (["repack", "-b", "3", "--n-q", "2", "song.ncx"], "-b and --n-q exclude each other"),
         (["repack", "--join", "one.ncx", "two.ncx"], "--join: -o names the file that is made"),
         (["repack", "--join", "one.ncx", "two.ncx", "-o", "new/"],
          "--join: new/ is a folder, -o must name a file"),

@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 from ncodec.audio import resampled_length
 from ncodec.bitstream.codes import CodesWriter, decode_packets, source_length
 from ncodec.bitstream.ecdc.codes import EcdcCodes, Segment, read_ecdc, write_ecdc
-from ncodec.errors import InvalidField, ModelError, ModelInvalid, PayloadError, UsageError
+from ncodec.errors import (
+    InvalidField,
+    ModelError,
+    ModelInvalid,
+    PayloadError,
+    UsageError,
+    plural,
+)
 from ncodec.formats.ecdc import CODE_BITS, MODELS, SAMPLES_PER_FRAME, EcdcHeader
 from ncodec.formats.ncx import ARCHITECTURES, Header, Reader, Writer
 from ncodec.formats.streams import Readable, Replay, Writable
@@ -187,6 +194,8 @@ def ncx_to_ecdc(reader: Reader, sink: Writable, *, lm: bool = False) -> Written:
     left_out = weights_left_out(model, name)
     if header.tags:
         left_out.append("tags")
+    if header.attachments:
+        left_out.append(plural(len(header.attachments), "attachment"))
     if header.extensions:
         left_out.append("extensions of the header")
     if header.source_sample_rate_hz != header.sample_rate_hz:

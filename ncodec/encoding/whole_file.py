@@ -1,0 +1,43 @@
+"""A whole .ncx file of a source, with its length in the header wherever that can be.
+
+Only then are its packets decoded many at a time.
+"""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from typing import BinaryIO, cast
+
+from ncodec.audio import Source
+from ncodec.bitstream.codes import CodesWriter
+from ncodec.encoding.encoder import Encoding
+from ncodec.formats.ncx import Reader, Writer
+from ncodec.formats.streams import Writable
+
+_MEMORY_BYTES = 1 << 24  # of a file that waits for its length; a longer one waits on the disk
+
+
+def write_whole(
+    encoding: Encoding, source: Source, sink: Writable,
+    on_progress: Callable[[int], None] = lambda n_samples: None,
+) -> Writer:  # fmt: skip
+    """Encode a source into a file, and return what wrote it.
+
+    A source that does not know its length, such as MP3, is coded before the header is written,
+    unless `sink` cannot seek: someone may be listening there.
+    """
+    header = encoding.header(source.n_samples, source.metadata)
+    can_seek: Callable[[], bool] = getattr(sink, "seekable", lambda: False)
+    if source.n_samples is not None or not can_seek():
+        writer = Writer(sink, header)
+        encoding.write(source, CodesWriter(writer), on_progress)
+        return writer
+    with tempfile.SpooledTemporaryFile(_MEMORY_BYTES) as waiting:
+        encoding.write(source, CodesWriter(Writer(cast("BinaryIO", waiting), header)), on_progress)
+        waiting.seek(0)
+        reader = Reader(cast("BinaryIO", waiting), source.name)
+        writer = Writer(sink, replace(header, n_samples=encoding.n_samples))
+        for packet in reader:
+            writer.write_packet(packet.n_frames, packet.payload, scales=packet.scales)
+        writer.finish(reader.trailer.codes_digest if reader.trailer else b"", encoding.n_samples)
+        return writer
