@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import ncodec
-from ncodec.audio.ffmpeg import EXTRA
 from ncodec.batch.conversion import ENGINES
 from ncodec.cli.errors import EXIT_CONCEALED, EXIT_FAILED, EXIT_OK, complain, warn
 from ncodec.cli.inputs import open_output
@@ -29,6 +28,7 @@ from ncodec.cli.options import (
 )
 from ncodec.cli.progress import say, speed
 from ncodec.errors import UsageError, plural
+from ncodec.formats.audio_files import FFMPEG_EXTRA
 
 if TYPE_CHECKING:
     from ncodec.batch import AudioFormat, Conversion, EncodeOptions, Outcome
@@ -135,8 +135,10 @@ def batch(
       ncodec batch music/ small/ --exclude '*/demos/*' --copy-other --report report.json
       ncodec batch s3://music/flac s3://music/ncx -j 4
     """  # noqa: D301
+    from ncodec.audio.stderr import catch_decoders
     from ncodec.batch import Conversion, FileOptions, WorkerPool
 
+    catch_decoders()
     if address is not None and engine != "ray":
         raise UsageError("--address is for --engine ray")
     if decode and gpu:
@@ -148,7 +150,7 @@ def batch(
     )  # fmt: skip
     unreadable = Counter(Path(path).suffix.lower() for path in conversion.plan.unreadable)
     for suffix, count in sorted(unreadable.items()):
-        warn(f"{plural(count, f'{suffix} file')}: audio that {EXTRA} reads")
+        warn(f"{plural(count, f'{suffix} file')}: audio that {FFMPEG_EXTRA} reads")
     if report_path is not None and not Path(report_path).absolute().parent.is_dir():
         raise UsageError(f"--report {report_path}: no such folder")
     if dry_run:

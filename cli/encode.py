@@ -117,10 +117,12 @@ def encode(
 
     def start() -> Callable[[Job], int]:
         from ncodec.audio import AudioSource
+        from ncodec.audio.stderr import catch_decoders
         from ncodec.codec import encode_audio
         from ncodec.encoding.options import EncodeOptions
         from ncodec.hub.codecs import find
 
+        catch_decoders()
         found, is_ecdc = find(model or DEFAULT_MODELS[made]), made == "ecdc"
         options = EncodeOptions(
             found, bandwidth_kbps=bandwidth_kbps, n_q=n_q, denoise=denoise, effort=effort,

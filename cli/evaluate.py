@@ -135,7 +135,10 @@ def evaluate(
         click.get_current_context().exit(EXIT_FAILED)
 
     from ncodec import evaluation
+    from ncodec.audio.stderr import catch_decoders
     from ncodec.training.config import read_config
+
+    catch_decoders()
 
     chosen, notes = evaluation.choose_metrics(_names(metrics))
     loaded, coders, refused = evaluation.model_coders(_names(models) or [], kbps)

@@ -30,6 +30,7 @@ WITH_FFMPEG = frozenset({
     ".mpc", ".oma", ".shn", ".tak", ".tta", ".webm", ".wma", ".wv",
 })  # fmt: skip
 """Suffixes of audio that it does not read, but FFmpeg does."""
+FFMPEG_EXTRA = "pip install 'ncodec[ffmpeg]'"
 
 
 @cache

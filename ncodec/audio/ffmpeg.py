@@ -6,6 +6,8 @@ an encoder's delay, by edit lists, skipped samples and iTunSMPB.
 """
 
 import contextlib
+import io
+import os
 from collections.abc import Iterator
 from fractions import Fraction
 from importlib.util import find_spec
@@ -16,8 +18,6 @@ import numpy as np
 from ncodec.audio.base import Audio
 from ncodec.audio.metadata import NOTHING, Metadata, storable
 from ncodec.errors import AudioError
-
-EXTRA = "pip install 'ncodec[ffmpeg]'"
 
 _FORMATS = (
     "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,caf,dsf,dts,dtshd,eac3,flac,iff,matroska,webm,mov,mp4,"
@@ -40,7 +40,7 @@ _SCALES = {"u8": 128.0, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63}
 class FfmpegReader:
     """Decodes the first stream of audio; see `ncodec.audio.readers.AudioReader`.
 
-    file      that can seek; it stays open
+    file      on the disk; it stays open
     tolerant  go on after damage, with silence of the right length where the file tells it
     """
 
@@ -51,25 +51,22 @@ class FfmpegReader:
         self._error: type[Exception] = av.error.FFmpegError
         self._tolerant = tolerant
         self.problem = ""
-        file.seek(0)
+        # Not `file` itself, whose buffer may not know where libsndfile has left the descriptor.
+        self._raw = io.FileIO(os.dup(file.fileno()))
+        self._raw.seek(0)
         try:
             self._container: Any = av.open(
-                file, metadata_errors="ignore", options={"format_whitelist": _FORMATS}
+                self._raw, metadata_errors="ignore", options={"format_whitelist": _FORMATS}
             )
         except (self._error, OSError, ValueError) as error:
+            self._raw.close()
             raise AudioError(f"{name}: FFmpeg cannot read it: {_reason(error)}") from error
         with contextlib.ExitStack() as stack:
-            stack.callback(self._container.close)
+            stack.callback(self.close)
             if not self._container.streams.audio:
                 raise AudioError(f"{name}: has no audio, only {self._kinds()}")
             self._stream: Any = self._container.streams.audio[0]
-            codec = self._stream.codec_context
-            if codec is None:
-                raise AudioError(f"{name}: FFmpeg has no decoder for its audio")
-            codec.thread_count = 1
-            is_lossless = codec.name in _LOSSLESS
-            if is_lossless:
-                codec.options = {"err_detect": "crccheck+explode"}
+            is_lossless = self._prepare(name)
             self._frames = self._decoded()
             self._waiting: list[Audio] = []  # [T, C]
             self._n_waiting, self._n_read = 0, 0
@@ -79,7 +76,6 @@ class FfmpegReader:
                 raise AudioError(f"{name}: FFmpeg reads no samples of it: {why}")
             self.sample_rate_hz: int = first.sample_rate
             self.n_channels: int = first.layout.nb_channels
-            self.subtype: str = codec.name
             self._most = self._gapless_samples()
             announced = self._announced()
             is_exact = is_lossless and self._stream.time_base == Fraction(1, self.sample_rate_hz)
@@ -106,6 +102,19 @@ class FfmpegReader:
     def close(self) -> None:
         """Let go of FFmpeg; the file stays open."""
         self._container.close()
+        self._raw.close()
+
+    def _prepare(self, name: str) -> bool:
+        """Set up the decoder; return whether it is a lossless one."""
+        codec = self._stream.codec_context
+        if codec is None:
+            raise AudioError(f"{name}: FFmpeg has no decoder for its audio")
+        codec.thread_count = 1
+        self.subtype: str = codec.name
+        is_lossless = codec.name in _LOSSLESS
+        if is_lossless:
+            codec.options = {"err_detect": "crccheck+explode"}
+        return is_lossless
 
     def _decoded(self) -> Iterator[Any]:
         """Yield frames, up to the first damage unless tolerant."""

@@ -11,6 +11,8 @@ import shutil
 from dataclasses import dataclass
 from typing import BinaryIO
 
+_UNCOUNTED_FRAMES = 2
+_CRC_AT = 154  # of LAME's tag, from Xing or Info on; 0 where an encoder takes none
 _SEARCH_BYTES = 1 << 16  # how much junk before the first frame libsndfile accepts
 _LOW = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 _KBIT_PER_S = {  # (MPEG 1 rather than 2 or 2.5, layer) -> bitrate by index - 1
@@ -86,12 +88,16 @@ class Start:
     """Where the audio of an MPEG file starts.
 
     has_length: whether the first frame only says how many follow, and nothing comes after those.
+    is_exact: whether a checksum shows that the length is what the encoder wrote, to the sample.
+    remarks: what is odd about it.
     """
 
     tags_bytes: int
     audio_at: int
     frame: Frame
     has_length: bool
+    is_exact: bool = False
+    remarks: tuple[str, ...] = ()
 
 
 def find_start(file: BinaryIO) -> Start | None:
@@ -101,17 +107,39 @@ def find_start(file: BinaryIO) -> Start | None:
     if found is None:
         return None
     at, frame = found
-    file.seek(at + 4)
-    content = file.read(frame.n_bytes - 4)
+    file.seek(tags_bytes)
+    junk = file.read(at - tags_bytes).strip(b"\0")
+    remarks = (f"{len(junk)} bytes before its first frame are no audio",) if junk else ()
+    header, content = file.read(4), file.read(frame.n_bytes - 4)
     side_bytes = (17 if frame.is_mono else 32) if frame.is_mpeg_1 else (9 if frame.is_mono else 17)
     info = content[side_bytes : side_bytes + 16]
     if frame.layer != 3 or info[:4] not in (b"Xing", b"Info"):
-        return Start(tags_bytes, at, frame, False)
+        return Start(tags_bytes, at, frame, False, remarks=remarks)
     has_length = info[7] & 1 == 1 and any(info[8:12])
     if has_length and info[7] & 2:
         end = at + int.from_bytes(info[12:16], "big")  # of this frame and those it counts
         has_length = end <= at or find_frame(file, _skip_tags(file, end)) is None
-    return Start(tags_bytes, at if has_length else at + frame.n_bytes, frame, has_length)
+    if has_length:
+        n_frames = int.from_bytes(info[8:12], "big")
+        has_length = not _has_more(file, at + frame.n_bytes, frame, n_frames)
+    covered = side_bytes + _CRC_AT
+    stored = int.from_bytes(content[covered : covered + 2], "big")
+    is_exact = stored != 0 and stored == _crc(header + content[:covered])
+    if stored != 0 and not is_exact:
+        has_length = False
+        remarks += ("the frame with its length is damaged: an encoder's delay is not left out",)
+    audio_at = at if has_length else at + frame.n_bytes
+    return Start(tags_bytes, audio_at, frame, has_length, has_length and is_exact, remarks)
+
+
+def _crc(content: bytes) -> int:
+    """Return CRC-16/ARC, as LAME takes it of its tag."""
+    value = 0
+    for byte in content:
+        value ^= byte
+        for _ in range(8):
+            value = value >> 1 ^ (0xA001 if value & 1 else 0)
+    return value
 
 
 def find_frame(file: BinaryIO, at: int) -> tuple[int, Frame] | None:
@@ -124,6 +152,30 @@ def find_frame(file: BinaryIO, at: int) -> tuple[int, Frame] | None:
         if frame.continues_as(file.read(4)):
             return at + match.start(), frame
     return None
+
+
+def _has_more(file: BinaryIO, at: int, first: Frame, n_frames: int) -> bool:
+    """Whether more than `n_frames` frames follow each other from `at` on.
+
+    One or two more are not counted: encoders differ in whether they count the last.
+    """
+    end = file.seek(0, os.SEEK_END)
+    sizes: dict[bytes, int] = {}  # by a header; few differ
+    part, part_at = b"", at
+    for _ in range(n_frames + _UNCOUNTED_FRAMES + 1):
+        if at + 4 > part_at + len(part):
+            file.seek(at)
+            part, part_at = file.read(1 << 20), at
+        header = part[at - part_at : at - part_at + 4]
+        size = sizes.get(header)
+        if size is None:
+            if not first.continues_as(header):
+                return False
+            size = sizes[header] = Frame(header).n_bytes
+        at += size
+        if at > end:
+            return False
+    return True
 
 
 def copy_behind_silence(file: BinaryIO, start: Start, copy: BinaryIO) -> int:

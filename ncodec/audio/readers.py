@@ -9,6 +9,7 @@ import numpy as np
 from ncodec.audio.base import TAGS, Audio
 from ncodec.audio.metadata import Metadata, storable
 from ncodec.audio.mpeg import find_frame
+from ncodec.audio.stderr import Caught
 from ncodec.audio.stream import ForwardReader
 from ncodec.audio.wav import WavHeader
 from ncodec.errors import AudioError
@@ -96,9 +97,11 @@ class SndFile:
                 return False
 
         self._error = soundfile.LibsndfileError
+        self._stderr = Caught()
         try:
-            # Any: soundfile's stub of `file` does not know bytes.
-            self._file = Forward(cast("Any", file), closefd=False)
+            with self._stderr.caught():
+                # Any: soundfile's stub of `file` does not know bytes.
+                self._file = Forward(cast("Any", file), closefd=False)
         except TypeError:
             raise AudioError(f"{name}: raw audio has no header to say what it is") from None
         except soundfile.LibsndfileError as error:
@@ -113,9 +116,21 @@ class SndFile:
         written = {key.upper(): text for key, text in self._file.copy_metadata().items()}
         self.metadata = storable((key, written[key]) for key in TAGS if key in written)
         self.problem = ""
+        self._is_mpeg = self.subtype.startswith("MPEG_LAYER")
+
+    @property
+    def remarks(self) -> list[str]:
+        """What the decoder went past, so far."""
+        return self._stderr.remarks
 
     def read(self, n: int) -> Audio:
         """Return [T, C]; T < n only at the end, or if there is a problem."""
+        if not self._is_mpeg:
+            return self._read(n)
+        with self._stderr.caught():
+            return self._read(n)
+
+    def _read(self, n: int) -> Audio:
         # On an error soundfile drops what libsndfile had decoded; NaN shows how far that goes.
         block = np.full((n, self.n_channels), np.nan, np.float32)
         try:

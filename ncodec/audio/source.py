@@ -27,6 +27,7 @@ from ncodec.audio.stream import ForwardReader, is_disk_file, lend, libsndfile_pa
 from ncodec.audio.tag_files import read_metadata
 from ncodec.audio.wav import UNKNOWN_SIZE, missing_bytes, read_wav_header, read_wav_metadata
 from ncodec.errors import AudioError, UsageError
+from ncodec.formats.audio_files import FFMPEG_EXTRA
 from ncodec.formats.ncx import Tags
 from ncodec.formats.streams import Replay
 
@@ -69,6 +70,7 @@ class AudioSource:
         self._conceals = conceal
         self._allow_truncated = allow_truncated or conceal
         self._missing = Missing()
+        self._slack = _MPEG_SLACK
         self._md5: Md5Check | None = None
         self._metadata = NOTHING
         with contextlib.ExitStack() as stack:
@@ -171,7 +173,7 @@ class AudioSource:
         if not may_be_audio(start):
             raise AudioError(said) from error
         if not ffmpeg.is_there():
-            raise AudioError(f"{said}: {ffmpeg.EXTRA} reads it" if what else said) from error
+            raise AudioError(f"{said}: {FFMPEG_EXTRA} reads it" if what else said) from error
         try:
             return ffmpeg.FfmpegReader(file, self.name, tolerant=self._conceals)
         except AudioError as refusal:
@@ -228,6 +230,7 @@ class AudioSource:
         # Another object, as the buffer of `file` may not know where the descriptor stands.
         with os.fdopen(os.dup(file.fileno()), "rb") as again:
             start = find_start(again)
+            self.remarks += () if start is None else start.remarks
             if start is not None and not start.has_length:
                 with self._temporary_file(stack) as copy:
                     n_silent = copy_behind_silence(again, start, copy)
@@ -236,6 +239,8 @@ class AudioSource:
         reader = SndFile(where, self.name)
         if start is None:
             reader.n_samples = None  # libsndfile only estimates
+        elif start.is_exact:
+            self._slack = 0
         return reader
 
     def blocks(self, n: int) -> Iterator[Audio]:
@@ -278,7 +283,8 @@ class AudioSource:
     def _finish(self, n_read: int) -> None:
         announced, problem = self._announced, self._reader.problem
         self.n_samples = n_read
-        slack = _MPEG_SLACK if _is_mpeg(self._reader) else 0
+        self.remarks += getattr(self._reader, "remarks", ())
+        slack = self._slack if _is_mpeg(self._reader) else 0
         if announced is not None and announced > n_read + slack:
             why = f": {problem}" if problem else ""
             problem = f"the header announces {announced} samples, {n_read} can be read{why}"

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,11 +22,26 @@ def read_metadata(file: BinaryIO) -> Metadata:
     """
     with contextlib.suppress(Exception):  # mutagen raises more than its own errors
         file.seek(0)
-        return _found(file, file.read(4))
+        magic = file.read(4)
+        return _found(_Bounded(file), magic)
     return NOTHING
 
 
-def _found(file: BinaryIO, magic: bytes) -> Metadata:
+class _Bounded:
+    """A file of which no more is asked for than is there: a read takes that memory at once."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._n_bytes = file.seek(0, os.SEEK_END)
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, n: int = -1) -> bytes:
+        """Return `n` bytes; fewer only at the end."""
+        left = max(0, self._n_bytes - self.tell())
+        return self._file.read(left if n < 0 else min(n, left))
+
+
+def _found(file: _Bounded, magic: bytes) -> Metadata:
     """Return what mutagen finds; it is imported only where there may be something."""
     file.seek(0)
     if magic in (b"RIFF", b"RF64", b"BW64"):
@@ -33,7 +49,7 @@ def _found(file: BinaryIO, magic: bytes) -> Metadata:
     if magic == b"fLaC":  # a quarter of what all of mutagen takes to import
         from mutagen.flac import FLAC
 
-        flac = FLAC(file)
+        flac: Any = FLAC(file)  # pyright: ignore[reportArgumentType]
         comments: Any = flac.tags or ()
         return storable(of_comments(comments), images.of_flac(flac.pictures))
     import mutagen
@@ -56,7 +72,7 @@ def _found(file: BinaryIO, magic: bytes) -> Metadata:
             return storable(of_comments(tags), (*of_blocks, *images.of_comments(tags)))
 
 
-def _of_ape(file: BinaryIO) -> Metadata:
+def _of_ape(file: _Bounded) -> Metadata:
     """Return what an APEv2 tag holds, which may be at the end of any file."""
     from mutagen.apev2 import APEv2
 

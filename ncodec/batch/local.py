@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from ncodec.audio.stderr import catch_decoders
 from ncodec.batch.protocols import (
     BROKEN,
     END,
@@ -136,6 +137,7 @@ def main() -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     messages = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print must not get in between
+    catch_decoders()
     units = sys.stdin.buffer
 
     def send(kind: str, content: Any = None) -> None:

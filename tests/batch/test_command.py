@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from trees import Ran, contents, make_audio
 
+from ncodec.batch import names
+from ncodec.formats.audio_files import READABLE
+
 Run = Callable[..., Ran]
 DOCS = (Path(__file__).parents[2] / "docs" / "CLI.md").read_text()
 
@@ -93,12 +96,15 @@ def test_remarks_are_told_once(run: Run, batch: Run) -> None:
     assert all("clipped" in file["remarks"][0] for file in report["files"])
 
 
-def test_audio_that_cannot_be_read_is_told(batch: Run, lib: Path) -> None:
+def test_audio_that_cannot_be_read_is_told(
+    batch: Run, lib: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(names, "readable", lambda: READABLE)  # as without FFmpeg
     (lib / "x.M4A").touch()
     (lib / "cover.jpg").touch()
     ran = batch(lib, "small", "--report", "report.json")
     said, done = ran.err.splitlines()
-    assert said == "ncodec: warning: 1 .m4a file: audio that libsndfile cannot read"
+    assert said == "ncodec: warning: 1 .m4a file: audio that pip install 'ncodec[ffmpeg]' reads"
     assert done.endswith(" of other kinds left alone")
     assert ran.code == 0
     assert json.loads(Path("report.json").read_text())["unreadable"] == ["x.M4A"]

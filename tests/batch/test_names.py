@@ -2,7 +2,9 @@
 
 import pytest
 
+from ncodec.batch import names
 from ncodec.batch.names import is_source, is_wanted, targets_for
+from ncodec.formats.audio_files import READABLE
 
 
 @pytest.mark.quick
@@ -45,7 +47,8 @@ def test_other_files_keep_their_names() -> None:
         ("a.ncx", False, False),
         ("a.ncx", True, True),
         ("a.wav", True, False),
-        ("a.m4a", False, False),
+        ("a.m4a", True, False),
+        ("a.txt", False, False),
         (".wav", False, False),
         ("._a.wav", False, False),
         ("wav", False, False),
@@ -54,6 +57,13 @@ def test_other_files_keep_their_names() -> None:
 )
 def test_what_is_a_source(path: str, decode: bool, expected: bool) -> None:
     assert is_source(path, decode=decode) is expected
+
+
+def test_ffmpeg_reads_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert is_source("x/a.M4A", decode=False)
+    monkeypatch.setattr(names, "readable", lambda: READABLE)
+    assert not is_source("x/a.M4A", decode=False)
+    assert is_source("x/a.mp3", decode=False)
 
 
 @pytest.mark.parametrize(
