@@ -30,6 +30,8 @@ from ncodec.cli.options import (
     output_option,
     pictures_option,
     quiet_option,
+    raw_header_of,
+    raw_options,
     search_options,
     threads_option,
     to_option,
@@ -38,6 +40,7 @@ from ncodec.cli.progress import clock, progress_bar, say, speed
 from ncodec.errors import UsageError
 
 if TYPE_CHECKING:
+    from ncodec.audio import AudioSource
     from ncodec.encoding.encoder import Encoded
 
 DEFAULT_MODELS = {"ncx": "spectral", "ecdc": "encodec_24khz"}
@@ -67,6 +70,7 @@ DEFAULT_MODELS = {"ncx": "spectral", "ecdc": "encodec_24khz"}
     "the time for computing; by default 300, or more if the codec needs more. A lower latency "
     "takes more bits.",
 )
+@raw_options()
 @click.option(
     "--conceal",
     is_flag=True,
@@ -81,7 +85,8 @@ def encode(
     inputs: tuple[str, ...], output: str | None, model: str | None, bandwidth_kbps: float | None,
     n_q: int | None, effort: str | int | None, quality: float | None, entropy: str | None,
     keep_pictures: bool | None, denoise: bool, live: bool, latency_ms: float | None,
-    conceal: bool, to: str | None, force: bool, quiet: bool,
+    raw_format: str | None, raw_rate: int | None, raw_channels: int | None, conceal: bool,
+    to: str | None, force: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Compress audio files into .ncx files.
 
@@ -113,6 +118,7 @@ def encode(
     ):
         if makes_no_sense:
             raise UsageError(why)
+    raw = raw_header_of(raw_format, raw_rate, raw_channels)
     jobs = plan_jobs(inputs, output, f".{made}", overwrite=force)
 
     def start() -> Callable[[Job], int]:
@@ -146,7 +152,7 @@ def encode(
             started = time.perf_counter()
             opened = binary_stdin() if job.source == STDIO else job.source
             with (
-                AudioSource(opened, allow_truncated=live, conceal=conceal) as source,
+                AudioSource(opened, allow_truncated=live, conceal=conceal, raw=raw) as source,
                 open_output(job.target, overwrite=force) as sink,
             ):
                 rate, n_samples = source.sample_rate_hz, source.n_samples
@@ -154,16 +160,20 @@ def encode(
                 with progress_bar(source.name, total, quiet=quiet) as advance:
                     done = write(source, sink, on_progress=lambda n: advance(n / rate))
             elapsed_s = time.perf_counter() - started
-            for remark in (*source.damage, *source.remarks):
-                warn(f"{source.name}: {remark}")
-            if done.left_out:
-                warn(f"{target_name(job.target)}: without {', '.join(done.left_out)}")
+            _warn(source, done, job)
             say(f"{job.title}: {_summary(done, source.n_channels, elapsed_s, said)}", quiet=quiet)
             return EXIT_CONCEALED if source.damage else EXIT_OK
 
         return encode_one
 
     run_jobs(jobs, start)
+
+
+def _warn(source: "AudioSource", done: "Encoded", job: Job) -> None:
+    for remark in (*source.damage, *source.remarks):
+        warn(f"{source.name}: {remark}")
+    if done.left_out:
+        warn(f"{target_name(job.target)}: without {', '.join(done.left_out)}")
 
 
 def _summary(done: "Encoded", n_channels: int, elapsed_s: float, said: str) -> str:

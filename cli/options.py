@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from ncodec.errors import NcodecError, UsageError
 from ncodec.formats.audio_files import READABLE, WITH_FFMPEG, WRITABLE
 from ncodec.models import EFFORTS, MAX_EFFORT, MAX_QUALITY
+
+if TYPE_CHECKING:
+    from ncodec.audio.wav import WavHeader
 
 INSPECT_SCHEMA = "ncodec.inspect/1"
 MODELS_SCHEMA = "ncodec.models/1"
@@ -115,6 +118,39 @@ def codebooks_options() -> Decorator[Any]:
         )(command)  # fmt: skip
 
     return decorate
+
+
+def raw_options() -> Decorator[Any]:
+    """What raw samples are."""
+
+    def decorate(command: Any) -> Any:
+        command = click.option(
+            "--raw-channels", type=click.IntRange(1, 64), metavar="N",
+            help="How many channels are interleaved; by default 1.",
+        )(command)  # fmt: skip
+        command = click.option(
+            "--raw-rate", type=click.IntRange(1, 1_000_000), metavar="HZ",
+            help="Their sample rate.",
+        )(command)  # fmt: skip
+        return click.option(
+            "--raw-format", type=click.Choice(("u8", "s16le", "s24le", "s32le", "f32le", "f64le")),
+            help="The inputs are raw samples of this kind, without a header.",
+        )(command)  # fmt: skip
+
+    return decorate
+
+
+def raw_header_of(
+    raw_format: str | None, rate_hz: int | None, n_channels: int | None
+) -> "WavHeader | None":
+    """Return what raw inputs are, None for others. Raises UsageError."""
+    if raw_format is None and rate_hz is None and n_channels is None:
+        return None
+    if raw_format is None or rate_hz is None:
+        raise UsageError("raw samples need --raw-format and --raw-rate")
+    from ncodec.audio.wav import raw_header
+
+    return raw_header(raw_format, rate_hz, n_channels or 1)
 
 
 def check_codebooks(bandwidth_kbps: float | None, n_q: int | None) -> None:

@@ -11,7 +11,7 @@ from ncodec.audio.metadata import Metadata, storable
 from ncodec.audio.mpeg import find_frame
 from ncodec.audio.stderr import Caught
 from ncodec.audio.stream import ForwardReader
-from ncodec.audio.wav import WavHeader
+from ncodec.audio.wav import WavHeader, behind_audio
 from ncodec.errors import AudioError
 
 _NO_COUNT = 1 << 62  # libsndfile's way to say that a FLAC does not know its length
@@ -47,6 +47,7 @@ class WavPipe:
         self.n_channels = header.n_channels
         self.metadata = header.metadata
         self.problem = ""
+        self.remarks: list[str] = []
         self.n_samples: int | None = None
         if header.data_bytes is not None:
             self.n_samples = header.data_bytes // header.frame_bytes
@@ -60,10 +61,14 @@ class WavPipe:
             n = min(n, self.n_samples - self._n_read)
         frame_bytes = self._header.frame_bytes
         raw = self._reader.read(n * frame_bytes)
+        if odd_bytes := len(raw) % frame_bytes:
+            self.remarks.append(f"its last {odd_bytes} bytes are no whole sample of all channels")
         raw = raw[: len(raw) // frame_bytes * frame_bytes]
         self._n_read += len(raw) // frame_bytes
         if self._n_read == self.n_samples:
-            self._reader.skip(1 << 20)  # tags after the audio: spare the writer a broken pipe
+            self._reader.skip(self._n_read * frame_bytes % 2)
+            odd = behind_audio(self._reader)  # to its end: spare the writer a broken pipe
+            self.remarks += [odd] if odd else []
         return _from_bytes(raw, self._header).reshape(-1, self.n_channels)
 
     def close(self) -> None:

@@ -25,7 +25,14 @@ from ncodec.audio.readers import AudioReader, SndFile, UncountedMpeg, WavPipe
 from ncodec.audio.recognise import may_be_audio, recognise
 from ncodec.audio.stream import ForwardReader, is_disk_file, lend, libsndfile_path, stream_name
 from ncodec.audio.tag_files import read_metadata
-from ncodec.audio.wav import UNKNOWN_SIZE, missing_bytes, read_wav_header, read_wav_metadata
+from ncodec.audio.wav import (
+    UNKNOWN_SIZE,
+    WavHeader,
+    missing_bytes,
+    odd_wav,
+    read_wav_header,
+    read_wav_metadata,
+)
 from ncodec.errors import AudioError, UsageError
 from ncodec.formats.audio_files import FFMPEG_EXTRA
 from ncodec.formats.ncx import Tags
@@ -49,8 +56,10 @@ class AudioSource:
         damage: what was wrong with it, if that is allowed, in words; once all is read.
         remarks: what else a listener should know, in words; once all is read.
 
-    Every error is an AudioError that names the source. Audio that ends before the header says,
-    or that is damaged on the way, is one, unless
+    `raw` says what samples without a header are.
+
+    Every error is an AudioError that names the source. Audio that ends before the header says, or
+    that is damaged on the way, is one, unless
 
         allow_truncated  the part before is given; or
         conceal          silence follows it, up to the length that the header announces, values
@@ -60,7 +69,7 @@ class AudioSource:
 
     def __init__(
         self, source: Target, *, name: str | None = None, allow_truncated: bool = False,
-        conceal: bool = False,
+        conceal: bool = False, raw: WavHeader | None = None,
     ) -> None:  # fmt: skip
         is_path = isinstance(source, str | os.PathLike)
         self.name = name or (os.fspath(source) if is_path else stream_name(source))
@@ -76,7 +85,10 @@ class AudioSource:
         with contextlib.ExitStack() as stack:
             try:
                 file = stack.enter_context(Path(source).open("rb")) if is_path else source
-                self._reader = self._open(file, source if is_path else None, stack)
+                if raw is not None:
+                    self._reader: AudioReader = WavPipe(ForwardReader(file, self.name), raw)
+                else:
+                    self._reader = self._open(file, source if is_path else None, stack)
             except (OSError, ValueError) as error:  # ValueError: a null character in the name
                 why = getattr(error, "strerror", None) or error
                 raise AudioError(f"{self.name}: cannot be read: {why}") from error
@@ -131,6 +143,13 @@ class AudioSource:
         wav = self._open_odd_wav(file, n_bytes)
         if wav is not None:
             return wav
+        if odd := odd_wav(file, n_bytes):
+            file.seek(0)
+            reader = ForwardReader(file, self.name)
+            header = read_wav_header(reader)
+            if header is not None:  # libsndfile refuses some of them
+                return WavPipe(reader, header)
+            self.remarks.append(odd)
         file.seek(0)
         missing = missing_bytes(file, n_bytes)
         links = find_links(file)

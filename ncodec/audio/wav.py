@@ -70,6 +70,17 @@ class WavHeader:
         return bool(self.metadata.pictures) or not plain
 
 
+RAW_FORMATS = {"u8": (1, False), "s16le": (2, False), "s24le": (3, False), "s32le": (4, False),
+               "f32le": (4, True), "f64le": (8, True)}  # fmt: skip
+"""Names of raw samples -> bytes of one, whether it is a float."""
+
+
+def raw_header(raw_format: str, sample_rate_hz: int, n_channels: int) -> WavHeader:
+    """Return what a WAV header would say of raw samples; their length is not known."""
+    sample_bytes, is_float = RAW_FORMATS[raw_format]
+    return WavHeader(sample_rate_hz, n_channels, sample_bytes, is_float, None)
+
+
 INFO_TAGS = {
     "TITLE": b"INAM", "ARTIST": b"IART", "ALBUM": b"IPRD", "DATE": b"ICRD",
     "TRACKNUMBER": b"ITRK", "GENRE": b"IGNR", "COMMENT": b"ICMT", "COPYRIGHT": b"ICOP",
@@ -145,6 +156,29 @@ def _parse_info(body: bytes) -> Metadata:
     return storable(tags)
 
 
+SECOND_DATA = "another data chunk follows its audio, and is left out"
+
+
+def behind_audio(reader: ForwardReader) -> str:
+    """Read what follows the audio of a WAV; return what is odd about it, "" for nothing.
+
+    At most as much is read as may come before the audio.
+    """
+    limit = reader.position + HEADER_LIMIT_BYTES
+    while reader.position < limit and len(head := reader.read(8)) == 8:
+        name, size = struct.unpack("<4sI", head)
+        if not _is_name(name):
+            return "what follows its audio is no chunk: the size of its audio may be too small"
+        if name == b"data":
+            return SECOND_DATA
+        reader.skip(min(size + size % 2, limit - reader.position))
+    return ""
+
+
+def _is_name(name: bytes) -> bool:
+    return all(0x20 <= letter < 0x7F for letter in name)
+
+
 def read_wav_metadata(file: BinaryIO) -> Metadata:
     """Return tags and pictures of a WAV, RF64 or BW64 file, wherever they stand."""
     file.seek(0)
@@ -157,7 +191,7 @@ def read_wav_metadata(file: BinaryIO) -> Metadata:
             break
         file.seek(at)
         name, size = struct.unpack("<4sI", file.read(8))
-        if not all(0x20 <= letter < 0x7F for letter in name):
+        if not _is_name(name):
             break  # samples: a size was wrong
         if name == b"ds64":
             long_bytes = int.from_bytes(file.read(16)[8:], "little")
@@ -221,6 +255,22 @@ def pack_wav_header(header: WavHeader, *, reserve: bool = False, rf64: bool = Fa
 def _pack_info(name: bytes, text: str) -> bytes:
     value = text.encode() + b"\0"
     return struct.pack("<4sI", name, len(value)) + value + b"\0" * (len(value) % 2)
+
+
+def odd_wav(file: BinaryIO, n_bytes: int) -> str:
+    """Return what is odd about what follows the audio of a WAV file, "" for any other."""
+    file.seek(0)
+    reader = ForwardReader(file, "")
+    if reader.read(4) != b"RIFF":
+        return ""
+    for name, size in _chunks(reader, b"RIFF"):
+        if name == b"data":
+            start = reader.position + size + size % 2
+            if _is_placeholder(size) or start >= n_bytes:
+                return ""
+            file.seek(start)
+            return behind_audio(ForwardReader(file, ""))
+    return ""
 
 
 def missing_bytes(file: BinaryIO, file_bytes: int) -> int:

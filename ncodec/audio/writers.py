@@ -145,7 +145,7 @@ class SndFileWriter:
             n_found = -1
         if n_found != self._n_written:
             raise AudioError(
-                "libsndfile cannot write 0 samples in this format"
+                "libsndfile cannot write 0 samples in this format; wav holds them"
                 if self._n_written == 0
                 else f"{self._n_written} samples were written but {max(0, n_found)} are in the file"
             )

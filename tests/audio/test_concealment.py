@@ -1,6 +1,7 @@
 """Damaged sources: what can be read of them, and what is said."""
 
 import io
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +122,29 @@ def test_a_flac_whose_rate_changes(with_ffmpeg: bool, monkeypatch: pytest.Monkey
     content = first + second[second.index(b"\xff\xf8") :]
     with pytest.raises(AudioError, match=r"44100 Hz(, before that 1 at 24000)?$"):
         read(on_disk(content))
+
+
+def chunks_of(*chunks: tuple[bytes, bytes]) -> bytes:
+    body = b"".join(name + struct.pack("<I", len(text)) + text for name, text in chunks)
+    return b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WAVE" + body
+
+
+@pytest.mark.parametrize("make", [on_disk, io.BytesIO, Pipe], ids=["file", "memory", "pipe"])
+@pytest.mark.parametrize(
+    ("behind", "said"),
+    [
+        (((b"LIST", b"INFO"),), ""),
+        (((b"data", bytes(200)),), "another data chunk"),
+        (((b"bext", bytes(10)), (b"data", bytes(200))), "another data chunk"),
+        (((b"\0\1\2\3", bytes(300)),), "no chunk: the size of its audio may be too small"),
+    ],
+)
+def test_what_follows_the_audio_of_a_wav(make: Any, behind: Any, said: str) -> None:
+    plain = wav_bytes(noise(1, 1000))
+    form = (b"fmt ", plain[20:36])
+    content = chunks_of(form, (b"data", plain[44:]), *behind)
+    with AudioSource(make(content)) as source:
+        wav = np.concatenate(list(source.blocks(300)), axis=1)
+    np.testing.assert_array_equal(wav, read(io.BytesIO(plain))[0])
+    assert len(source.remarks) == bool(said)
+    assert said in " ".join(source.remarks)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 from ran import Run
-from tones import make_audio, wav_bytes
+from tones import make_audio, tone, wav_bytes
 
 import ncodec
 from ncodec.audio import write
@@ -111,3 +111,47 @@ def test_what_needs_the_extra_says_so(name: str, run: Run, monkeypatch: pytest.M
     said = f"{name}: not an audio file that libsndfile reads; it is MPEG-4 (m4a, mp4): "
     said += "pip install 'ncodec[ffmpeg]' reads it"
     assert (ran.code, ran.err) == (1, f"ncodec: error: {said}\n")
+
+
+@pytest.mark.parametrize(
+    ("raw_format", "scale", "kind"),
+    [
+        ("u8", 127, "u1"), ("s16le", 2**15, "<i2"), ("s32le", 2**31, "<i4"), ("f32le", 1, "<f4"),
+        ("f64le", 1, "<f8"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("piped", [True, False])
+def test_raw_samples(raw_format: str, scale: float, kind: str, piped: bool, run: Run) -> None:
+    wav = tone(4000, 2)
+    offset = 128 if raw_format == "u8" else 0
+    content = (np.clip(wav * scale, -scale, scale - 1e-9) + offset).astype(kind).tobytes()
+    Path("a.raw").write_bytes(content)
+    options = ("--raw-format", raw_format, "--raw-rate", "8000", "--raw-channels", "2")
+    where = ("-", "-o", "a.ncx") if piped else ("a.raw",)
+    ran = run("encode", "-m", "tiny", "-q", *where, *options, stdin=content)
+    assert (ran.code, ran.err) == (0, "")
+    header = header_of("a.ncx")
+    assert (header.n_samples, header.n_channels, header.source_sample_rate_hz) == (4000, 2, 8000)
+    soundfile.write("a.wav", np.frombuffer(content, kind).reshape(-1, 2) if scale == 1 else (
+        (np.frombuffer(content, kind).reshape(-1, 2).astype(float) - offset)
+        / (128 if raw_format == "u8" else scale)), 8000, "DOUBLE")  # fmt: skip
+    assert run("encode", "-m", "tiny", "-q", "a.wav", "-o", "b.ncx").code == 0
+    assert Path("a.ncx").read_bytes() == Path("b.ncx").read_bytes()
+
+
+def test_raw_samples_that_are_not_whole(run: Run) -> None:
+    options = ("--raw-format", "s16le", "--raw-rate", "8000", "--raw-channels", "2")
+    ran = run("encode", "-m", "tiny", "-q", "-", "-o", "a.ncx", *options, stdin=bytes(4003))
+    said = "stream: its last 3 bytes are no whole sample of all channels"
+    assert (ran.code, ran.err) == (0, f"ncodec: warning: {said}\n")
+    assert header_of("a.ncx").n_samples == 1000
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--raw-rate", "8000"), ("--raw-format", "s16le"), ("--raw-channels", "2")],
+)
+def test_raw_samples_need_both(options: tuple[str, str], run: Run) -> None:
+    ran = run("encode", "-m", "tiny", "-", *options, stdin=bytes(100))
+    said = "raw samples need --raw-format and --raw-rate"
+    assert (ran.code, ran.err) == (2, f"ncodec: error: {said}\n")
