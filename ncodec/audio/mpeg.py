@@ -154,15 +154,15 @@ def find_frame(file: BinaryIO, at: int) -> tuple[int, Frame] | None:
     return None
 
 
-def _has_more(file: BinaryIO, at: int, first: Frame, n_frames: int) -> bool:
-    """Whether more than `n_frames` frames follow each other from `at` on.
+def _follow(file: BinaryIO, at: int, first: Frame, most: int) -> tuple[int, int]:
+    """Return how many frames follow each other from `at` on, up to `most`, and where they end.
 
-    One or two more are not counted: encoders differ in whether they count the last.
+    That is beyond the file's end if the last of them is cut off; it is counted.
     """
     end = file.seek(0, os.SEEK_END)
     sizes: dict[bytes, int] = {}  # by a header; few differ
     part, part_at = b"", at
-    for _ in range(n_frames + _UNCOUNTED_FRAMES + 1):
+    for number in range(most):
         if at + 4 > part_at + len(part):
             file.seek(at)
             part, part_at = file.read(1 << 20), at
@@ -170,12 +170,28 @@ def _has_more(file: BinaryIO, at: int, first: Frame, n_frames: int) -> bool:
         size = sizes.get(header)
         if size is None:
             if not first.continues_as(header):
-                return False
+                return number, at
             size = sizes[header] = Frame(header).n_bytes
         at += size
         if at > end:
-            return False
-    return True
+            return number + 1, at
+    return most, at
+
+
+def _has_more(file: BinaryIO, at: int, first: Frame, n_frames: int) -> bool:
+    """Whether more than `n_frames` whole frames follow each other from `at` on.
+
+    One or two more are not counted: encoders differ in whether they count the last.
+    """
+    wanted = n_frames + _UNCOUNTED_FRAMES + 1
+    found, end = _follow(file, at, first, wanted)
+    return found == wanted and end <= file.seek(0, os.SEEK_END)
+
+
+def is_cut(file: BinaryIO, start: Start) -> bool:
+    """Whether the last frame is not all there, in a file that does not say how long it is."""
+    _, end = _follow(file, start.audio_at, start.frame, 1 << 31)
+    return end > file.seek(0, os.SEEK_END)
 
 
 def copy_behind_silence(file: BinaryIO, start: Start, copy: BinaryIO) -> int:

@@ -19,7 +19,7 @@ from ncodec.audio import ffmpeg
 from ncodec.audio.base import MAX_CHANNELS, PIECE, Audio, Target
 from ncodec.audio.flac import Md5Check, copy_whole, inspect_flac
 from ncodec.audio.metadata import NOTHING
-from ncodec.audio.mpeg import copy_behind_silence, find_start
+from ncodec.audio.mpeg import copy_behind_silence, find_start, is_cut
 from ncodec.audio.ogg import ChainedOgg, find_links
 from ncodec.audio.readers import AudioReader, SndFile, UncountedMpeg, WavPipe
 from ncodec.audio.recognise import may_be_audio, recognise
@@ -251,6 +251,7 @@ class AudioSource:
             start = find_start(again)
             self.remarks += () if start is None else start.remarks
             if start is not None and not start.has_length:
+                self.remarks += ["its last frame is cut off"] if is_cut(again, start) else []
                 with self._temporary_file(stack) as copy:
                     n_silent = copy_behind_silence(again, start, copy)
                 return UncountedMpeg(lend(copy, stack), self.name, n_silent)
