@@ -15,6 +15,9 @@ from ncodec.audio.stderr import catch_decoders
 from ncodec.errors import AudioError
 
 MEMORY_BYTES = 64 << 20  # of Python and NumPy, for a file of some kB
+DECODER_DELAY = (
+    529  # of MP3, that libmpg123 leaves out of a file with a Xing frame, and FFmpeg keeps
+)
 ROUNDING = 64  # samples: FFmpeg resamples an encoder's delay where a damaged frame has another rate
 
 
@@ -39,7 +42,8 @@ def read_mutations(seed: int, n_files: int) -> Counter[str]:
             results["warning" if is_said else "no reference"] += 1
             continue
         where = f"case {number} of seed {seed}, {name}: {n} samples, PyAV has {expected}"
-        assert abs(n - expected) <= ROUNDING, where
+        has_delay = name == "mp3" and n + DECODER_DELAY == expected
+        assert has_delay or abs(n - expected) <= ROUNDING, where
         results["same"] += 1
     return results
 
