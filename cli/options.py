@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ncodec.errors import NcodecError, UsageError
-from ncodec.formats.audio_files import READABLE, WITH_FFMPEG, WRITABLE
+from ncodec.formats.audio_files import RAW_FORMATS, READABLE, WITH_FFMPEG, WRITABLE
 from ncodec.models import EFFORTS, MAX_EFFORT, MAX_QUALITY
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def raw_options() -> Decorator[Any]:
             help="Their sample rate.",
         )(command)  # fmt: skip
         return click.option(
-            "--raw-format", type=click.Choice(("u8", "s16le", "s24le", "s32le", "f32le", "f64le")),
+            "--raw-format", type=click.Choice(tuple(RAW_FORMATS)),
             help="The inputs are raw samples of this kind, without a header.",
         )(command)  # fmt: skip
 

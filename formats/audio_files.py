@@ -17,6 +17,10 @@ WRITABLE = {  # format, its suffix -> libsndfile's container, subtype unless ano
 ALIASES = {"oga": "ogg", "aif": "aiff"}
 """Other suffixes of these formats."""
 
+RAW_FORMATS = {"u8": (1, False), "s16le": (2, False), "s24le": (3, False), "s32le": (4, False),
+               "f32le": (4, True), "f64le": (8, True)}  # fmt: skip
+"""Names of raw samples -> bytes of one, whether it is a float."""
+
 LOSSY = frozenset({".mp2", ".mp3", ".oga", ".ogg", ".opus"})
 READABLE = LOSSY | {
     ".8svx", ".aif", ".aifc", ".aiff", ".au", ".avr", ".bwf", ".caf", ".flac", ".htk", ".ircam",

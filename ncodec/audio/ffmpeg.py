@@ -44,8 +44,6 @@ class FfmpegReader:
     tolerant  go on after damage, with silence of the right length where the file tells it
     """
 
-    format = ""
-
     def __init__(self, file: BinaryIO, name: str, *, tolerant: bool = False) -> None:
         av = _av()
         self._error: type[Exception] = av.error.FFmpegError

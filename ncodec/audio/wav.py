@@ -14,6 +14,7 @@ from ncodec.audio.stream import ForwardReader
 from ncodec.audio.tag_files import id3_of, read_id3
 from ncodec.audio.tags import joined
 from ncodec.errors import AudioError
+from ncodec.formats.audio_files import RAW_FORMATS
 
 UNKNOWN_SIZE = 0xFFFFFFFF
 _UNKNOWN_FROM = 1 << 62  # of 64 bits: a writer that did not know the length puts one as large
@@ -68,11 +69,6 @@ class WavHeader:
         texts = joined(tags)
         plain = len(texts) == len(tags) and texts.keys() <= INFO_TAGS.keys()
         return bool(self.metadata.pictures) or not plain
-
-
-RAW_FORMATS = {"u8": (1, False), "s16le": (2, False), "s24le": (3, False), "s32le": (4, False),
-               "f32le": (4, True), "f64le": (8, True)}  # fmt: skip
-"""Names of raw samples -> bytes of one, whether it is a float."""
 
 
 def raw_header(raw_format: str, sample_rate_hz: int, n_channels: int) -> WavHeader:
@@ -156,9 +152,6 @@ def _parse_info(body: bytes) -> Metadata:
     return storable(tags)
 
 
-SECOND_DATA = "another data chunk follows its audio, and is left out"
-
-
 def behind_audio(reader: ForwardReader) -> str:
     """Read what follows the audio of a WAV; return what is odd about it, "" for nothing.
 
@@ -170,7 +163,7 @@ def behind_audio(reader: ForwardReader) -> str:
         if not _is_name(name):
             return "what follows its audio is no chunk: the size of its audio may be too small"
         if name == b"data":
-            return SECOND_DATA
+            return "another data chunk follows its audio, and is left out"
         reader.skip(min(size + size % 2, limit - reader.position))
     return ""
 
