@@ -56,6 +56,11 @@ _OF_DECODING = {"container": "--format", "subtype": "--subtype"}
     help="Take what can be read of damaged audio; such files are remarks of the report, and the "
     "exit code is 3.",
 )  # fmt: skip
+@click.option(
+    "--gapless", is_flag=True,
+    help="The files of a folder are tracks that follow each other, in the order of their names: "
+    "without a step between two that sound to their ends. One worker does all of a folder.",
+)  # fmt: skip
 @audio_format_options(
     "With --decode, format of the audio; by default flac.",
     "With --decode, libsndfile's name of the samples.",
@@ -115,9 +120,9 @@ _OF_DECODING = {"container": "--format", "subtype": "--subtype"}
 @quiet_option()
 def batch(
     src: str, dst: str, decode: bool, engine: str, n_workers: int | None, address: str | None,
-    gpu: float, verify: bool, strict: bool, dry_run: bool, report_path: str | None, force: bool,
-    quiet: bool, include: tuple[str, ...], exclude: tuple[str, ...], copy_other: bool,
-    checksum: bool, **options: Any,
+    gpu: float, gapless: bool, verify: bool, strict: bool, dry_run: bool,
+    report_path: str | None, force: bool, quiet: bool, include: tuple[str, ...],
+    exclude: tuple[str, ...], copy_other: bool, checksum: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Compress all audio in the folder SRC into .ncx files in the folder DST.
 
@@ -143,9 +148,11 @@ def batch(
         raise UsageError("--address is for --engine ray")
     if decode and gpu:
         raise UsageError("--gpu is for encoding")
+    if decode and gapless:
+        raise UsageError("--gapless is for encoding")
     conversion = Conversion(
         src, dst, _coding(decode, options),
-        FileOptions(include, exclude, copy_other, checksum, verify, force),
+        FileOptions(include, exclude, copy_other, checksum, verify, force, gapless),
         WorkerPool(n_workers, engine, address, gpu),
     )  # fmt: skip
     unreadable = Counter(Path(path).suffix.lower() for path in conversion.plan.unreadable)

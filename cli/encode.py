@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -40,7 +41,7 @@ from ncodec.cli.progress import clock, progress_bar, say, speed
 from ncodec.errors import UsageError
 
 if TYPE_CHECKING:
-    from ncodec.audio import AudioSource
+    from ncodec.cli.gapless import GaplessJobs
     from ncodec.encoding.encoder import Encoded
 
 DEFAULT_MODELS = {"ncx": "spectral", "ecdc": "encodec_24khz"}
@@ -77,6 +78,12 @@ DEFAULT_MODELS = {"ncx": "spectral", "ecdc": "encodec_24khz"}
     help="Take what can be read of damaged audio, with silence for the rest where its length is "
     "known, and report where; the exit code is 3 then.",
 )
+@click.option(
+    "--gapless",
+    is_flag=True,
+    help="The inputs are tracks that follow each other in this order: without a step between two "
+    "that sound to their ends.",
+)
 @to_option()
 @threads_option()
 @force_option()
@@ -86,7 +93,7 @@ def encode(
     n_q: int | None, effort: str | int | None, quality: float | None, entropy: str | None,
     keep_pictures: bool | None, denoise: bool, live: bool, latency_ms: float | None,
     raw_format: str | None, raw_rate: int | None, raw_channels: int | None, conceal: bool,
-    to: str | None, force: bool, quiet: bool,
+    gapless: bool, to: str | None, force: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Compress audio files into .ncx files.
 
@@ -106,6 +113,7 @@ def encode(
       ncodec encode song.flac                     # makes song.ncx
       ncodec encode -b 3 -o small/ *.wav
       ncodec encode --quality 6 --effort best *.wav
+      ncodec encode --gapless -o album/ 0*.flac
       sox song.mp3 -t wav - | ncodec encode - > song.ncx
       arecord -f cd - | ncodec encode --live - | ncodec decode - | aplay
     """  # noqa: D301
@@ -115,14 +123,16 @@ def encode(
         (latency_ms is not None and not live, "--latency is for --live"),
         (live and made == "ecdc", "--live: .ecdc files cannot be live"),
         (quality is not None and made == "ecdc", "--quality is for .ncx files"),
+        (gapless and (live or made == "ecdc"), "--gapless: neither for --live nor .ecdc files"),
     ):
         if makes_no_sense:
             raise UsageError(why)
     raw = raw_header_of(raw_format, raw_rate, raw_channels)
     jobs = plan_jobs(inputs, output, f".{made}", overwrite=force)
+    if gapless:  # all or nothing: what is left out would leave a gap
+        jobs = [job for job in jobs if job.problem is not None] or jobs
 
     def start() -> Callable[[Job], int]:
-        from ncodec.audio import AudioSource
         from ncodec.audio.stderr import catch_decoders
         from ncodec.codec import encode_audio
         from ncodec.encoding.options import EncodeOptions
@@ -147,45 +157,70 @@ def encode(
         if entropy is None and options.entropy.model is None and not (live or is_ecdc):
             said = f"{options.entropy.name}: {options.model.model_id} has no entropy model"
 
-        def encode_one(job: Job) -> int:
-            refuse_ncx(job.source)
-            started = time.perf_counter()
-            opened = binary_stdin() if job.source == STDIO else job.source
-            with (
-                AudioSource(opened, allow_truncated=live, conceal=conceal, raw=raw) as source,
-                open_output(job.target, overwrite=force) as sink,
-            ):
-                rate, n_samples = source.sample_rate_hz, source.n_samples
-                total = None if n_samples is None else n_samples / rate
-                with progress_bar(source.name, total, quiet=quiet) as advance:
-                    done = write(source, sink, on_progress=lambda n: advance(n / rate))
-            elapsed_s = time.perf_counter() - started
-            _warn(source, done, job)
-            say(f"{job.title}: {_summary(done, source.n_channels, elapsed_s, said)}", quiet=quiet)
-            return EXIT_CONCEALED if source.damage else EXIT_OK
+        opening = {"allow_truncated": live, "conceal": conceal, "raw": raw}
+        if gapless:
+            from ncodec.cli.gapless import GaplessJobs
 
-        return encode_one
+            row = GaplessJobs(jobs, options, opening, overwrite=force, quiet=quiet)
+            return partial(_encode_track, row, said, quiet)
+        return partial(_encode_file, write, opening, said, force, quiet)
 
     run_jobs(jobs, start)
 
 
-def _warn(source: "AudioSource", done: "Encoded", job: Job) -> None:
-    for remark in (*source.damage, *source.remarks):
-        warn(f"{source.name}: {remark}")
+def _encode_file(
+    write: "Callable[..., Encoded]", opening: dict[str, Any], said: str, force: bool, quiet: bool,
+    job: Job,
+) -> int:  # fmt: skip
+    from ncodec.audio import AudioSource
+
+    refuse_ncx(job.source)
+    started = time.perf_counter()
+    opened = binary_stdin() if job.source == STDIO else job.source
+    with (
+        AudioSource(opened, **opening) as source,
+        open_output(job.target, overwrite=force) as sink,
+    ):
+        rate, n_samples = source.sample_rate_hz, source.n_samples
+        total = None if n_samples is None else n_samples / rate
+        with progress_bar(source.name, total, quiet=quiet) as advance:
+
+            def on_progress(n: int) -> None:
+                advance(n / rate)
+
+            done = write(source, sink, on_progress=on_progress)
+    elapsed_s = time.perf_counter() - started
+    done = replace(done, damage=tuple(source.damage), remarks=tuple(source.remarks))
+    said_of_it = (speed(done.seconds, elapsed_s), said)
+    return _told(job, source.name, done, said_of_it, quiet=quiet)
+
+
+def _encode_track(row: "GaplessJobs", said: str, quiet: bool, job: Job) -> int:
+    done, follows = row.encode(job)
+    gap = "goes on from the one before" if follows else ""
+    return _told(job, job.source, done, (gap, said), quiet=quiet)
+
+
+def _told(job: Job, name: str, done: "Encoded", said: tuple[str, str], *, quiet: bool) -> int:
+    """Tell what a file came to, and return the exit code that it calls for."""
+    for remark in (*done.damage, *done.remarks):
+        warn(f"{name}: {remark}")
     if done.left_out:
         warn(f"{target_name(job.target)}: without {', '.join(done.left_out)}")
+    say(f"{job.title}: {_summary(done, said)}", quiet=quiet)
+    return EXIT_CONCEALED if done.damage else EXIT_OK
 
 
-def _summary(done: "Encoded", n_channels: int, elapsed_s: float, said: str) -> str:
+def _summary(done: "Encoded", said: tuple[str, str]) -> str:
     if done.n_samples == 0:
         return f"no samples, {done.n_bytes} bytes"
     n_bytes = done.n_bytes - done.picture_bytes
     parts = (
         clock(done.seconds),
         f"{8 * n_bytes / done.seconds / 1000:.2f} kbps",
-        f"{2 * done.n_samples * n_channels / n_bytes:.1f}:1 to 16-bit PCM",
-        speed(done.seconds, elapsed_s),
+        f"{2 * done.n_samples * done.n_channels / n_bytes:.1f}:1 to 16-bit PCM",
+        said[0],
         f"and {done.picture_bytes} bytes of pictures" if done.picture_bytes else "",
-        said,
+        said[1],
     )
     return ", ".join(part for part in parts if part)

@@ -83,9 +83,11 @@ def encode_audio(
         for chunk in encoding.chunks(source, on_progress, LIVE_BLOCK_SECONDS):
             packets.write(chunk)
         packets.finish(encoding.n_samples)
+        encoding.leave_out_late(writer.header, source.metadata)
     return Encoded(
-        encoding.n_samples, source.sample_rate_hz, writer.n_bytes, writer.payload_bytes,
-        encoding.left_out, sum(len(picture.data) for picture in writer.header.pictures),
+        encoding.n_samples, source.sample_rate_hz, source.n_channels, writer.n_bytes,
+        writer.payload_bytes, encoding.left_out,
+        sum(len(picture.data) for picture in writer.header.pictures),
     )  # fmt: skip
 
 

@@ -46,9 +46,11 @@ class Conversion:
         self.source, self.target = open_storage(src), open_storage(dst)
         self._files, self._pool = files or FileOptions(), pool or WorkerPool()
         if isinstance(coding, AudioFormat):
+            if self._files.gapless:
+                raise UsageError("gapless: is for encoding")
             self.settings = decode_settings(coding)
         else:
-            self.settings = encode_settings(coding or EncodeOptions())
+            self.settings = encode_settings(coding or EncodeOptions(), gapless=self._files.gapless)
         self._engine = find_engine(self._pool.engine)
         self.n_workers: int | None = None
         self.plan = make_plan(self.source, self.target, self.settings, self._files)

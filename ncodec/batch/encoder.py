@@ -6,8 +6,10 @@ A clip that makes one packet is coded in one pass of the network; clips of equal
 batch, row by row what each would be by itself. So the files are those that `encode_audio` makes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,10 +18,11 @@ from numpy.typing import NDArray
 
 from ncodec.audio import AudioSource, Resampler
 from ncodec.batch.batch_decode import check_files
-from ncodec.batch.protocols import CONCEALED, Progress, Result
+from ncodec.batch.protocols import CONCEALED, PathOpener, Progress, Result
 from ncodec.batch.settings import Settings, resolved_options
 from ncodec.bitstream.codes import CodedPacket, Codes, coder_for, digest_bytes
 from ncodec.encoding.encoder import ALL_PIECES, PIECE_SECONDS, Encoding
+from ncodec.encoding.gapless import Track, encode_gapless
 from ncodec.encoding.whole_file import write_whole
 from ncodec.errors import AudioError
 from ncodec.formats.ncx import CodesDigest, Header, Writer
@@ -161,6 +164,31 @@ class Encoder:
             return range(number * n // count, ALL_PIECES.stop)
         return range(number * n // count, (number + 1) * n // count)
 
+    def album(
+        self, sources: Sequence[tuple[str, PathOpener]], on_progress: Callable[[int, float], None]
+    ) -> Iterator[tuple[int, Callable[[Path], Result]]]:
+        """See AlbumConverter."""
+        seconds: dict[int, float] = {}
+
+        @contextmanager
+        def opened(number: int) -> Iterator[AudioSource]:
+            name, fetch = sources[number]
+            with fetch() as path, self._source(path, name) as audio:
+                n_samples = audio.n_samples or _guess_samples(path, audio)
+                seconds[number] = max(1, n_samples) / audio.sample_rate_hz
+                yield audio
+
+        def write(track: Track, path: Path) -> Result:
+            with path.open("wb") as sink:
+                done = track.write(sink)
+            return Result(done.seconds, _said(done.left_out, done.damage, done.remarks))
+
+        for track in encode_gapless(
+            [partial(opened, number) for number in range(len(sources))], self._options,
+            device=self._device, on_progress=lambda k, done: on_progress(k, done / seconds[k]),
+        ):  # fmt: skip
+            yield track.number, partial(write, track)
+
     def join(self, name: str, source: Path, contents: Sequence[CodedSegment], path: Path) -> Result:
         """See SegmentConverter."""
         n_samples = next(part.n_samples for part in contents if part.n_samples is not None)
@@ -191,12 +219,18 @@ class Encoder:
 
 
 def _remarks(encoding: Encoding, source: AudioSource) -> tuple[str, ...]:
-    left_out = (f"without {', '.join(encoding.left_out)}",) if encoding.left_out else ()
-    return left_out + _of_source(source)
+    return _said(encoding.left_out, source.damage, source.remarks)
 
 
 def _of_source(source: AudioSource) -> tuple[str, ...]:
-    return (*(f"{CONCEALED}{damage}" for damage in source.damage), *source.remarks)
+    return _said((), source.damage, source.remarks)
+
+
+def _said(
+    left_out: Sequence[str], damage: Sequence[str], remarks: Sequence[str]
+) -> tuple[str, ...]:
+    without = (f"without {', '.join(left_out)}",) if left_out else ()
+    return (*without, *(f"{CONCEALED}{one}" for one in damage), *remarks)
 
 
 def _alike(clips: Sequence[ShortClip], device: str) -> list[list[ShortClip]]:

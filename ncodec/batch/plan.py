@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
+from ncodec.batch.albums import gather
 from ncodec.batch.names import is_source, is_wanted, suffix_of, targets_for
 from ncodec.batch.settings import COPY, Settings
 from ncodec.batch.state import History, Record
@@ -21,6 +22,8 @@ class FileOptions:
     checksum          compare the content of a source, not its time, to see whether it has changed
     verify            decode the codes of an output before it is published
     overwrite         replace files in the target that no earlier run has made
+    gapless           the files of a folder are tracks that follow each other, in the order of their
+                      names: see `encode_gapless`
     """
 
     include: Sequence[str] = ()
@@ -29,6 +32,7 @@ class FileOptions:
     checksum: bool = False
     verify: bool = False
     overwrite: bool = False
+    gapless: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,9 @@ def make_plan(source: Storage, target: Storage, settings: Settings, options: Fil
     history = History(target.logs())
     for entry, to in pairs:
         _classify(entry, to, sizes.get(to), history, settings, options, plan)
+    if settings.gapless:
+        breaks = [problem.source for problem in plan.problems] + plan.unreadable
+        plan.items, plan.done = gather(plan.items, plan.done, breaks)
     return plan
 
 

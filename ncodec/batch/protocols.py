@@ -4,7 +4,7 @@ conversion -> scheduler -> WorkerHandle (local, ray) -> worker -> Converter (enc
 """
 
 import queue
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from ncodec.batch.storage import Storage
 from ncodec.batch.work_units import Item, WorkUnit
 
 Progress = Callable[[float], None]  # takes the share of a file that was just done
+PathOpener = Callable[[], AbstractContextManager[Path]]
 READY, BROKEN, RESULT, PROGRESS, END, GONE = (
     "ready", "broken", "result", "progress", "end", "gone",
 )  # fmt: skip
@@ -71,6 +72,22 @@ class SegmentConverter(Protocol):
 
     def join(self, name: str, source: Path, contents: Sequence[Any], path: Path) -> Result:
         """Write what `convert` would, from all converted segments. Raises NcodecError."""
+        ...
+
+
+class AlbumConverter(Protocol):
+    """Converts files together, as tracks that follow each other."""
+
+    def album(
+        self, sources: Sequence[tuple[str, PathOpener]], on_progress: Callable[[int, float], None]
+    ) -> Iterator[tuple[int, Callable[[Path], Result]]]:
+        """Yield the number of each file, in their order, and what writes it.
+
+        Each is written before the next is asked for; that raises why it could not be converted.
+
+        sources      names, and what gives each file when it is its turn
+        on_progress  called with the number of a file and the share of it that was just done
+        """
         ...
 
 

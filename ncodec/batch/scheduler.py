@@ -15,7 +15,7 @@ its unit goes to others, file by file; a file with which several workers were lo
 import queue
 from collections import Counter, deque
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ncodec.batch.protocols import (
     BROKEN,
@@ -177,6 +177,12 @@ class Scheduler:
                 raise NcodecError(f"a worker could not start: {why}")
         if lost.unit is None:
             return
+        first = next(iter(lost.left.values()), None)
+        if lost.unit.is_album and first is not None:
+            self._losses[first.source, -1] += 1
+            if self._losses[first.source, -1] < self._engine.MAX_LOSSES:
+                self._left.appendleft(replace(lost.unit, items=tuple(lost.left.values())))
+                return
         # Of several files, it is not known which one killed the worker. Each becomes a unit of its
         # own, so the next loss tells: a file fails only if it was the last one left.
         is_one = len(lost.left) == 1

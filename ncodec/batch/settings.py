@@ -37,6 +37,7 @@ class Settings:
     entropy_fingerprint: str = ""
     keep_pictures: bool = True
     conceal: bool = False  # damage of the source becomes silence
+    gapless: bool | None = None  # the files of a folder follow each other; None for no
     container: str = ""
     subtype: str = ""  # "": the container's usual one
 
@@ -55,7 +56,7 @@ class Settings:
 COPY = "copy"  # in place of a digest, for files that are copied
 
 
-def encode_settings(options: "EncodeOptions") -> Settings:
+def encode_settings(options: "EncodeOptions", *, gapless: bool = False) -> Settings:
     """Find the models. Raises UsageError, ModelMissing."""
     if options.denoise:
         raise UsageError("denoise: not for many files at once")
@@ -73,6 +74,7 @@ def encode_settings(options: "EncodeOptions") -> Settings:
         entropy_fingerprint=entropy.model.fingerprint.hex() if entropy.model else "",
         keep_pictures=resolved.keep_pictures,
         conceal=resolved.conceal,
+        gapless=gapless or None,
     )
 
 

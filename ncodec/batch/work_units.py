@@ -1,5 +1,6 @@
 """Files to convert, their outcomes, and the units of work that workers are given.
 
+an album              one unit, if its tracks are to follow each other without a gap
 many short files      one unit: up to MAX_FILES neighbours in the tree
 a long file           one unit, the longest first
 a very long WAV, ...  a unit for each segment; when all are done, one more that joins them
@@ -34,6 +35,7 @@ class Item:
     known_sha256: str = ""  # of what the target was made of; with the same there is nothing to do,
     known_seconds: float = 0.0  # and these are its audio
     known_target_size: int = 0  # and its bytes
+    album: int | None = None  # number of the files that it is encoded with
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class WorkUnit:
     items: tuple[Item, ...]
     segment: tuple[int, int] | None = None  # which of how many
     results: tuple[SegmentResult, ...] = ()  # of all segments, by their numbers: to be joined
+    is_album: bool = False  # tracks in their order
 
     @property
     def item(self) -> Item:
@@ -77,6 +80,13 @@ class WorkUnit:
 
 def make_work_units(items: Sequence[Item], n_workers: int, *, decode: bool) -> list[WorkUnit]:
     """Return all that is to be done, files in one unit near each other in the tree."""
+    albums: dict[int, list[Item]] = {}
+    for item in items:
+        if item.album is not None:
+            albums.setdefault(item.album, []).append(item)
+    together = [WorkUnit(tuple(album), is_album=True) for album in albums.values()]
+    together.sort(key=lambda unit: -sum(item.size for item in unit.items))
+    items = [item for item in items if item.album is None]
     total, n_units = sum(item.size for item in items), PER_WORKER * max(1, n_workers)
     large = LARGE_BYTES[decode]
     share = total // n_units + 1
@@ -89,7 +99,7 @@ def make_work_units(items: Sequence[Item], n_workers: int, *, decode: bool) -> l
         least = SEGMENT_BYTES[suffix_of(item.source) in LOSSY]
         n = -(-item.size // max(share, least)) if may_split else 1
         units += [WorkUnit((item,), (k, n)) for k in range(n)] if n > 1 else [WorkUnit((item,))]
-    return [*units, *_grouped(small, min(large, share), n_files)]
+    return [*together, *units, *_grouped(small, min(large, share), n_files)]
 
 
 def _grouped(items: Sequence[Item], n_bytes: int, n_files: int) -> Iterator[WorkUnit]:

@@ -5,12 +5,14 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from ncodec.batch.protocols import Converter, Result, SegmentConverter, Task
+from ncodec.batch.albums import ALONE
+from ncodec.batch.protocols import AlbumConverter, Converter, Result, SegmentConverter, Task
 from ncodec.batch.storage import StagedFile
 from ncodec.batch.work_units import Item, Outcome, SegmentResult, Status, WorkUnit
 from ncodec.errors import NcodecError
@@ -58,6 +60,13 @@ class Worker:
             yield self._segment(unit.item, *unit.segment, on_progress)
         elif unit.results:
             yield self._join(unit.item, unit.results)
+        elif unit.is_album:
+            yield from self._album(unit.items, on_progress)
+        elif self._task.settings.gapless:
+            for outcome in self._files(unit.items, on_progress):
+                is_copy = outcome.status == "copied"
+                remarks = outcome.remarks if is_copy else (*outcome.remarks, ALONE)
+                yield replace(outcome, remarks=remarks)
         else:
             yield from self._files(unit.items, on_progress)
 
@@ -78,6 +87,47 @@ class Worker:
                 waiting = []
         yield from self._together(waiting, on_progress)
 
+    def _album(
+        self, items: Sequence[Item], on_progress: Callable[[str, int], None]
+    ) -> Iterator[Outcome]:
+        """Do tracks; their outcomes come at the end, so that a lost worker has done all or none."""
+        jobs = [_Job(item) for item in items]
+        if all(job.item.known_sha256 for job in jobs) and all(map(self._is_known, jobs)):
+            yield from map(self._skipped, jobs)
+            return
+        reports = [_Throttle(item, on_progress) for item in items]
+        tracks = cast("AlbumConverter", self._converter).album(
+            [(job.item.source, partial(self._fetched, job)) for job in jobs],
+            lambda number, share: reports[number](share),
+        )
+        for job in jobs:
+            job.start()
+            _, write = next(tracks)
+            self._attempt(job, lambda job=job, write=write: self._write_track(job, write))
+        yield from (job.outcome for job in jobs if job.outcome is not None)
+
+    @contextmanager
+    def _fetched(self, job: _Job) -> Iterator[Path]:
+        with self._task.source.fetch(job.item.source, self._task.work) as path:
+            job.sha256 = _digest(path)
+            yield path
+
+    def _is_known(self, job: _Job) -> bool:
+        """Whether a source is what it was made of before."""
+        try:
+            with self._fetched(job):
+                return job.sha256 == job.item.known_sha256
+        except Exception:  # which doing it will tell
+            return False
+
+    def _skipped(self, job: _Job) -> Outcome:
+        result, n_bytes_out = Result(job.item.known_seconds), job.item.known_target_size
+        return self._outcome(job, "skipped", result=result, n_bytes_out=n_bytes_out)
+
+    def _write_track(self, job: _Job, write: Callable[[Path], Result]) -> None:
+        with self._task.target.stage(job.item.target, self._task.work) as staged:
+            self._complete(job, staged, write(staged.path))
+
     @property
     def _segment_converter(self) -> SegmentConverter:
         """The converter, which can do segments where there are such units."""
@@ -97,9 +147,7 @@ class Worker:
         with task.source.fetch(item.source, task.work) as path:
             job.sha256 = _digest(path)
             if item.known_sha256 and job.sha256 == item.known_sha256:
-                result = Result(item.known_seconds)
-                n_bytes_out = item.known_target_size
-                job.outcome = self._outcome(job, "skipped", result=result, n_bytes_out=n_bytes_out)
+                job.outcome = self._skipped(job)
             elif item.is_copy:
                 with task.target.stage(item.target, task.work) as staged:
                     shutil.copyfile(path, staged.path)

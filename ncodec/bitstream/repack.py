@@ -131,6 +131,23 @@ def repack(openers: Sequence[Opener], sink: Writable, wanted: Wanted = ALL) -> R
     )  # fmt: skip
 
 
+def cut(opener: Opener, sink: Writable, header: Header, start: int, end: int) -> Writer:
+    """Write samples [start, end) of a file, and return what wrote them.
+
+    opener  see `repack`
+    header  that of the file that is made, but for its edits: its tags, pictures, entropy coder
+
+    Raises FormatError, ModelError.
+    """
+    one = _Input.look_at(opener)
+    spans = [*one.timeline.spans(start, end)] if start < end else []
+    writer = Writer(sink, with_edits(header, [*map(_edit_of, spans)], one.timeline))
+    packets = PacketCopier(writer)
+    _copy(one, spans, packets)
+    packets.finish(end - start)
+    return writer
+
+
 @dataclass(frozen=True, slots=True)
 class _Input:
     """A file of known length."""

@@ -36,6 +36,7 @@ class Encoded:
 
     n_samples: int
     sample_rate_hz: int
+    n_channels: int
     n_bytes: int
     payload_bytes: int
     left_out: tuple[str, ...] = ()  # of the source, for which the file has no room
@@ -145,6 +146,13 @@ class Encoding:
             )
         except FormatError as error:
             raise AudioError(f"{self._name}: cannot be described by a .ncx file: {error}") from None
+
+    def leave_out_late(self, header: Header, metadata: Metadata) -> None:
+        """Note what a source told only after its header was written."""
+        kept = fitting(metadata, pictures=self._options.keep_pictures)
+        late = {key for key, _ in kept.tags} - {key for key, _ in header.tags}
+        late |= {"pictures"} if len(kept.pictures) > len(header.pictures) else set()
+        self.left_out += tuple(sorted(late))
 
     def push(self, block: NDArray[np.float32]) -> Iterator[ArrayChunk]:
         """Yield the codes [S, Q, F], F > 0, and scales that become known with [C, T] samples."""
