@@ -11,7 +11,14 @@ import numpy as np
 from ncodec.bitstream.access import Packets
 from ncodec.bitstream.codes import Codes, Lost, decode_each, open_decoder
 from ncodec.bitstream.timeline import Span
-from ncodec.errors import FormatError, InvalidField, LimitExceeded, ModelError, UnsupportedVersion
+from ncodec.errors import (
+    FormatError,
+    InvalidField,
+    LimitExceeded,
+    ModelError,
+    PayloadError,
+    UnsupportedVersion,
+)
 from ncodec.formats.ncx import REQUIRED_CODEC_PARAMETERS, Header, Packet, Reader
 from ncodec.hub.codecs import find_exact, load_codec
 from ncodec.models.base import ArrayChunk, Codec, CodedChunk
@@ -77,6 +84,8 @@ def codes_of(
 ) -> Iterator[Found]:
     """Yield what holds a span, and before it what a dependent packet of it needs.
 
+    Of its last packet, a key packet of a codec without segments, only the span's own frames.
+
     recovering  what cannot be had, or does not fit, is lost instead of an error
 
     Raises FormatError.
@@ -87,9 +96,20 @@ def codes_of(
     begins = next(located, None)
     if begins is None:
         return
-    frame, first = begins
-    items = chain((first,), (item for _, item in located))
-    for found in decode_each(items, reader.header, open_decoder(reader), reader.name):
+    coder, end = open_decoder(reader), span.end_frame
+    last: list[tuple[int, Packet]] = []  # one that is not needed to its end
+    may_cut = codec.segment_frames == 1
+
+    def whole() -> Iterator[Packet | Lost]:
+        for frame, item in chain((begins,), located):
+            is_beyond = end is not None and frame + item.n_frames > end
+            if isinstance(item, Packet) and is_beyond and may_cut and not item.dependent:
+                last.append((frame, item))
+            else:
+                yield item
+
+    frame, _ = begins
+    for found in decode_each(whole(), reader.header, coder, reader.name):
         if isinstance(found, Lost):
             yield frame, found
             frame += found.n_frames
@@ -102,6 +122,15 @@ def codes_of(
         else:
             raise codes
         frame += packet.n_frames
+    for frame, packet in last:
+        try:
+            codes = coder.decode_start(packet.payload, packet.n_frames, (end or 0) - frame)
+            yield frame, (packet, codes)
+        except (LimitExceeded, PayloadError) as fault:
+            error = fault.within(place_of(reader, packet))
+            if not recovering:
+                raise error from None
+            yield frame, Lost(packet.n_frames, error)
 
 
 def _checked(

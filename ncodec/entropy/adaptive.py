@@ -227,14 +227,24 @@ class AdaptiveCoder(EntropyCoder):
         self, payload: bytes, n_frames: int, *, dependent: bool = False
     ) -> NDArray[np.int64]:
         """Return the codes of one packet; see `EntropyCoder.decode`."""
-        n_codes = self._check_n_frames(n_frames)
         context = self._context if dependent else self._begin()
         self._context = None  # no context is left if this packet fails
         if context is None:
             raise PayloadError("adaptive payload: the packet before this one was not decoded")
-        check_payload(payload, n_codes)
-        codes, failed = context.decode(payload, n_frames)
+        codes = self._decode(context, payload, n_frames, n_frames)
+        self._context = context
+        return codes
+
+    def decode_start(self, payload: bytes, n_frames: int, first: int) -> NDArray[np.int64]:
+        """Return the codes of the first frames; see `EntropyCoder.decode_start`."""
+        self._context = None
+        return self._decode(self._begin(), payload, n_frames, first)
+
+    def _decode(
+        self, context: Context, payload: bytes, n_frames: int, first: int
+    ) -> NDArray[np.int64]:
+        check_payload(payload, self._check_n_frames(n_frames))
+        codes, failed = context.decode(payload, first)
         if failed >= 0:
             raise no_symbol_fits(failed)
-        self._context = context
         return np.ascontiguousarray(codes.transpose(1, 2, 0), np.int64)  # [F, S, Q] -> [S, Q, F]

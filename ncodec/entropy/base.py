@@ -63,6 +63,13 @@ class EntropyCoder(ABC):
         detects damage, which is what the container's checksums are for.
         """
 
+    def decode_start(self, payload: bytes, n_frames: int, first: int) -> NDArray[np.int64]:
+        """Return the codes of the first frames of a key packet, [S, Q, `first`].
+
+        No dependent packet may follow. Raises what `decode` does of the frames that it decodes.
+        """
+        return self.decode(payload, n_frames)[:, :, :first]
+
     def encode_many(self, packets: Sequence[NDArray[np.integer]]) -> list[bytes]:
         """Return the payloads of key packets, as `encode` would one by one."""
         return [self.encode(codes) for codes in packets]

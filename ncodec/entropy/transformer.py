@@ -137,6 +137,15 @@ class TransformerCoder(EntropyCoder):
         self._decoding = context
         return codes
 
+    def decode_start(self, payload: bytes, n_frames: int, first: int) -> NDArray[np.int64]:
+        """Return the codes of the first frames; see `EntropyCoder.decode_start`."""
+        check_payload(payload, self._check_n_frames(n_frames))
+        self._decoding = None
+        ((codes,), (failed,)) = self._begin().decode([payload], [first])
+        if failed >= 0:
+            raise no_symbol_fits(failed)
+        return _in_order(codes)
+
     def decode_many(
         self, payloads: Sequence[bytes], n_frames: Sequence[int]
     ) -> list[NDArray[np.int64] | PayloadError]:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ncodec.entropy import CODER_NUMBERS, MAX_CODES, EntropyCoder, open_coder
-from ncodec.errors import LimitExceeded, ModelMissing, UsageError
+from ncodec.errors import LimitExceeded, ModelMissing, PayloadError, UsageError
 
 pytestmark = pytest.mark.quick
 
@@ -48,6 +48,21 @@ def test_many_is_one_by_one(name):
     assert all(np.array_equal(a, b) for a, b in zip(decoded, packets, strict=True))
     with pytest.raises(ValueError, match="shorter"):
         open_coder(name, **SHAPE).decode_many(payloads, [30, 1])
+
+
+@pytest.mark.parametrize("name", CODERS)
+def test_the_first_frames_of_a_packet(name):
+    codes = np.random.default_rng(5).integers(0, 16, (1, 2, 700))
+    payload = open_coder(name, **SHAPE).encode(codes)
+    coder = open_coder(name, **SHAPE)
+    for first in (1, 37, 700):
+        found = coder.decode_start(payload, 700, first)
+        assert found.dtype == np.int64
+        assert np.array_equal(found, codes[:, :, :first])
+    with pytest.raises(LimitExceeded, match=str(MAX_CODES)):
+        coder.decode_start(b"", 1 << 40, 1)
+    with pytest.raises(PayloadError):
+        coder.decode_start(payload + b"\0", 700, 1)
 
 
 @pytest.mark.parametrize("name", CODERS)

@@ -52,6 +52,18 @@ def test_round_trip_with_dependent_packets(
 
 
 @pytest.mark.parametrize("n_streams", [1, 2])
+def test_the_first_frames_of_a_packet(n_streams: int) -> None:
+    codes = random_codes(5, n_streams, 4, 300)
+    payload, coder = open_coder(n_streams).encode(codes), open_coder(n_streams)
+    for first in (1, 37, 300):
+        assert np.array_equal(coder.decode_start(payload, 300, first), codes[:, :, :first])
+    with pytest.raises(PayloadError, match="the packet before"):  # no context is left
+        coder.decode(payload, 300, dependent=True)
+    with pytest.raises(PayloadError, match="too many for"):
+        coder.decode_start(payload * 9, 300, 300)
+
+
+@pytest.mark.parametrize("n_streams", [1, 2])
 def test_packets_side_by_side_are_those_one_by_one(n_streams: int) -> None:
     """Short ones of any length, some of which make more than one group, and long ones."""
     network = random_network(TINY, 3)
