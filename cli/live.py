@@ -8,7 +8,7 @@ from ncodec.cli.progress import say
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ncodec.audio import AudioSource
+    from ncodec.audio import AudioSource, Metadata
     from ncodec.audio.base import Audio
     from ncodec.encoding.encoder import Encoded
     from ncodec.encoding.options import ResolvedOptions
@@ -34,9 +34,19 @@ class _Interruptible:
 
     def __init__(self, source: "AudioSource") -> None:
         self._source = source
-        self.name, self.metadata = source.name, source.metadata
+        self.name = source.name
         self.sample_rate_hz, self.n_channels = source.sample_rate_hz, source.n_channels
         self._is_reading = self._is_interrupted = False
+
+    @property
+    def metadata(self) -> "Metadata":
+        """Of what was read so far."""
+        return self._source.metadata
+
+    @property
+    def has_metadata(self) -> bool:
+        """Whether that is all."""
+        return self._source.has_metadata
 
     def blocks(self, n: int) -> "Iterator[Audio]":
         """See AudioSource.blocks."""

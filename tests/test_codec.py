@@ -122,6 +122,7 @@ class PipeSource:
     """A source that does not know its length, as a pipe."""
 
     name, sample_rate_hz, n_channels, n_samples = "pipe", RATE_HZ, 1, None
+    has_metadata = True
 
     def __init__(self, wav: np.ndarray) -> None:
         self.wav = wav

@@ -18,7 +18,16 @@ class Source(Protocol):
 
     name: str
     sample_rate_hz: int
-    metadata: Metadata
+
+    @property
+    def metadata(self) -> Metadata:
+        """What is known of it."""
+        ...
+
+    @property
+    def has_metadata(self) -> bool:
+        """Whether that is all; else only reading will tell."""
+        ...
 
     @property
     def n_channels(self) -> int:
@@ -43,6 +52,7 @@ class ArraySource:
     sample_rate_hz: int
     metadata: Metadata = NOTHING
     name: str = "array"
+    has_metadata: bool = True
 
     @property
     def n_channels(self) -> int:
@@ -62,6 +72,8 @@ class ArraySource:
 
 class MixedSource:
     """A source whose channels are mixed to one."""
+
+    has_metadata = True  # all that will be asked for
 
     def __init__(self, source: Source) -> None:
         self._source = source

@@ -67,7 +67,8 @@ class WavPipe:
         self._n_read += len(raw) // frame_bytes
         if self._n_read == self.n_samples:
             self._reader.skip(self._n_read * frame_bytes % 2)
-            odd = behind_audio(self._reader)  # to its end: spare the writer a broken pipe
+            found, odd = behind_audio(self._reader)  # to its end: spare the writer a broken pipe
+            self.metadata = self.metadata.merged(found)
             self.remarks += [odd] if odd else []
         return _from_bytes(raw, self._header).reshape(-1, self.n_channels)
 

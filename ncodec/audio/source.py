@@ -52,6 +52,7 @@ class AudioSource:
         n_channels: 1 to MAX_CHANNELS.
         n_samples: per channel; None when only reading will tell. Exact once all is read.
         metadata: its tags and pictures.
+        has_metadata: that is all of it; else only reading will tell.
         truncated_at: samples there were, if the header announces more and that is allowed.
         damage: what was wrong with it, if that is allowed, in words; once all is read.
         remarks: what else a listener should know, in words; once all is read.
@@ -82,6 +83,7 @@ class AudioSource:
         self._slack = _MPEG_SLACK
         self._md5: Md5Check | None = None
         self._metadata = NOTHING
+        self.has_metadata = True
         with contextlib.ExitStack() as stack:
             try:
                 file = stack.enter_context(Path(source).open("rb")) if is_path else source
@@ -126,6 +128,7 @@ class AudioSource:
         header = read_wav_header(reader)
         if header is not None:
             again.forget()
+            self.has_metadata = False  # more may follow its audio
             return WavPipe(reader, header)
         again.rewind()
         with self._temporary_file(stack) as copy:
@@ -302,7 +305,8 @@ class AudioSource:
 
     def _finish(self, n_read: int) -> None:
         announced, problem = self._announced, self._reader.problem
-        self.n_samples = n_read
+        self.n_samples, self.has_metadata = n_read, True
+        self.metadata = self._metadata.merged(self._reader.metadata)
         self.remarks += getattr(self._reader, "remarks", ())
         slack = self._slack if _is_mpeg(self._reader) else 0
         if announced is not None and announced > n_read + slack:

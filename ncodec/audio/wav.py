@@ -81,6 +81,7 @@ INFO_TAGS = {
     "TITLE": b"INAM", "ARTIST": b"IART", "ALBUM": b"IPRD", "DATE": b"ICRD",
     "TRACKNUMBER": b"ITRK", "GENRE": b"IGNR", "COMMENT": b"ICMT", "COPYRIGHT": b"ICOP",
 }  # fmt: skip
+_OF_TAGS = (b"LIST", b"id3 ", b"ID3 ")  # chunks
 _TAG_OF_INFO = {info: tag for tag, info in INFO_TAGS.items()}
 
 
@@ -114,10 +115,8 @@ def read_wav_header(reader: ForwardReader) -> WavHeader | None:
             data_bytes = int.from_bytes(reader.read(size)[8:16], "little")
         elif name == b"fmt ":
             form = _parse_format(reader.read(size))
-        elif name == b"LIST":
-            found = found.merged(_parse_info(reader.read(size)))
-        elif name in (b"id3 ", b"ID3 "):
-            found = read_id3(reader.read(size)).merged(found)
+        elif name in _OF_TAGS:
+            found = _with_chunk(found, name, reader.read(size))
     return None
 
 
@@ -152,20 +151,31 @@ def _parse_info(body: bytes) -> Metadata:
     return storable(tags)
 
 
-def behind_audio(reader: ForwardReader) -> str:
-    """Read what follows the audio of a WAV; return what is odd about it, "" for nothing.
+def behind_audio(reader: ForwardReader) -> tuple[Metadata, str]:
+    """Read what follows the audio of a WAV; return its tags, and what is odd, "" for nothing.
 
     At most as much is read as may come before the audio.
     """
-    limit = reader.position + HEADER_LIMIT_BYTES
+    limit, found = reader.position + HEADER_LIMIT_BYTES, NOTHING
     while reader.position < limit and len(head := reader.read(8)) == 8:
         name, size = struct.unpack("<4sI", head)
         if not _is_name(name):
-            return "what follows its audio is no chunk: the size of its audio may be too small"
+            odd = "what follows its audio is no chunk: the size of its audio may be too small"
+            return found, odd
         if name == b"data":
-            return "another data chunk follows its audio, and is left out"
+            return found, "another data chunk follows its audio, and is left out"
+        if name in _OF_TAGS and reader.position + size <= limit:
+            found = _with_chunk(found, name, reader.read(size))
+            size %= 2
         reader.skip(min(size + size % 2, limit - reader.position))
-    return ""
+    return found, ""
+
+
+def _with_chunk(found: Metadata, name: bytes, content: bytes) -> Metadata:
+    """Return what was found, and what a LIST or id3 chunk adds."""
+    if name == b"LIST":
+        return found.merged(_parse_info(content))
+    return read_id3(content).merged(found)
 
 
 def _is_name(name: bytes) -> bool:
@@ -188,10 +198,8 @@ def read_wav_metadata(file: BinaryIO) -> Metadata:
             break  # samples: a size was wrong
         if name == b"ds64":
             long_bytes = int.from_bytes(file.read(16)[8:], "little")
-        elif name == b"LIST" and size <= HEADER_LIMIT_BYTES:
-            found = found.merged(_parse_info(file.read(size)))
-        elif name in (b"id3 ", b"ID3 ") and size <= HEADER_LIMIT_BYTES:
-            found = read_id3(file.read(size)).merged(found)
+        elif name in _OF_TAGS and size <= HEADER_LIMIT_BYTES:
+            found = _with_chunk(found, name, file.read(size))
         elif name == b"data" and size == UNKNOWN_SIZE:
             size = long_bytes or n_bytes
         at += 8 + size + size % 2
@@ -262,7 +270,7 @@ def odd_wav(file: BinaryIO, n_bytes: int) -> str:
             if _is_placeholder(size) or start >= n_bytes:
                 return ""
             file.seek(start)
-            return behind_audio(ForwardReader(file, ""))
+            return behind_audio(ForwardReader(file, ""))[1]
     return ""
 
 

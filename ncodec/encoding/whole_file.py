@@ -5,7 +5,6 @@ Only then are its packets decoded many at a time.
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
 from typing import BinaryIO, cast
 
 from ncodec.audio import Source
@@ -23,20 +22,22 @@ def write_whole(
 ) -> Writer:  # fmt: skip
     """Encode a source into a file, and return what wrote it.
 
-    A source that does not know its length, such as MP3, is coded before the header is written,
-    unless `sink` cannot seek: someone may be listening there.
+    A source that does not know its length, such as MP3, or what tags follow, such as WAV from a
+    pipe, is coded before the header is written, unless `sink` cannot seek: someone may be listening
+    there.
     """
     header = encoding.header(source.n_samples, source.metadata)
     can_seek: Callable[[], bool] = getattr(sink, "seekable", lambda: False)
-    if source.n_samples is not None or not can_seek():
+    if (source.n_samples is not None and source.has_metadata) or not can_seek():
         writer = Writer(sink, header)
         encoding.write(source, CodesWriter(writer), on_progress)
+        encoding.leave_out_late(header, source.metadata)
         return writer
     with tempfile.SpooledTemporaryFile(_MEMORY_BYTES) as waiting:
         encoding.write(source, CodesWriter(Writer(cast("BinaryIO", waiting), header)), on_progress)
         waiting.seek(0)
         reader = Reader(cast("BinaryIO", waiting), source.name)
-        writer = Writer(sink, replace(header, n_samples=encoding.n_samples))
+        writer = Writer(sink, encoding.header(encoding.n_samples, source.metadata))
         for packet in reader:
             writer.write_packet(packet.n_frames, packet.payload, scales=packet.scales)
         writer.finish(reader.trailer.codes_digest if reader.trailer else b"", encoding.n_samples)

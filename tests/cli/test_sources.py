@@ -1,5 +1,6 @@
 """`ncodec encode` and `batch` on sources that are damaged, odd or have pictures."""
 
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -60,6 +61,40 @@ def test_conceal(run: Run) -> None:
     assert f"cut.wav: concealed: {said}" in ran.err
     assert "2 with damage concealed" in ran.err
     assert Path("small/cut.ncx").read_bytes() == Path("cut.ncx").read_bytes()
+
+
+def with_title_behind(wav: bytes, n_picture: int = 0) -> bytes:
+    """Put a LIST chunk, and an id3 chunk with a picture, behind the audio of a WAV."""
+    body = wav[12:] + struct.pack("<4sI4s4sI4s", b"LIST", 16, b"INFO", b"INAM", 4, b"Late")
+    if n_picture:
+        write("of.wav", np.zeros((1, 8), np.float32), 8000, pictures=[Picture(bytes(n_picture))])
+        tagged = Path("of.wav").read_bytes()
+        at = tagged.index(b"id3 ")
+        body += tagged[at : at + 8 + int.from_bytes(tagged[at + 4 : at + 8], "little")]
+    return b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WAVE" + body
+
+
+@pytest.mark.parametrize("kind", [(), ("--live",)])
+def test_tags_behind_the_audio_of_a_pipe(run: Run, kind: tuple[str, ...]) -> None:
+    content = with_title_behind(wav_bytes(8000), 300)
+    Path("a.wav").write_bytes(content)
+    assert run("encode", "-m", "tiny", "-q", "a.wav").code == 0
+    assert header_of("a.ncx").tags == (("TITLE", "Late"),)
+    encode = [sys.executable, "-c", "from ncodec.cli.main import main; main()", "encode", *kind]
+    command = [*encode, "-m", "tiny", "-q", "-", "-o", "b.ncx"]
+    ran = subprocess.run(command, input=content, capture_output=True, check=True)
+    if kind:
+        said = "ncodec: warning: b.ncx: without TITLE, pictures\n"
+        assert (ran.stderr.decode(), header_of("b.ncx").tags) == (said, ())
+        return
+    assert ran.stderr == b""
+    assert Path("b.ncx").read_bytes() == Path("a.ncx").read_bytes()
+    command = [*encode, "-m", "tiny", "-q", "-"]
+    ran = subprocess.run(command, input=content, capture_output=True, check=True)
+    assert ran.stderr == b"ncodec: warning: standard output: without TITLE, pictures\n"
+    Path("c.ncx").write_bytes(ran.stdout)
+    assert header_of("c.ncx").tags == ()
+    assert header_of("c.ncx").n_samples == 8000
 
 
 def test_a_live_source_that_breaks_off(run: Run) -> None:
