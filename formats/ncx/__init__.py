@@ -35,7 +35,7 @@ from ncodec.formats.ncx.packets import (
     MAX_SCALES_PER_STREAM,
     Packet,
 )
-from ncodec.formats.ncx.pictures import KINDS_OF_PICTURES, Picture
+from ncodec.formats.ncx.pictures import FRONT_COVER, KINDS_OF_PICTURES, OTHER_PICTURE, Picture
 from ncodec.formats.ncx.reader import Reader
 from ncodec.formats.ncx.recovery import Damage
 from ncodec.formats.ncx.retag import check_tag, retag
@@ -53,6 +53,7 @@ __all__ = [
     "ENTROPY_CODERS",
     "ENTROPY_PACKED",
     "ENTROPY_TRANSFORMER",
+    "FRONT_COVER",
     "KINDS_OF_PICTURES",
     "MAX_ATTACHED_BYTES",
     "MAX_ATTACHED_TAGS",
@@ -62,6 +63,7 @@ __all__ = [
     "MAX_PACKETS",
     "MAX_PAYLOAD_BYTES",
     "MAX_SCALES_PER_STREAM",
+    "OTHER_PICTURE",
     "PICTURE_KIND",
     "REQUIRED_CODEC_PARAMETERS",
     "SIGNATURE",

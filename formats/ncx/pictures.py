@@ -12,7 +12,7 @@ KINDS_OF_PICTURES = (
     "during recording", "during performance", "screen capture", "a bright coloured fish",
     "illustration", "logo of the artist", "logo of the publisher",
 )  # fmt: skip
-FRONT_COVER = 3
+OTHER_PICTURE, FRONT_COVER = 0, 3
 _NUMBER = struct.Struct(">I")
 _SIZES = struct.Struct(">4I")
 

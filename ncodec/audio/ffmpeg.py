@@ -9,6 +9,7 @@ import contextlib
 import io
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from importlib.util import find_spec
 from typing import Any, BinaryIO
@@ -18,6 +19,7 @@ import numpy as np
 from ncodec.audio.base import Audio
 from ncodec.audio.metadata import NOTHING, Metadata, storable
 from ncodec.errors import AudioError
+from ncodec.formats.ncx import FRONT_COVER, OTHER_PICTURE, Picture
 
 _FORMATS = (
     "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,caf,dsf,dts,dtshd,eac3,flac,iff,matroska,webm,mov,mp4,"
@@ -65,6 +67,8 @@ class FfmpegReader:
                 raise AudioError(f"{name}: has no audio, only {self._kinds()}")
             self._stream: Any = self._container.streams.audio[0]
             is_lossless = self._prepare(name)
+            self._attached = self._attached_pictures()
+            self._pictures: list[Picture] = []
             self._frames = self._decoded()
             self._waiting: list[Audio] = []  # [T, C]
             self._n_waiting, self._n_read = 0, 0
@@ -116,12 +120,15 @@ class FfmpegReader:
 
     def _decoded(self) -> Iterator[Any]:
         """Yield frames, up to the first damage unless tolerant."""
-        packets = self._container.demux(self._stream)
+        packets = self._container.demux([self._stream, *self._attached])
         while not self.problem or self._tolerant:
             try:
                 packet = next(packets, None)
                 if packet is None:
                     return
+                if packet.stream.index != self._stream.index:
+                    self._pictures += [_picture_of(packet)] if packet.size else []
+                    continue
                 frames = packet.decode()
             except self._error as error:
                 if isinstance(error, EOFError):
@@ -193,12 +200,23 @@ class FfmpegReader:
 
     def _own_metadata(self) -> Metadata:
         """Return the tags of what mutagen does not know; it knows more of all else."""
-        if self._container.format.name.split(",")[0] != "matroska":
+        if not self._is_matroska:
             return NOTHING
         tags: dict[str, str] = {**self._container.metadata, **self._stream.metadata}
         named = ((name.upper().replace("_", ""), text) for name, text in tags.items())
         pairs = ((_KEYS.get(key, key), text) for key, text in named if key not in _TECHNICAL)
-        return storable(pairs)
+        return replace(storable(pairs), pictures=tuple(self._pictures))
+
+    def _attached_pictures(self) -> list[Any]:
+        """Return the streams that are pictures in Matroska; they come before all audio."""
+        if not self._is_matroska:
+            return []
+        attached = _av().stream.Disposition.attached_pic
+        return [one for one in self._container.streams.video if one.disposition & attached]
+
+    @property
+    def _is_matroska(self) -> bool:
+        return self._container.format.name.split(",")[0] == "matroska"
 
     def _kinds(self) -> str:
         kinds = sorted({stream.type for stream in self._container.streams})
@@ -220,6 +238,17 @@ def _av() -> Any:
 
 def _reason(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error).strip(" .") or type(error).__name__
+
+
+def _picture_of(packet: Any) -> Picture:
+    """Return a picture that is attached to a Matroska file, by the names that are usual there."""
+    tags: dict[str, str] = packet.stream.metadata
+    name = tags.get("filename", "")
+    is_cover = name.lower().startswith("cover")
+    return Picture(
+        bytes(packet), tags.get("mimetype", ""), FRONT_COVER if is_cover else OTHER_PICTURE,
+        "" if is_cover else name,
+    )  # fmt: skip
 
 
 def _samples_of(frame: Any) -> Audio:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from audio_files import Pipe, in_dir, on_disk
@@ -17,6 +18,7 @@ from made_by_ffmpeg import KINDS, LOSSLESS, RATE_HZ, decoded, make
 from ncodec.audio import AudioSource, ffmpeg, read
 from ncodec.audio.ffmpeg import FfmpegReader
 from ncodec.errors import AudioError
+from ncodec.formats.ncx import Picture
 
 N = 100_003
 
@@ -62,6 +64,27 @@ def test_tags(tmp_path: Path) -> None:
     path = make("aac.m4a", tmp_path / "a.m4a", tones(), title="Hum", artist="Bee", date="1999")
     with AudioSource(path) as source:
         assert set(source.tags) == {("TITLE", "Hum"), ("ARTIST", "Bee"), ("DATE", "1999")}
+
+
+@pytest.mark.parametrize("suffix", ["mka", "mkv"])
+def test_pictures_of_matroska(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a.{suffix}"
+    png, jpeg = b"\x89PNG\r\n\x1a\n" + bytes(50), b"\xff\xd8\xff" + bytes(300)
+    with av.open(str(path), "w", format="matroska") as file:
+        stream: Any = file.add_stream("flac", rate=RATE_HZ, layout="mono")
+        file.add_attachment("cover.png", "image/png", png)
+        file.add_attachment("disc.jpg", "image/jpeg", jpeg)
+        file.add_attachment("notes.txt", "text/plain", b"thin")
+        frame = av.AudioFrame.from_ndarray(np.ones((1, 9000), np.int16), "s16", "mono")
+        frame.sample_rate, frame.pts = RATE_HZ, 0
+        file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    with AudioSource(path) as source:
+        assert source.metadata.pictures == (
+            Picture(png, "image/png"), Picture(jpeg, "image/jpeg", 0, "disc.jpg"),
+        )  # fmt: skip
+        (block,) = source.blocks(10_000)
+    assert np.array_equal(block, np.full((1, 9000), 2.0**-15, np.float32))
 
 
 @pytest.mark.parametrize("name", ["aac.m4a", "opus.mka", "wv.wv", "flac.oga", "wma.wma"])
