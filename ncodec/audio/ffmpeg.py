@@ -85,6 +85,7 @@ class FfmpegReader:
             self._least = (announced or 0) - round(_SLACK_SECONDS * self.sample_rate_hz)
             self._take(first)
             self.metadata = self._own_metadata()
+            self.remarks: list[str] = []
             stack.pop_all()
 
     def read(self, n: int) -> Audio:

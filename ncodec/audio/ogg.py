@@ -69,7 +69,7 @@ class ChainedOgg:
                 )
         counts = [part.n_samples for part in self._parts]
         self.n_samples = None if None in counts else sum(count or 0 for count in counts)
-        self.metadata = first.metadata
+        self.metadata, self.remarks = first.metadata, list[str]()
         self.problem = ""
 
     def read(self, n: int) -> Audio:

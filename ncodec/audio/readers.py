@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -29,6 +30,11 @@ class AudioReader(Protocol):
     n_samples: int | None
     metadata: Metadata  # that this finds by itself
     problem: str  # why reading stopped, if not at the end
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """What else is odd about what was read."""
+        ...
 
     def read(self, n: int) -> Audio:
         """Return [T, C]; T < n only at the end."""

@@ -307,7 +307,7 @@ class AudioSource:
         announced, problem = self._announced, self._reader.problem
         self.n_samples, self.has_metadata = n_read, True
         self.metadata = self._metadata.merged(self._reader.metadata)
-        self.remarks += getattr(self._reader, "remarks", ())
+        self.remarks += self._reader.remarks
         slack = self._slack if _is_mpeg(self._reader) else 0
         if announced is not None and announced > n_read + slack:
             why = f": {problem}" if problem else ""
