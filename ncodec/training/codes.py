@@ -6,8 +6,9 @@ Shapes: B batch, Q codebooks, F frames.
 import itertools
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,8 @@ from tqdm import tqdm
 
 from ncodec.audio import AudioSource, Resampler
 from ncodec.errors import AudioError, NcodecError, UsageError
-from ncodec.models.torch_codec import TorchCodec
+from ncodec.models.base import Codec
+from ncodec.native.threads import in_order
 from ncodec.training.data import audio_files, is_validation
 
 PIECE_SECONDS = 10.0  # coded at once, as a packet of a file is
@@ -46,7 +48,7 @@ class CodesSource:
     validation: tuple[str, ...]  # path patterns never trained on
 
 
-def code_file(codec: TorchCodec, path: Path, speed: float) -> NDArray[np.uint16]:
+def code_file(codec: Codec, path: Path, speed: float) -> NDArray[np.uint16]:
     """Return the codes [Q, F] of a file, mixed to the codec's channels, played at a speed.
 
     Other speeds start somewhat later, so that their frames lie elsewhere.
@@ -64,37 +66,44 @@ def code_file(codec: TorchCodec, path: Path, speed: float) -> NDArray[np.uint16]
     skipped = round((speed - 1.0) * 1e4) % config.samples_per_frame
     whole = np.concatenate(mixed, axis=1)[:, skipped:]
     resampler = Resampler(round(rate * speed), config.sample_rate_hz, config.n_channels)
-    wav = torch.from_numpy(resampler.push(whole, last=True))[None]
-    state, parts = codec.start_encoder(1), []
-    pieces = wav.split(n_piece, dim=-1)
-    with torch.inference_mode():
-        for number, piece in enumerate(pieces):
-            last = number == len(pieces) - 1
-            chunk = codec.encode_chunk(piece, state, config.n_codebooks, last=last)
-            parts.append(chunk.codes[0].numpy().astype(np.uint16))
+    wav = resampler.push(whole, last=True)[None]
+    state, parts = codec.start_encoder(1), list[NDArray[np.uint16]]()
+    for end in range(n_piece, max(wav.shape[2], 1) + n_piece, n_piece):
+        piece, last = wav[:, :, end - n_piece : end], end >= wav.shape[2]
+        chunk = codec.encode_arrays(piece, state, config.n_codebooks, last=last)
+        parts.append(chunk.codes[0].astype(np.uint16))
     return np.concatenate(parts, axis=1)
 
 
-def pack_codes(codec: TorchCodec, source: CodesSource, destination: Path) -> None:
+def pack_codes(codec: Codec, source: CodesSource, destination: Path) -> None:
     """Code all audio of `source` into `destination`.npy, [Q, F] uint16, and .json, the index.
 
     Files held out for validation are coded at their own speed alone. Files that cannot be read are
-    skipped, and named on stderr.
+    skipped, and named on stderr. On `n_threads` threads.
     """
+
+    def coded(path: Path, speeds: Sequence[float]) -> list[NDArray[np.uint16]]:
+        try:
+            return [code_file(codec, path, speed) for speed in speeds]
+        except (NcodecError, OSError) as error:
+            tqdm.write(f"{path}: skipped: {error}", file=sys.stderr)
+            return []
+
+    files = [(path.relative_to(folder).as_posix(), path)
+             for folder, path in audio_files(map(Path, source.data))]  # fmt: skip
+    speeds = [SPEEDS[:1] if is_validation(name, source.validation) else SPEEDS for name, _ in files]
+    found = in_order(
+        partial(coded, path, some) for (_, path), some in zip(files, speeds, strict=True)
+    )
+    found = tqdm(found, total=len(files), desc="coding", unit="file", disable=None)
     codes: list[NDArray[np.uint16]] = []
     index: list[tuple[str, float, int, int]] = []
     start = 0
-    for folder, path in tqdm(audio_files(map(Path, source.data)), desc="coding", disable=None):
-        name = path.relative_to(folder).as_posix()
-        for speed in SPEEDS[:1] if is_validation(name, source.validation) else SPEEDS:
-            try:
-                coded = code_file(codec, path, speed)
-            except (NcodecError, OSError) as error:
-                tqdm.write(f"{path}: skipped: {error}", file=sys.stderr)
-                break
-            codes.append(coded)
-            index.append((name, speed, start, coded.shape[1]))
-            start += coded.shape[1]
+    for (name, _), some, parts in zip(files, speeds, found, strict=True):
+        for speed, part in zip(some, parts, strict=False):
+            codes.append(part)
+            index.append((name, speed, start, part.shape[1]))
+            start += part.shape[1]
     if not codes:
         raise UsageError("none of the audio files could be read")
     destination.parent.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from ncodec.entropy.layout import EntropyConfig, check_sizes
 from ncodec.entropy.network import load
 from ncodec.entropy.transformer import TransformerCoder
-from ncodec.hub.codecs import ModelFile, load_torch_codec
+from ncodec.hub.codecs import ModelFile, load_codec, load_torch_codec
 from ncodec.hub.entropy_models import save_network
 from ncodec.models.torch_codec import TorchCodec
 from ncodec.training.codes import CodesCorpus, CodesSource, pack_codes
@@ -201,7 +201,7 @@ def train_entropy(
     codec, packed = load_torch_codec(codec_file), folder / "codes"
     source = CodesSource(codec_file.sha256, tuple(map(str, data)), tuple(validation))
     if not packed.with_suffix(".json").exists():
-        pack_codes(codec, source, packed)
+        pack_codes(load_codec(codec_file), source, packed)
     corpus = CodesCorpus(packed, source)
     run = EntropyRun(codec, corpus, settings, folder, sizes, device)
     if resume and (folder / "checkpoint.pt").exists():
