@@ -17,6 +17,7 @@ from ncodec.cli.inputs import (
     plan_jobs,
     refuse_ncx,
     run_jobs,
+    source_name,
     target_name,
 )
 from ncodec.cli.live import encode_live
@@ -198,7 +199,7 @@ def _encode_file(
 def _encode_track(row: "GaplessJobs", said: str, quiet: bool, job: Job) -> int:
     done, follows = row.encode(job)
     gap = "goes on from the one before" if follows else ""
-    return _told(job, job.source, done, (gap, said), quiet=quiet)
+    return _told(job, source_name(job.source), done, (gap, said), quiet=quiet)
 
 
 def _told(job: Job, name: str, done: "Encoded", said: tuple[str, str], *, quiet: bool) -> int:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ncodec.cli.inputs import Job, open_output, refuse_ncx
+from ncodec.cli.inputs import STDIO, Job, binary_stdin, open_output, refuse_ncx, source_name
 from ncodec.cli.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class GaplessJobs:
 
     def encode(self, job: Job) -> "tuple[Encoded, bool]":
         """Write the next file, and tell whether it continues the one before."""
-        with progress_bar(job.source, None, quiet=self._quiet) as self._advance:
+        with progress_bar(source_name(job.source), None, quiet=self._quiet) as self._advance:
             track = next(self._tracks)
         with open_output(job.target, overwrite=self._overwrite) as sink:
             return track.write(sink), track.follows
@@ -44,5 +44,5 @@ def _opened(source: str, options: dict[str, Any]) -> "Generator[AudioSource, Non
     from ncodec.audio import AudioSource
 
     refuse_ncx(source)
-    with AudioSource(source, **options) as opened:
+    with AudioSource(binary_stdin() if source == STDIO else source, **options) as opened:
         yield opened

@@ -40,6 +40,15 @@ def test_encode_and_decode_in_one_pipe() -> None:
         assert stderr.read().startswith(b"standard input -> standard output: 0:12.5, ")
 
 
+def test_gapless_of_a_pipe_is_one_track() -> None:
+    command = [*NCODEC, "encode", "-q", "-m", "tiny", "--gapless", "-", "-o"]
+    ran = subprocess.run([*command, "a.ncx"], input=wav_bytes(9000), capture_output=True)
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    Path("b.wav").write_bytes(wav_bytes(9000))
+    subprocess.run([*NCODEC, "encode", "-q", "-m", "tiny", "b.wav"], check=True)
+    assert Path("a.ncx").read_bytes() == Path("b.ncx").read_bytes()
+
+
 @pytest.mark.parametrize("with_signal", [signal.SIGINT, signal.SIGKILL])
 def test_interrupted_encoding_leaves_no_output(with_signal: signal.Signals) -> None:
     process = subprocess.Popen(
