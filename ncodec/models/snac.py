@@ -37,7 +37,7 @@ from ncodec.nn.snac import (
     encoder_layers,
 )
 
-BLOCK_SAMPLES = 4096  # that go through the layers of high rates at once: they stay in the cache
+BLOCK_SAMPLES = 8192  # that go through the layers of high rates at once: they stay in the cache
 FINE_STRIDE = 16  # samples between time steps, up to which a layer counts as one of these
 
 
