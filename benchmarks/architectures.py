@@ -5,9 +5,10 @@
 Times real time of 30 s of audio: the encoder's network and quantiser at 6 kbit/s, of SNAC with all
 levels, and the decoder's, the best of several runs in one process. Ours goes in pieces of 10 s, as
 files do; the reference in one call, with the same random weights: for EnCodec and SNAC the packages
-of their authors, for HILCodec a checkout of https://github.com/aask1357/hilcodec. GMAC is what a second of audio takes,
-10^9 multiply-accumulates of products and convolutions, GMAC/s what a second of the processor does
-of them; the share is of what a plain matrix product does on this machine in the same run.
+of their authors, for HILCodec a checkout of https://github.com/aask1357/hilcodec. GMAC is what a
+second of audio takes, 10^9 multiply-accumulates of products and convolutions, GMAC/s what a second
+of the processor does of them; the share is of what a plain matrix product does on this machine in
+the same run.
 """
 
 import argparse
