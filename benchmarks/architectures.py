@@ -1,18 +1,20 @@
 """Speed of the papers' architectures at full size on one thread, beside reference implementations.
 
-    pip install encodec && python benchmarks/architectures.py [NAME ...] [--hilcodec CHECKOUT]
+    pip install encodec snac && python benchmarks/architectures.py [NAME ...] [--hilcodec CHECKOUT]
 
-Times real time of 30 s of audio: the encoder's network and quantiser at 6 kbit/s, and the
-decoder's, the best of several runs in one process. Ours goes in pieces of 10 s, as files do; the
-reference in one call, with the same random weights: for EnCodec the package of its authors, for
-HILCodec a checkout of https://github.com/aask1357/hilcodec. GMAC is what a second of audio takes,
-10^9 multiply-accumulates of products and convolutions, GMAC/s what a second of the processor does
-of them; the share is of what a plain matrix product does on this machine in the same run.
+Times real time of 30 s of audio: the encoder's network and quantiser at 6 kbit/s, of SNAC with all
+levels, and the decoder's, the best of several runs in one process. Ours goes in pieces of 10 s, as
+files do; the reference in one call, with the same random weights: for EnCodec and SNAC the packages
+of their authors, for HILCodec a checkout of https://github.com/aask1357/hilcodec. GMAC is what a
+second of audio takes, 10^9 multiply-accumulates of products and convolutions, GMAC/s what a second
+of the processor does of them; the share is of what a plain matrix product does on this machine in
+the same run.
 """
 
 import argparse
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,6 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ncodec.models.base import CodedChunk
 from ncodec.models.registry import architecture
+from ncodec.models.snac import SnacConfig
 from ncodec.models.torch_codec import TorchCodec, no_scales
 from ncodec.native.threads import set_n_threads
 
@@ -33,6 +36,8 @@ PRESETS = {
     "encodec_24khz": "encodec",
     "encodec_48khz": "encodec",
     "hilcodec_music": "hilcodec",
+    "snac_24khz": "snac",
+    "snac_44khz": "snac",
 }
 KBPS = 6.0
 Coding = tuple[Callable[[Tensor], Any], Callable[[Any], Tensor]]  # to encode, to decode
@@ -129,14 +134,37 @@ def reference_hilcodec(checkout: str | None) -> nn.Module | None:
     return model.eval()
 
 
-def same_weights(model: nn.Module, kind: str) -> TorchCodec:
+def snac_config(name: str) -> dict[str, Any]:
+    """Return what config.json of a published SNAC says."""
+    config = architecture("snac").presets[name]
+    assert isinstance(config, SnacConfig)
+    return {
+        "sampling_rate": config.sample_rate_hz,
+        "encoder_dim": config.encoder_width,
+        "encoder_rates": [*config.strides],
+        "decoder_dim": config.decoder_width,
+        "decoder_rates": [*reversed(config.strides)],
+        "attn_window_size": config.window or None,
+        "codebook_size": config.codebook_size,
+        "codebook_dim": config.code_dim,
+        "vq_strides": [*config.level_strides],
+    }
+
+
+def reference_snac(name: str) -> nn.Module | None:
+    """Return the model of the authors' package with random weights, None where it is not there."""
+    try:
+        from snac import SNAC  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return None
+    return SNAC(**snac_config(name)).eval()
+
+
+def same_weights(model: nn.Module, kind: str, name: str) -> TorchCodec:
     """Return our codec with the weights of a reference."""
-    if kind == "encodec":
-        from ncodec.hub.importers.encodec import convert
-    else:
-        from ncodec.hub.importers.hilcodec import convert
+    convert = import_module(f"ncodec.hub.importers.{kind}").convert
     state = {name: value for name, value in model.state_dict().items() if torch.is_tensor(value)}
-    converted = convert(state, None)
+    converted = convert(state, snac_config(name) if kind == "snac" else None)
     assert converted is not None
     codec = architecture(kind)(converted.config)
     codec.load_state_dict(dict(converted.tensors))
@@ -145,7 +173,7 @@ def same_weights(model: nn.Module, kind: str) -> TorchCodec:
 
 def theirs(model: Any, kind: str) -> Coding:
     """Return how a reference codes a waveform [1, C, T] in one call, and back."""
-    if kind == "encodec":
+    if kind in ("encodec", "snac"):
         return model.encode, model.decode
     model.remove_weight_reparameterizations()
     n_q = round(KBPS / 0.75)
@@ -174,14 +202,15 @@ def main() -> None:
     for name in args.names:
         kind = PRESETS[name]
         find = {"encodec": lambda name=name: reference_encodec(name),
+                "snac": lambda name=name: reference_snac(name),
                 "hilcodec": lambda: reference_hilcodec(args.hilcodec)}  # fmt: skip
         reference = find[kind]() if kind in find else None
         if reference is None:
             codec = architecture(kind)(architecture(kind).presets[name])
         else:
-            codec = same_weights(reference, kind)
+            codec = same_weights(reference, kind, name)
         config = codec.eval().config
-        coding = ours(codec, config.n_q_for(KBPS))
+        coding = ours(codec, config.n_codebooks if kind == "snac" else config.n_q_for(KBPS))
         n_samples = round(args.seconds * config.sample_rate_hz)
         wav = 0.1 * torch.randn(1, config.n_channels, n_samples)
         speeds = []

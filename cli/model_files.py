@@ -31,9 +31,9 @@ def import_model(source: Path, name: str | None, force: bool) -> None:
     """Convert a public checkpoint and install it in the cache.
 
     Knows EnCodec (.th files, folders and .safetensors files of transformers), EnCodec's language
-    models, HILCodec, and ncodec's own model files, which are taken as they are. NAME
-    consists of A-Z a-z 0-9 . _ -, at most 64 characters, and does not start with . or -; for a
-    language model it is the name of its codec.
+    models, HILCodec, SNAC (folders with config.json), and ncodec's own model files, which are taken
+    as they are. NAME consists of A-Z a-z 0-9 . _ -, at most 64 characters, and does not start with
+    . or -; for a language model it is the name of its codec.
 
     No code in a checkpoint is run: one that holds more than tensors is refused.
 
@@ -62,8 +62,9 @@ def pull(name: str, url: str | None, force: bool) -> None:
     """Download a public model, check it, and install it in the cache.
 
     NAME is encodec_24khz, encodec_48khz, or the language model of one for .ecdc files,
-    encodec_24khz_lm or encodec_48khz_lm. HILCodec has to be downloaded by hand, for `ncodec models
-    import`. An interrupted download resumes where it stopped.
+    encodec_24khz_lm or encodec_48khz_lm; or snac_24khz, snac_32khz, snac_44khz. HILCodec has to
+    be downloaded by hand, for `ncodec models import`. An interrupted download resumes where it
+    stopped.
 
     \b
     Example:
@@ -91,7 +92,7 @@ def pull(name: str, url: str | None, force: bool) -> None:
     say(f"{name}: {_how_checked(model, digest)}", quiet=False)
     from ncodec.hub.importers import install, recognise
 
-    path = install(recognise(part), model.model_id, overwrite=force)
+    path = install(recognise(part, model.config), model.model_id, overwrite=force)
     discard(part)
     what = f"{KINDS[model.kind]} {model.model_id}, licence {model.licence}"
     say(f"{urlsplit(address).path.split('/')[-1]} -> {path}: {what}", quiet=False)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from snac_codes import spread_codes
 
 import ncodec
 from ncodec.bitstream.codes import CodesWriter, decode_packets
@@ -19,6 +20,7 @@ from ncodec.formats.ncx import Header, Reader, Writer
 from ncodec.formats.streams import Readable
 from ncodec.hub.codecs import save_codec
 from ncodec.models.registry import architecture
+from ncodec.models.snac import Snac
 from ncodec.models.torch_codec import TorchCodec
 
 PRESETS = {
@@ -27,6 +29,8 @@ PRESETS = {
     "hilcodec-tiny": "hilcodec",
     "encodec-tiny": "encodec",
     "encodec-tiny-stereo": "encodec",
+    "snac-tiny": "snac",
+    "snac-tiny-windows": "snac",
 }
 RATES = (8000, 11025, 44100, 48000)  # 8000 is that of all models
 PACKET_FRAMES = 60  # whole segments
@@ -49,6 +53,9 @@ def save_models(folder: Path) -> None:
 @torch.no_grad()
 def _fit_codebooks(codec: TorchCodec) -> None:
     """Draw the codebooks at the size of the latents, so that noise uses all of the codes."""
+    if isinstance(codec, Snac):
+        spread_codes(codec)
+        return
     seen: list[torch.Tensor] = []
 
     def see(latents: torch.Tensor) -> torch.Tensor:
@@ -71,9 +78,9 @@ def song(
     preset: str = "spectral-tiny", rate: int = 8000, n_channels: int = 1, seconds: float = 4.03,
     packet_frames: int = PACKET_FRAMES, seed: int = 0,
 ) -> bytes:  # fmt: skip
-    """A file of short packets, two codebooks, packed."""
-    wav = noise(n_channels, round(seconds * rate), seed)
-    blob = ncodec.encode(wav, rate, model=preset, n_q=2, entropy="packed", effort=1)
+    """A file of short packets, two codebooks, packed; three for a codec that cannot use two."""
+    wav, n_q = noise(n_channels, round(seconds * rate), seed), 3 if "snac" in preset else 2
+    blob = ncodec.encode(wav, rate, model=preset, n_q=n_q, entropy="packed", effort=1)
     return in_packets(blob, lambda frame: packet_frames)
 
 

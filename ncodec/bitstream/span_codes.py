@@ -62,9 +62,10 @@ def _header_fault(header: Header, codec: Codec) -> str | None:
         if getattr(header, name) != value:
             found = getattr(header, name)
             return f"{name} is {found}, but model {header.model_id!r} has {value}"
-    if header.n_codebooks > config.n_codebooks:
-        has = f"model {header.model_id!r} has {config.n_codebooks}"
-        return f"{header.n_codebooks} codebooks, but {has}"
+    if header.n_codebooks not in config.n_q_choices:
+        n_all, choices = config.n_codebooks, config.n_q_choices
+        has = n_all if len(choices) == n_all else config.named_n_q_choices
+        return f"{header.n_codebooks} codebooks, but model {header.model_id!r} has {has}"
     return None
 
 

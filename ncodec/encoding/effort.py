@@ -53,15 +53,17 @@ def check_effort(effort: str | int | None) -> str | int:
 def plain_effort(effort: str | int | None, codec: "Codec") -> int:
     """Return how wide a beam is that does not weigh bits. Raises UsageError."""
     effort = check_effort(effort)
+    if not codec.can_search:
+        return 1
     if isinstance(effort, int):
         return effort
     wanted = LEVELS[effort].plain if effort in LEVELS else None
     return codec.default_beam_width if wanted is None else max(wanted, codec.default_beam_width)
 
 
-def weighs_bits(effort: str | int | None, entropy: Entropy) -> bool:
+def weighs_bits(effort: str | int | None, entropy: Entropy, codec: "Codec") -> bool:
     """Tell whether an encoder of files weighs bits. Raises UsageError."""
-    return check_effort(effort) in LEVELS and entropy.model is not None
+    return check_effort(effort) in LEVELS and entropy.model is not None and codec.can_search
 
 
 def choose_search(
@@ -78,7 +80,7 @@ def choose_search(
     """
     from ncodec.entropy.search import RateDistortionSearch
 
-    if entropy is None or entropy.model is None or not weighs_bits(effort, entropy):
+    if entropy is None or entropy.model is None or not weighs_bits(effort, entropy, codec):
         return plain_effort(effort, codec)
     level = LEVELS[str(check_effort(effort))]
     share = n_q if quality is None else _codebooks(quality, codec.config.n_codebooks)

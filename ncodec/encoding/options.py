@@ -83,13 +83,14 @@ class EncodeOptions:
         model = find(self.model) if isinstance(self.model, str) else self.model
         codec, n_q = load_codec(model), self.n_q
         if self.quality is not None:
-            wanted = n_q_of_quality(self.quality, codec.config.n_codebooks)
+            near = n_q_of_quality(self.quality, codec.config.n_codebooks)
+            wanted = min(codec.config.n_q_choices, key=lambda choice: abs(choice - near))
             n_q = wanted if n_q is None and self.bandwidth_kbps is None else n_q
         n_q = choose_n_q(model, self.bandwidth_kbps, n_q)
         entropy = choose_entropy(model, self.entropy or (LIVE_ENTROPY if live else None), n_q)
         if self.denoise and not codec.can_denoise:
             raise UsageError(f"denoise: model {model.model_id!r} does not take noise away")
-        plain = live or not weighs_bits(self.effort, entropy)
+        plain = live or not weighs_bits(self.effort, entropy, codec)
         effort = plain_effort(self.effort, codec) if plain else check_effort(self.effort)
         return ResolvedOptions(
             model, n_q, entropy, effort, None if plain else self.quality, self.denoise,

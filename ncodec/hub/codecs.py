@@ -128,8 +128,10 @@ def choose_n_q(model: ModelFile, bandwidth_kbps: float | None, n_q: int | None) 
         return config.n_q_for(bandwidth_kbps)
     if bandwidth_kbps is not None:
         raise UsageError("give a bandwidth or a number of codebooks, not both")
-    if not 1 <= n_q <= config.n_codebooks:
-        raise UsageError(f"{n_q} codebooks: model {model.model_id!r} has 1 to {config.n_codebooks}")
+    if n_q not in config.n_q_choices:
+        raise UsageError(
+            f"{n_q} codebooks: model {model.model_id!r} has {config.named_n_q_choices}"
+        )
     return n_q
 
 

@@ -4,7 +4,7 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ncodec.errors import UsageError
 
@@ -25,6 +25,7 @@ class PublicModel:
     sha256: str  # of the file at `url`; its first digits where only those are published
     licence: str  # of the authors' repository
     home: str
+    config: Mapping[str, Any] | None = None  # what its config.json says, where that is needed
 
 
 @functools.cache

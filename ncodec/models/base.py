@@ -31,8 +31,26 @@ class CodecConfig:
     samples_per_frame: int
     n_codebooks: int
     codebook_size: int
-    bandwidths_kbps: tuple[float, ...]  # offered by name; any n_q from 1 up is possible
+    bandwidths_kbps: tuple[float, ...]  # offered by name; others are possible, see n_q_choices
     default_bandwidth_kbps: float
+
+    @property
+    def n_q_choices(self) -> tuple[int, ...]:
+        """The numbers of codebooks that can be used without those after them, in order."""
+        return tuple(range(1, self.n_codebooks + 1))
+
+    def check_n_q(self, n_q: int) -> None:
+        """Raise UsageError unless `n_q` codebooks can be used."""
+        if n_q not in self.n_q_choices:
+            raise UsageError(f"{n_q} codebooks: expected {self.named_n_q_choices}")
+
+    @property
+    def named_n_q_choices(self) -> str:
+        """The same for a message."""
+        choices = self.n_q_choices
+        if len(choices) == self.n_codebooks:
+            return f"1 to {self.n_codebooks}"
+        return " or ".join([", ".join(map(str, choices[:-1])), str(choices[-1])])
 
     @property
     def frame_rate_hz(self) -> float:
@@ -47,13 +65,19 @@ class CodecConfig:
     def n_q_for(self, bandwidth_kbps: float) -> int:
         """Return the codebooks that `bandwidth_kbps` (of one stream) pays for.
 
-        Raises UsageError unless it is a whole number of codebooks, from 1 to all of them.
+        Raises UsageError unless it is a number of codebooks that can be used.
         """
         n_q = round(bandwidth_kbps * 1000 / self.codebook_bps)
         exact = abs(n_q * self.codebook_bps - bandwidth_kbps * 1000) < 1
-        if not exact or not 1 <= n_q <= self.n_codebooks:
+        if not exact or n_q not in self.n_q_choices:
             step = self.codebook_bps / 1000
             named = ", ".join(f"{kbps:g}" for kbps in self.bandwidths_kbps)
+            if len(self.n_q_choices) < self.n_codebooks:
+                every = ", ".join(f"{step * choice:g}" for choice in self.n_q_choices)
+                raise UsageError(
+                    f"bandwidth {bandwidth_kbps:g} kbps: expected one of {every}, which are "
+                    f"{self.named_n_q_choices} codebooks"
+                )
             raise UsageError(
                 f"bandwidth {bandwidth_kbps:g} kbps: expected a multiple of {step:g} kbps from "
                 f"{step:g} to {step * self.n_codebooks:g}; the usual ones are {named}"
@@ -169,6 +193,11 @@ class Codec(ABC):
     def default_beam_width(self) -> int:
         """The width of the quantiser's beam search where no search is given."""
         return 1
+
+    @property
+    def can_search(self) -> bool:
+        """Whether other codes than the nearest can be searched for; if not, every search is 1."""
+        return True
 
     @property
     def can_denoise(self) -> bool:

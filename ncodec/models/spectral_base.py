@@ -34,6 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ncodec.models.base import Codec, CodecConfig, Numbers
+from ncodec.nn.noise import scrambled
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +116,9 @@ ONSET = 4.0  # times the mean power that a short chunk is heard as it is
 def noise_table() -> NDArray[np.float32]:
     """Return 2**NOISE_BITS uniform numbers of unit variance, the same on every machine.
 
-    SplitMix64 (Steele, Lea and Flood, OOPSLA 2014) in integers, then one exact division.
+    SplitMix64 in integers, then one exact division.
     """
-    with np.errstate(over="ignore"):
-        z = np.arange(1, 2**NOISE_BITS + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    z = scrambled(np.arange(1, 2**NOISE_BITS + 1, dtype=np.uint64))
     uniform = (z >> np.uint64(40)).astype(np.float64) / 2**23 - 1  # [-1, 1)
     return (uniform * 3**0.5).astype(np.float32)
 

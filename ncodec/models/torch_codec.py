@@ -5,7 +5,7 @@ Shapes: B batch, C channels, T samples, Q codebooks, F frames.
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -32,6 +32,7 @@ class TorchCodec(nn.Module, Codec):
     """
 
     quantiser: ResidualVectorQuantiser
+    is_trainable: ClassVar[bool] = True  # by ncodec.training
 
     def __init__(self, config: CodecConfig) -> None:
         nn.Module.__init__(self)

@@ -39,6 +39,13 @@ class Search(Protocol):
         ...
 
 
+def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
+    """Return the index of the row of [K, D] nearest to each of [..., D] vectors."""
+    half_norms = codebook.square().sum(1) * -0.5
+    flat = vectors.reshape(-1, vectors.shape[-1])
+    return torch.addmm(half_norms, flat, codebook.T).argmax(1).view(vectors.shape[:-1])
+
+
 class ResidualVectorQuantiser(nn.Module):
     """Codebooks that each code what the ones before them left over."""
 
@@ -49,10 +56,11 @@ class ResidualVectorQuantiser(nn.Module):
 
     def nearest(self, residual: Tensor, q: int) -> Tensor:
         """Return the index of the code of codebook `q` nearest to each of [..., D] vectors."""
-        codebook = self.codebooks[q]
-        half_norms = codebook.square().sum(1) * -0.5
-        flat = residual.reshape(-1, residual.shape[-1])
-        return torch.addmm(half_norms, flat, codebook.T).argmax(1).view(residual.shape[:-1])
+        return nearest(residual, self.codebooks[q])
+
+    def vectors(self) -> Tensor:
+        """Return what stands for each code of each codebook, [Q, K, d]."""
+        return self.codebooks
 
     def encode(self, latents: Tensor, n_q: int, search: int | Search = 1) -> Tensor:
         """Return the codes [B, n_q, F] of [B, F, D] latents.

@@ -64,7 +64,7 @@ class EntropyRun:
         self.odds[np.array(usual) - 1] += 0.9 / len(usual)
         self.usual = usual
         self.model = EntropyTrainer(self.config)
-        self.model.start_from(codec.quantiser.codebooks, self._counts())
+        self.model.start_from(codec.quantiser.vectors(), self._counts())
         self.model.to(self.device)
         self.optimiser = torch.optim.Adam(self.model.parameters(), lr=0.0, betas=(0.9, 0.98))
         self.step, self.seconds = 0, 0.0

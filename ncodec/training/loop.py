@@ -64,6 +64,8 @@ class Run:
         if config.preset not in kind.presets:
             known = ", ".join(kind.presets)
             raise UsageError(f"preset {config.preset!r} of {kind.name} is unknown; known: {known}")
+        if not kind.is_trainable:
+            raise UsageError(f"architecture {kind.name!r}: models are imported, none are trained")
         n_channels = kind.presets[config.preset].n_channels
         if n_channels != 1:
             raise UsageError(

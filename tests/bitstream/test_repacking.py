@@ -234,16 +234,30 @@ def test_refuses_what_cannot_be(wanted: dict[str, object], said: str) -> None:
 @pytest.mark.parametrize("preset", PRESETS)
 def test_fewer_codebooks_are_the_first(preset: str) -> None:
     wav = tiny.noise(2, 12000)
-    every = ncodec.encode(wav, 11025, model=preset, n_q=4, entropy="packed", effort=1)
-    for n_q, wanted in [(2, {"n_q": 2}), (1, {"bandwidth_kbps": 0.4}), (4, {"n_q": 4})]:
+    some, most = (3, 7) if "snac" in preset else (2, 4)
+    every = ncodec.encode(wav, 11025, model=preset, n_q=most, entropy="packed", effort=1)
+    for n_q, wanted in [(some, {"n_q": some}), (1, {"bandwidth_kbps": 0.4}), (most, {"n_q": most})]:
         few = ncodec.encode(wav, 11025, model=preset, n_q=n_q, entropy="packed", effort=1)
         sink = io.BytesIO()
         kept = ncx_to_ncx(Reader(io.BytesIO(every)), sink, Wanted(entropy="packed", **wanted))
         assert sink.getvalue() == few
         assert repacked(every, entropy="packed", **wanted) == few
-        assert (kept.n_codebooks, kept.of_codebooks, kept.is_all) == (n_q, 4, n_q == 4)
+        assert (kept.n_codebooks, kept.of_codebooks, kept.is_all) == (n_q, most, n_q == most)
         header = tiny.header_of(few)
         assert header.bitrate_bps == 400 * n_q * header.n_streams
+
+
+def test_what_is_no_number_of_whole_levels_is_refused() -> None:
+    blob = song("snac-tiny")
+    for wanted in ({"n_q": 2}, {"n_q": 4}):
+        with pytest.raises(UsageError, match="codebooks: model 'snac-tiny' has 1, 3 or 7"):
+            repacked(blob, **wanted)
+    with pytest.raises(UsageError, match="0.8 kbps: expected one of 0.4, 1.2, 2.8, which are 1, 3"):
+        repacked(blob, bandwidth_kbps=0.8)
+    with pytest.raises(UsageError, match="has 3 codebooks, 7 cannot be kept"):
+        repacked(blob, n_q=7)
+    with pytest.raises(InvalidField, match="2 codebooks, but model 'snac-tiny' has 1, 3 or 7"):
+        ncodec.decode(renamed(blob, n_codebooks=2))
 
 
 def test_an_unspecified_bit_rate_stays_so() -> None:

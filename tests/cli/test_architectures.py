@@ -20,6 +20,8 @@ TINY = {
     "encodec-tiny": "encodec",
     "encodec-tiny-stereo": "encodec",
     "hilcodec-tiny": "hilcodec",
+    "snac-tiny": "snac",
+    "snac-tiny-windows": "snac",
 }
 
 

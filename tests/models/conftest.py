@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from snac_codes import spread_codes
 
 from ncodec.models.registry import architecture, names
+from ncodec.models.snac import Snac
 from ncodec.models.torch_codec import TorchCodec
 
 # The smallest preset of each kind of network that an architecture has.
@@ -12,6 +14,7 @@ SMALLEST = {
     "soundstream": ("soundstream-tiny",),
     "encodec": ("encodec-tiny", "encodec-tiny-stereo"),
     "hilcodec": ("hilcodec-tiny",),
+    "snac": ("snac-tiny", "snac-tiny-windows"),
 }
 PRESETS = [(name, preset) for name in sorted(names()) for preset in SMALLEST[name]]
 
@@ -33,6 +36,9 @@ def codec(request: pytest.FixtureRequest) -> TorchCodec:
 @torch.no_grad()
 def fit_codebooks(codec: TorchCodec) -> None:
     """Draw the codebooks at the size of the latents, so that noise uses all of the codes."""
+    if isinstance(codec, Snac):
+        spread_codes(codec)
+        return
     seen = []
 
     def see(latents: torch.Tensor) -> torch.Tensor:

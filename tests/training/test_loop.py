@@ -101,6 +101,12 @@ def test_training_is_for_codecs_of_one_channel(
         train(stereo, tmp_path / "run", resume=False, time_limit_s=0, device="cpu")
 
 
+def test_what_is_only_imported_is_not_trained(config: TrainConfig, tmp_path: Path) -> None:
+    snac = dataclasses.replace(config, architecture="snac", preset="snac-tiny")
+    with pytest.raises(UsageError, match="architecture 'snac': models are imported, none are"):
+        train(snac, tmp_path / "run", resume=False, time_limit_s=0, device="cpu")
+
+
 @pytest.fixture
 def adversarial(config: TrainConfig) -> TrainConfig:
     """A run with all that changes from step to step."""

@@ -7,23 +7,28 @@ which names the tensor and what was expected, if it is one that was altered.
 """
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ncodec.errors import ModelInvalid, UsageError
 from ncodec.formats.atomic_files import atomic_output
 from ncodec.hub.cache import KINDS, check_name, named, place
 from ncodec.hub.importers.base import Converted, ConvertedLm
-from ncodec.hub.importers.reading import Checkpoint, is_safetensors, read, weights_of
+from ncodec.hub.importers.reading import is_safetensors, read, weights_of
 from ncodec.hub.model_files import StoredModel, in_package, mapped, metadata_of
 from ncodec.hub.public import Kind
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 CONVERTERS = (
-    "ncodec.hub.importers.encodec", "ncodec.hub.importers.hilcodec",
+    "ncodec.hub.importers.encodec", "ncodec.hub.importers.hilcodec", "ncodec.hub.importers.snac",
     "ncodec.hub.importers.encodec_lm",
 )  # fmt: skip
-KNOWN = "EnCodec, its language models, HILCodec, model files of ncodec"
+KNOWN = "EnCodec, its language models, HILCodec, SNAC, model files of ncodec"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +51,10 @@ class OwnModel:
 Found = Converted | ConvertedLm | OwnModel
 
 
-def recognise(path: Path) -> Found:
+def recognise(path: Path, config: Mapping[str, Any] | None = None) -> Found:
     """Read a checkpoint or a model file, or the folder it is in.
+
+    config  what config.json would say, for a checkpoint without one
 
     Raises ModelInvalid for what is unknown, damaged or altered.
     """
@@ -56,8 +63,10 @@ def recognise(path: Path) -> Found:
     if own is not None:
         return own
     checkpoint = read(path)
+    if checkpoint.config is not None or config is None:
+        config = checkpoint.config
     try:
-        converted = _convert(checkpoint)
+        converted = _convert(checkpoint.state, config)
     except ModelInvalid as error:
         raise ModelInvalid(f"{file}: {error}") from None
     if converted is None:
@@ -88,9 +97,11 @@ def install(found: Found, name: str | None = None, *, overwrite: bool = False) -
     return path
 
 
-def _convert(checkpoint: Checkpoint) -> Converted | ConvertedLm | None:
+def _convert(
+    state: "Mapping[str, Tensor]", config: Mapping[str, Any] | None
+) -> Converted | ConvertedLm | None:
     for name in CONVERTERS:
-        converted = import_module(name).convert(checkpoint.state, checkpoint.config)
+        converted = import_module(name).convert(state, config)
         if converted is not None:
             return converted
     return None
