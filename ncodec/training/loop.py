@@ -26,6 +26,7 @@ from ncodec.hub.codecs import CODECS, ModelFile, find, load_torch_codec, save_co
 from ncodec.hub.entropy_models import ENTROPY_MODELS, find_for, rebind
 from ncodec.hub.model_files import SUPERSEDES
 from ncodec.nn.convnext import ConvNeXtBlock
+from ncodec.nn.factorised import FactorisedQuantiser
 from ncodec.training.config import TrainConfig
 from ncodec.training.data import Batch, Crops, PackedCorpus, pack
 from ncodec.training.folder import load_checkpoint, log, save_checkpoint
@@ -71,6 +72,8 @@ class Run:
                 "one channel, for its data are mono"
             )
         self.model = kind(kind.presets[config.preset])
+        if isinstance(self.model.quantiser, FactorisedQuantiser):
+            raise UsageError(f"{kind.name} is not trained here: its quantiser learns otherwise")
         if config.start:
             start(self.model, config.start)
         self.model.to(self.device)

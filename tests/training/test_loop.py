@@ -92,6 +92,12 @@ def test_noise_and_the_codec_must_fit(
             train(wrong, tmp_path / "run", resume=False, time_limit_s=0, device="cpu")
 
 
+def test_dac_is_not_trained(config: TrainConfig, tmp_path: Path) -> None:
+    theirs = dataclasses.replace(config, architecture="dac", preset="dac-tiny")
+    with pytest.raises(UsageError, match="dac is not trained here: its quantiser learns otherwise"):
+        train(theirs, tmp_path / "run", resume=False, time_limit_s=0, device="cpu")
+
+
 @pytest.mark.parametrize("preset", ["encodec-tiny-stereo", "encodec_48khz"])
 def test_training_is_for_codecs_of_one_channel(
     config: TrainConfig, preset: str, tmp_path: Path
