@@ -5,10 +5,10 @@
 Times real time of 30 s of audio: the encoder's network and quantiser at 6 kbit/s, of SNAC with all
 levels, and the decoder's, the best of several runs in one process. Ours goes in pieces of 10 s, as
 files do; the reference in one call, with the same random weights: for EnCodec and SNAC the packages
-of their authors, for HILCodec a checkout of https://github.com/aask1357/hilcodec. GMAC is what a
-second of audio takes, 10^9 multiply-accumulates of products and convolutions, GMAC/s what a second
-of the processor does of them; the share is of what a plain matrix product does on this machine in
-the same run.
+of their authors, for HILCodec a checkout of https://github.com/aask1357/hilcodec, for DAC
+transformers; DAC at 44.1 kHz has 7.75 kbit/s. GMAC is what a second of audio takes, 10^9
+multiply-accumulates of products and convolutions, GMAC/s what a second of the processor does of
+them; the share is of what a plain matrix product does on this machine in the same run.
 """
 
 import argparse
@@ -38,6 +38,9 @@ PRESETS = {
     "hilcodec_music": "hilcodec",
     "snac_24khz": "snac",
     "snac_44khz": "snac",
+    "dac_16khz": "dac",
+    "dac_24khz": "dac",
+    "dac_44khz": "dac",
 }
 KBPS = 6.0
 Coding = tuple[Callable[[Tensor], Any], Callable[[Any], Tensor]]  # to encode, to decode
@@ -160,6 +163,20 @@ def reference_snac(name: str) -> nn.Module | None:
     return SNAC(**snac_config(name)).eval()
 
 
+def reference_dac(name: str) -> nn.Module | None:
+    """Return the model of transformers with random weights, None where it is not there."""
+    try:
+        from transformers import DacConfig, DacModel  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return None
+    sizes: Any = architecture("dac").presets[name]
+    config = DacConfig(
+        sampling_rate=sizes.sample_rate_hz, n_codebooks=sizes.n_codebooks,
+        downsampling_ratios=list(sizes.strides),
+    )  # fmt: skip
+    return DacModel(config).eval()
+
+
 def same_weights(model: nn.Module, kind: str, name: str) -> TorchCodec:
     """Return our codec with the weights of a reference."""
     convert = import_module(f"ncodec.hub.importers.{kind}").convert
@@ -171,12 +188,17 @@ def same_weights(model: nn.Module, kind: str, name: str) -> TorchCodec:
     return codec
 
 
-def theirs(model: Any, kind: str) -> Coding:
+def theirs(model: Any, kind: str, n_q: int) -> Coding:
     """Return how a reference codes a waveform [1, C, T] in one call, and back."""
     if kind in ("encodec", "snac"):
         return model.encode, model.decode
+    if kind == "dac":
+        hop = model.config.hop_length
+        return (
+            lambda wav: model.encode(nn.functional.pad(wav, (0, -wav.shape[2] % hop)), n_q)[2],
+            lambda codes: model.decode(audio_codes=codes)[0],
+        )
     model.remove_weight_reparameterizations()
-    n_q = round(KBPS / 0.75)
 
     def encode(wav: Tensor) -> Tensor:
         return model.quantizer(model.encoder(wav), n_q, return_indices=True)[0]
@@ -203,18 +225,21 @@ def main() -> None:
         kind = PRESETS[name]
         find = {"encodec": lambda name=name: reference_encodec(name),
                 "snac": lambda name=name: reference_snac(name),
-                "hilcodec": lambda: reference_hilcodec(args.hilcodec)}  # fmt: skip
+                "hilcodec": lambda: reference_hilcodec(args.hilcodec),
+                "dac": lambda name=name: reference_dac(name)}  # fmt: skip
         reference = find[kind]() if kind in find else None
         if reference is None:
             codec = architecture(kind)(architecture(kind).presets[name])
         else:
             codec = same_weights(reference, kind, name)
         config = codec.eval().config
-        coding = ours(codec, config.n_codebooks if kind == "snac" else config.n_q_for(KBPS))
+        named = KBPS in config.bandwidths_kbps
+        n_q = config.n_q_for(KBPS if named else config.default_bandwidth_kbps)
+        coding = ours(codec, n_q)
         n_samples = round(args.seconds * config.sample_rate_hz)
         wav = 0.1 * torch.randn(1, config.n_channels, n_samples)
         speeds = []
-        for encode, decode in (coding, *([theirs(reference, kind)] if reference else [])):
+        for encode, decode in (coding, *([theirs(reference, kind, n_q)] if reference else [])):
             coded = encode(wav)
             times = (
                 best(lambda e=encode, w=wav: e(w), args.repeats),

@@ -146,7 +146,9 @@ def model_of(name: str) -> tuple[TorchCodec, torch.Tensor]:
     return codec, torch.from_numpy(noise(n_channels, 4000)).reshape(1, n_channels, 4000)
 
 
-MODELS = ("tiny", "soundstream-tiny", "hilcodec-tiny", "encodec-tiny", "encodec-tiny-stereo")
+MODELS = (
+    "tiny", "soundstream-tiny", "hilcodec-tiny", "encodec-tiny", "encodec-tiny-stereo", "dac-tiny",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -22,11 +22,13 @@ from ncodec.hub.codecs import save_codec
 from ncodec.models.registry import architecture
 from ncodec.models.snac import Snac
 from ncodec.models.torch_codec import TorchCodec
+from ncodec.nn.factorised import FactorisedQuantiser
 
 PRESETS = {
     "spectral-tiny": "spectral",
     "soundstream-tiny": "soundstream",
     "hilcodec-tiny": "hilcodec",
+    "dac-tiny": "dac",
     "encodec-tiny": "encodec",
     "encodec-tiny-stereo": "encodec",
     "snac-tiny": "snac",
@@ -46,12 +48,12 @@ def save_models(folder: Path) -> None:
         with torch.no_grad():
             for parameter in codec.parameters():
                 parameter.add_(0.1 * torch.randn_like(parameter))
-        _fit_codebooks(codec)
+        fit_codebooks(codec)
         save_codec(folder / "models" / f"{preset}.safetensors", preset, codec, {}, torch.float32)
 
 
 @torch.no_grad()
-def _fit_codebooks(codec: TorchCodec) -> None:
+def fit_codebooks(codec: TorchCodec) -> None:
     """Draw the codebooks at the size of the latents, so that noise uses all of the codes."""
     if isinstance(codec, Snac):
         spread_codes(codec)
@@ -63,9 +65,20 @@ def _fit_codebooks(codec: TorchCodec) -> None:
         return latents
 
     codec.reconstruct(0.2 * torch.randn(1, codec.config.n_channels, 8000), see)
-    codebooks = codec.quantiser.codebooks
-    codebooks.copy_(torch.randn(codebooks.shape) * seen[0].flatten(0, 1).std(0))
-    codebooks[0] += seen[0].flatten(0, 1).mean(0)
+    latents, quantiser = seen[0].flatten(0, 1), codec.quantiser
+    if isinstance(quantiser, FactorisedQuantiser):
+        quantiser.codewords.copy_(torch.randn(quantiser.codewords.shape))
+        width = quantiser.codewords.shape[2] ** -0.5
+        drawn = torch.randn(quantiser.out_weight.shape)
+        quantiser.out_weight.copy_(drawn * latents.std(0)[:, None] * width)
+        quantiser.out_bias[0] = latents.mean(0)
+        quantiser.in_weight.copy_(torch.linalg.pinv(quantiser.out_weight))
+        codec.get_parameter("decoder.layers.17.weight").mul_(0.1)  # not all is cut off at 1
+        quantiser.in_bias.copy_(-(quantiser.in_weight @ quantiser.out_bias[..., None])[..., 0])
+        return
+    codebooks = quantiser.codebooks
+    codebooks.copy_(torch.randn(codebooks.shape) * latents.std(0))
+    codebooks[0] += latents.mean(0)
 
 
 def noise(n_channels: int, n_samples: int, seed: int = 0) -> np.ndarray:

@@ -25,6 +25,7 @@ class PublicModel:
     sha256: str  # of the file at `url`; its first digits where only those are published
     licence: str  # of the authors' repository
     home: str
+    second_hand: bool = False  # the SHA-256 is not its authors', but of projects that use the file
     config: Mapping[str, Any] | None = None  # what its config.json says, where that is needed
 
 

@@ -172,6 +172,11 @@ class Codec(ABC):
         return True
 
     @property
+    def lookahead_frames(self) -> int:
+        """Frames of later samples that the encoder waits for before it gives a frame's codes."""
+        return 0
+
+    @property
     def segment_frames(self) -> int:
         """Frames that belong together: codes are cut at multiples of this only."""
         return 1

@@ -110,4 +110,4 @@ class TorchCodec(nn.Module, Codec):
 
     @property
     def _device(self) -> torch.device:
-        return self.quantiser.codebooks.device
+        return next(self.parameters()).device

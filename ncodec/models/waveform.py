@@ -32,17 +32,24 @@ class EncoderState:
 
 
 class WaveformCodec(TorchCodec):
-    """A causal network to latents, one for every hop, and one back; without scales."""
+    """A network to latents, one for every hop, and one back; without scales.
+
+    Causal ones give all that they are asked for. Those that look ahead give less, and the rest with
+    what follows.
+    """
 
     first_frames: ClassVar[int] = 1  # that must be there before the first of a stream is coded
 
     @abstractmethod
     def latents(self, wav: Tensor, state: EncoderState, last: bool) -> Tensor:
-        """Map [B, C, T] of whole hops, or up to the stream's end, to [B, F, D]."""
+        """Map [B, C, T] of whole hops, or up to the stream's end, to [B, F, D].
+
+        T is 0 only at the end of a stream for a network that looks ahead.
+        """
 
     @abstractmethod
     def audio(self, latents: Tensor, memory: Memory, last: bool) -> Tensor:
-        """Map [B, F, D] to [B, C, hop F]."""
+        """Map [B, F, D] to [B, C, hop F]; F is 0 only as T is for `latents`."""
 
     def n_frames(self, n_samples: int) -> int:
         """Return ceil(T / hop)."""
@@ -58,7 +65,7 @@ class WaveformCodec(TorchCodec):
     ) -> EncoderState:
         """Return the state before the first sample."""
         assert self.can_denoise or not denoise
-        nothing = self.quantiser.codebooks.new_zeros(batch, self.config.n_channels, 0)
+        nothing = torch.zeros(batch, self.config.n_channels, 0, device=self._device)
         return EncoderState(nothing, self.default_beam_width if search is None else search, denoise)
 
     def start_decoder(self, batch: int, first_frame: int = 0) -> Any:
@@ -81,17 +88,23 @@ class WaveformCodec(TorchCodec):
             if not state.memory and n_ready < self.first_frames * hop:
                 n_ready = 0
         state.pending = samples[:, :, n_ready:]
-        if not n_ready:
+        if not n_ready and not self._holds_back(state.memory, last):
             return self.no_codes(wav, n_q)
         latents = self.latents(samples[:, :, :n_ready], state, last)
+        if not latents.shape[1]:
+            return self.no_codes(wav, n_q)
         return CodedChunk(self.quantiser.encode(latents, n_q, state.search), no_scales(wav))
 
     def decode_chunk(self, chunk: TensorChunk, state: Any, *, last: bool = False) -> Tensor:
         """See TorchCodec.decode_chunk."""
         latents = self.quantiser.decode(chunk.codes)
-        if not latents.shape[1]:
+        if not latents.shape[1] and not self._holds_back(state, last):
             return latents.new_zeros(len(latents), self.config.n_channels, 0)
         return self.audio(latents, state, last)
+
+    def _holds_back(self, memory: Memory, last: bool) -> bool:
+        """Whether a network that has seen something gives more with no more of it."""
+        return last and self.lookahead_frames > 0 and bool(memory)
 
     def reconstruct(
         self, wav: Tensor, quantise: Callable[[Tensor], Tensor], denoise: Tensor | None = None,

@@ -62,6 +62,10 @@ class ResidualVectorQuantiser(nn.Module):
         """Return what stands for each code of each codebook, [Q, K, d]."""
         return self.codebooks
 
+    def latents_of(self, index: Tensor, q: int) -> Tensor:
+        """Return what codes [...] of codebook `q` stand for, [..., D]."""
+        return self.codebooks[q][index]
+
     def encode(self, latents: Tensor, n_q: int, search: int | Search = 1) -> Tensor:
         """Return the codes [B, n_q, F] of [B, F, D] latents.
 
@@ -77,7 +81,7 @@ class ResidualVectorQuantiser(nn.Module):
         residual, codes = latents, []
         for q in range(n_q):
             index = self.nearest(residual, q)
-            residual = residual - self.codebooks[q][index]
+            residual = residual - self.latents_of(index, q)
             codes.append(index)
         return torch.stack(codes, 1)
 
@@ -88,17 +92,20 @@ class ResidualVectorQuantiser(nn.Module):
         robust multi-stage VQ of LPC parameters for 4 kb/s speech coding", IEEE Transactions on
         Speech and Audio Processing, 1993: their M-L search.
         """
-        half_norms = [codebook.square().sum(1) * -0.5 for codebook in self.codebooks[:n_q]]
+        codebooks = self.codebooks[:n_q]
+        half_norms = [codebook.square().sum(1) * -0.5 for codebook in codebooks]
         parts = latents.split(SEARCHED_AT_ONCE)
-        return torch.cat([self._search_part(part, half_norms, width) for part in parts])
+        return torch.cat([self._search_part(part, codebooks, half_norms, width) for part in parts])
 
-    def _search_part(self, latents: Tensor, half_norms: Sequence[Tensor], width: int) -> Tensor:
+    def _search_part(
+        self, latents: Tensor, codebooks: Tensor, half_norms: Sequence[Tensor], width: int
+    ) -> Tensor:
         """Return the same of few latents; `half_norms` are -half the energies [K] of the codes."""
         n = len(latents)
         rows = torch.arange(n, device=latents.device)[:, None]
         residual, kept = latents, 1  # [n * kept, D]
         codes = torch.zeros(n, 0, dtype=torch.int64, device=latents.device)  # [n * kept, q]
-        for codebook, half_norm in zip(self.codebooks, half_norms, strict=False):
+        for codebook, half_norm in zip(codebooks, half_norms, strict=True):
             size, is_last = len(codebook), codes.shape[1] + 1 == len(half_norms)
             # Half of what the error would be less than the latent's energy, for each way to go on.
             gains = torch.addmm(half_norm, residual, codebook.T)
@@ -112,7 +119,7 @@ class ResidualVectorQuantiser(nn.Module):
 
     def decode(self, codes: Tensor) -> Tensor:
         """Return the latents [B, F, D] of codes [B, n_q, F]."""
-        latents = self.codebooks[0][codes[:, 0]]
+        latents = self.latents_of(codes[:, 0], 0)
         for q in range(1, codes.shape[1]):
-            latents = latents + self.codebooks[q][codes[:, q]]
+            latents = latents + self.latents_of(codes[:, q], q)
         return latents

@@ -13,6 +13,7 @@ from ncodec.encoding.options import EncodeOptions
 
 MODELS = (
     "spectral-tiny", "soundstream-tiny", "hilcodec-tiny", "encodec-tiny", "encodec-tiny-stereo",
+    "dac-tiny",
 )  # fmt: skip
 
 

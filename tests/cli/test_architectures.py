@@ -22,6 +22,7 @@ TINY = {
     "hilcodec-tiny": "hilcodec",
     "snac-tiny": "snac",
     "snac-tiny-windows": "snac",
+    "dac-tiny": "dac",
 }
 
 

@@ -2,10 +2,9 @@
 
 import pytest
 import torch
-from snac_codes import spread_codes
+from tiny_models import fit_codebooks
 
 from ncodec.models.registry import architecture, names
-from ncodec.models.snac import Snac
 from ncodec.models.torch_codec import TorchCodec
 
 # The smallest preset of each kind of network that an architecture has.
@@ -15,6 +14,7 @@ SMALLEST = {
     "encodec": ("encodec-tiny", "encodec-tiny-stereo"),
     "hilcodec": ("hilcodec-tiny",),
     "snac": ("snac-tiny", "snac-tiny-windows"),
+    "dac": ("dac-tiny",),
 }
 PRESETS = [(name, preset) for name in sorted(names()) for preset in SMALLEST[name]]
 
@@ -31,22 +31,3 @@ def codec(request: pytest.FixtureRequest) -> TorchCodec:
             parameter.add_(0.1 * torch.randn_like(parameter))
     fit_codebooks(made)
     return made.eval()
-
-
-@torch.no_grad()
-def fit_codebooks(codec: TorchCodec) -> None:
-    """Draw the codebooks at the size of the latents, so that noise uses all of the codes."""
-    if isinstance(codec, Snac):
-        spread_codes(codec)
-        return
-    seen = []
-
-    def see(latents: torch.Tensor) -> torch.Tensor:
-        seen.append(latents)
-        return latents
-
-    codec.reconstruct(0.2 * torch.randn(1, codec.config.n_channels, 8000), see)
-    spread = seen[0].flatten(0, 1).std(0)
-    codebooks = codec.quantiser.codebooks
-    codebooks.copy_(torch.randn(codebooks.shape) * spread)
-    codebooks[0] += seen[0].flatten(0, 1).mean(0)

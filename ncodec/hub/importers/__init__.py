@@ -1,9 +1,10 @@
 """Public checkpoints of other projects, recognised and made into model files of ncodec.
 
 A module of `CONVERTERS` has a function `convert(state, config)`: state is the tensors of the
-checkpoint by name, config what its config.json says, None without one. It returns None if the
-checkpoint is not one of its kind, a `Converted` or `ConvertedLm` if it is, and raises ModelInvalid,
-which names the tensor and what was expected, if it is one that was altered.
+checkpoint by name, config what its config.json or the file itself says of the model, None without
+either. It returns None if the checkpoint is not one of its kind, a `Converted` or `ConvertedLm` if
+it is, and raises ModelInvalid, which names the tensor and what was expected, if it is one that was
+altered.
 """
 
 import shutil
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
 
 CONVERTERS = (
     "ncodec.hub.importers.encodec", "ncodec.hub.importers.hilcodec", "ncodec.hub.importers.snac",
-    "ncodec.hub.importers.encodec_lm",
+    "ncodec.hub.importers.encodec_lm", "ncodec.hub.importers.dac",
 )  # fmt: skip
-KNOWN = "EnCodec, its language models, HILCodec, SNAC, model files of ncodec"
+KNOWN = "EnCodec, its language models, HILCodec, DAC, SNAC, model files of ncodec"
 
 
 @dataclass(frozen=True, slots=True)

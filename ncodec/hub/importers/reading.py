@@ -25,7 +25,7 @@ class Checkpoint:
 
     weights: Path  # the file that the tensors are from
     state: dict[str, Tensor]
-    config: dict[str, Any] | None  # what config.json says, None without one
+    config: dict[str, Any] | None  # what config.json says, or the file itself; None without one
 
 
 def weights_of(path: Path) -> Path:
@@ -54,8 +54,12 @@ def read(path: Path) -> Checkpoint:
     size = weights.stat().st_size
     if size > MAX_BYTES:
         raise ModelInvalid(f"{weights}: {size} bytes, the limit is {MAX_BYTES}")
-    state = _read_safetensors(weights) if is_safetensors(weights) else _read_pickle(weights)
-    return Checkpoint(weights, state, _read_config(path / "config.json") if path.is_dir() else None)
+    if is_safetensors(weights):
+        state, told = _read_safetensors(weights), None
+    else:
+        state, told = _read_pickle(weights)
+    config = _read_config(path / "config.json") if path.is_dir() else None
+    return Checkpoint(weights, state, told if config is None else config)
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -68,7 +72,8 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         raise ModelInvalid(f"{path}: damaged .safetensors file: {error}") from None
 
 
-def _read_pickle(path: Path) -> dict[str, Tensor]:
+def _read_pickle(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
+    """Return the tensors, and the arguments of their model where the file tells them."""
     _check_pickle(path)
     try:
         with warnings.catch_warnings():
@@ -78,7 +83,7 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
         raise
     except Exception as error:  # a damaged pickle can raise anything
         raise ModelInvalid(f"{path}: {_refusal(error)}") from None
-    return _state_of(path, content)
+    return _state_of(path, content), _arguments_of(content)
 
 
 def _check_pickle(path: Path) -> None:
@@ -110,8 +115,11 @@ def _refusal(error: Exception) -> str:
 
 def _state_of(path: Path, content: object) -> dict[str, Tensor]:
     """Return the state dict in what torch.load returned."""
-    nested = content.get("model") if isinstance(content, Mapping) else None
-    state = _tensors(nested) or _tensors(content)
+    nested = content if isinstance(content, Mapping) else {}
+    state = next(
+        (state for name in ("model", "state_dict") if (state := _tensors(nested.get(name)))), {}
+    )
+    state = state or _tensors(content)
     if not state:
         keys = list(content)[:4] if isinstance(content, Mapping) else type(content).__name__
         raise ModelInvalid(f"{path}: not a dict of tensors, but {keys!r}"[:300])
@@ -123,6 +131,15 @@ def _state_of(path: Path, content: object) -> dict[str, Tensor]:
     if n_bytes > MAX_BYTES:
         raise ModelInvalid(f"{path}: tensors of {n_bytes} bytes, the limit is {MAX_BYTES}")
     return state
+
+
+def _arguments_of(content: object) -> dict[str, Any] | None:
+    """Return what torch.load found as "kwargs" in "metadata", as in the files of DAC's authors."""
+    metadata = content.get("metadata") if isinstance(content, Mapping) else None
+    arguments = metadata.get("kwargs") if isinstance(metadata, Mapping) else None
+    if not isinstance(arguments, Mapping):
+        return None
+    return {name: value for name, value in arguments.items() if isinstance(name, str)}
 
 
 def _tensors(content: object) -> dict[str, Tensor]:
