@@ -25,6 +25,7 @@ PRESETS = {
     "spectral-tiny": "spectral",
     "soundstream-tiny": "soundstream",
     "hilcodec-tiny": "hilcodec",
+    "mimi-tiny": "mimi",
     "encodec-tiny": "encodec",
     "encodec-tiny-stereo": "encodec",
 }

@@ -9,7 +9,7 @@ VERSION_OF_EDIT_LIST = 0x11
 VERSION_OF_ATTACHMENTS = 0x12
 FINGERPRINT_BYTES = 4
 
-ARCHITECTURES = {1: "spectral", 2: "soundstream", 3: "encodec", 4: "hilcodec"}
+ARCHITECTURES = {1: "spectral", 2: "soundstream", 3: "encodec", 4: "hilcodec", 7: "mimi"}
 ENTROPY_CODERS = {0: "packed", 1: "adaptive", 2: "transformer"}
 CODER_NUMBERS = {name: number for number, name in ENTROPY_CODERS.items()}
 ENTROPY_PACKED, ENTROPY_ADAPTIVE, ENTROPY_TRANSFORMER = ENTROPY_CODERS

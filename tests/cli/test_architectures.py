@@ -20,6 +20,7 @@ TINY = {
     "encodec-tiny": "encodec",
     "encodec-tiny-stereo": "encodec",
     "hilcodec-tiny": "hilcodec",
+    "mimi-tiny": "mimi",
 }
 
 

@@ -12,6 +12,7 @@ SMALLEST = {
     "soundstream": ("soundstream-tiny",),
     "encodec": ("encodec-tiny", "encodec-tiny-stereo"),
     "hilcodec": ("hilcodec-tiny",),
+    "mimi": ("mimi-tiny",),
 }
 PRESETS = [(name, preset) for name in sorted(names()) for preset in SMALLEST[name]]
 
