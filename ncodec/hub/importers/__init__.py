@@ -21,9 +21,9 @@ from ncodec.hub.public import Kind
 
 CONVERTERS = (
     "ncodec.hub.importers.encodec", "ncodec.hub.importers.hilcodec",
-    "ncodec.hub.importers.encodec_lm",
+    "ncodec.hub.importers.encodec_lm", "ncodec.hub.importers.mimi",
 )  # fmt: skip
-KNOWN = "EnCodec, its language models, HILCodec, model files of ncodec"
+KNOWN = "EnCodec, its language models, Mimi, HILCodec, model files of ncodec"
 
 
 @dataclass(frozen=True, slots=True)
