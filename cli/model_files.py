@@ -31,7 +31,8 @@ def import_model(source: Path, name: str | None, force: bool) -> None:
     """Convert a public checkpoint and install it in the cache.
 
     Knows EnCodec (.th files, folders and .safetensors files of transformers), EnCodec's language
-    models, HILCodec, and ncodec's own model files, which are taken as they are. NAME
+    models, HILCodec, Mimi (of transformers and of its authors), and ncodec's own model files, which
+    are taken as they are. NAME
     consists of A-Z a-z 0-9 . _ -, at most 64 characters, and does not start with . or -; for a
     language model it is the name of its codec.
 
@@ -61,7 +62,7 @@ def import_model(source: Path, name: str | None, force: bool) -> None:
 def pull(name: str, url: str | None, force: bool) -> None:
     """Download a public model, check it, and install it in the cache.
 
-    NAME is encodec_24khz, encodec_48khz, or the language model of one for .ecdc files,
+    NAME is encodec_24khz, encodec_48khz, mimi, or the language model of an EnCodec for .ecdc files,
     encodec_24khz_lm or encodec_48khz_lm. HILCodec has to be downloaded by hand, for `ncodec models
     import`. An interrupted download resumes where it stopped.
 
