@@ -1,18 +1,23 @@
 """Speed of the papers' architectures at full size on one thread, beside reference implementations.
 
-    pip install encodec && python benchmarks/architectures.py [NAME ...] [--hilcodec CHECKOUT]
+    pip install encodec transformers
+    python benchmarks/architectures.py [NAME ...] [--hilcodec CHECKOUT]
 
-Times real time of 30 s of audio: the encoder's network and quantiser at 6 kbit/s, and the
-decoder's, the best of several runs in one process. Ours goes in pieces of 10 s, as files do; the
-reference in one call, with the same random weights: for EnCodec the package of its authors, for
-HILCodec a checkout of https://github.com/aask1357/hilcodec. GMAC is what a second of audio takes,
-10^9 multiply-accumulates of products and convolutions, GMAC/s what a second of the processor does
-of them; the share is of what a plain matrix product does on this machine in the same run.
+Times real time of 30 s of audio: the encoder's network and quantiser at 6 kbit/s (Mimi: 1.1), and
+the decoder's, the best of several runs in one process. Ours goes in pieces of 10 s, as files do;
+the reference in one call, with the same random weights: for EnCodec the package of its authors, for
+HILCodec a checkout of https://github.com/aask1357/hilcodec, for Mimi transformers. GMAC is what a
+second of audio takes, 10^9 multiply-accumulates of products and convolutions, GMAC/s what a second
+of the processor does of them; the share is of what a plain matrix product does on this machine in
+the same run.
 """
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Callable
+from importlib import import_module
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,6 +27,7 @@ from speed import best, gflops
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from ncodec.hub.importers import Converted, recognise
 from ncodec.models.base import CodedChunk
 from ncodec.models.registry import architecture
 from ncodec.models.torch_codec import TorchCodec, no_scales
@@ -33,8 +39,9 @@ PRESETS = {
     "encodec_24khz": "encodec",
     "encodec_48khz": "encodec",
     "hilcodec_music": "hilcodec",
+    "mimi": "mimi",
 }
-KBPS = 6.0
+KBPS = {"mimi": 1.1}  # 6 for all others
 Coding = tuple[Callable[[Tensor], Any], Callable[[Any], Tensor]]  # to encode, to decode
 
 
@@ -82,12 +89,18 @@ def gmac(codec: TorchCodec, coding: Coding) -> tuple[float, float]:
     )
 
 
-def reference_encodec(name: str) -> nn.Module | None:
-    """Return the model of the authors' package with random weights, None where it is not there."""
+def need_no_torchaudio() -> None:
+    """Let references import torchaudio, which loads beside some builds of torch only."""
     try:
         import torchaudio  # noqa: F401
-    except (ImportError, OSError, RuntimeError):  # loads beside some builds of torch only
-        sys.modules["torchaudio"] = ModuleType("torchaudio")
+    except (ImportError, OSError, RuntimeError):
+        sys.modules["torchaudio"] = stub = ModuleType("torchaudio")
+        stub.__spec__ = ModuleSpec("torchaudio", None)
+
+
+def reference_encodec(name: str) -> nn.Module | None:
+    """Return the model of the authors' package with random weights, None where it is not there."""
+    need_no_torchaudio()
     try:
         from encodec import EncodecModel  # pyright: ignore[reportMissingImports]
     except ImportError:
@@ -95,7 +108,7 @@ def reference_encodec(name: str) -> nn.Module | None:
     model = getattr(EncodecModel, f"encodec_model_{name[8:]}")(pretrained=False)
     for layer in model.quantizer.vq.layers:
         layer._codebook.embed.copy_(torch.randn(1024, 128))
-    model.set_target_bandwidth(KBPS)
+    model.set_target_bandwidth(6.0)
     return model.eval()
 
 
@@ -129,15 +142,33 @@ def reference_hilcodec(checkout: str | None) -> nn.Module | None:
     return model.eval()
 
 
-def same_weights(model: nn.Module, kind: str) -> TorchCodec:
+def reference_mimi() -> nn.Module | None:
+    """Return the model of transformers with random weights, None where it is not there."""
+    need_no_torchaudio()
+    try:
+        from transformers import MimiConfig, MimiModel
+    except ImportError:
+        return None
+    model = MimiModel(MimiConfig())
+    for name, buffer in model.named_buffers():
+        if name.endswith("embed_sum"):  # zeros otherwise
+            buffer.normal_()
+    return model.eval()
+
+
+def same_weights(model: Any, kind: str) -> TorchCodec:
     """Return our codec with the weights of a reference."""
-    if kind == "encodec":
-        from ncodec.hub.importers.encodec import convert
+    if kind == "mimi":
+        with tempfile.TemporaryDirectory() as folder:
+            model.save_pretrained(folder)  # its tensors have other names in files
+            converted = recognise(Path(folder))
     else:
-        from ncodec.hub.importers.hilcodec import convert
-    state = {name: value for name, value in model.state_dict().items() if torch.is_tensor(value)}
-    converted = convert(state, None)
-    assert converted is not None
+        convert = import_module(f"ncodec.hub.importers.{kind}").convert
+        state = model.state_dict()
+        converted = convert(
+            {name: each for name, each in state.items() if torch.is_tensor(each)}, None
+        )
+    assert isinstance(converted, Converted)
     codec = architecture(kind)(converted.config)
     codec.load_state_dict(dict(converted.tensors))
     return codec
@@ -147,8 +178,13 @@ def theirs(model: Any, kind: str) -> Coding:
     """Return how a reference codes a waveform [1, C, T] in one call, and back."""
     if kind == "encodec":
         return model.encode, model.decode
+    if kind == "mimi":
+        return (
+            lambda wav: model.encode(wav, num_quantizers=8).audio_codes,
+            lambda codes: model.decode(codes).audio_values,
+        )
     model.remove_weight_reparameterizations()
-    n_q = round(KBPS / 0.75)
+    n_q = round(6.0 / 0.75)
 
     def encode(wav: Tensor) -> Tensor:
         return model.quantizer(model.encoder(wav), n_q, return_indices=True)[0]
@@ -174,14 +210,15 @@ def main() -> None:
     for name in args.names:
         kind = PRESETS[name]
         find = {"encodec": lambda name=name: reference_encodec(name),
-                "hilcodec": lambda: reference_hilcodec(args.hilcodec)}  # fmt: skip
+                "hilcodec": lambda: reference_hilcodec(args.hilcodec),
+                "mimi": reference_mimi}  # fmt: skip
         reference = find[kind]() if kind in find else None
         if reference is None:
             codec = architecture(kind)(architecture(kind).presets[name])
         else:
             codec = same_weights(reference, kind)
         config = codec.eval().config
-        coding = ours(codec, config.n_q_for(KBPS))
+        coding = ours(codec, config.n_q_for(KBPS.get(name, 6.0)))
         n_samples = round(args.seconds * config.sample_rate_hz)
         wav = 0.1 * torch.randn(1, config.n_channels, n_samples)
         speeds = []
