@@ -1,20 +1,23 @@
 """Speed of the papers' architectures at full size on one thread, beside reference implementations.
 
-    pip install encodec snac && python benchmarks/architectures.py [NAME ...] [--hilcodec CHECKOUT]
+    pip install encodec snac transformers
+    python benchmarks/architectures.py [NAME ...] [--hilcodec CHECKOUT]
 
-Times real time of 30 s of audio: the encoder's network and quantiser at 6 kbit/s, of SNAC with all
-levels, and the decoder's, the best of several runs in one process. Ours goes in pieces of 10 s, as
-files do; the reference in one call, with the same random weights: for EnCodec and SNAC the packages
-of their authors, for HILCodec a checkout of https://github.com/aask1357/hilcodec, for DAC
-transformers; DAC at 44.1 kHz has 7.75 kbit/s. GMAC is what a second of audio takes, 10^9
-multiply-accumulates of products and convolutions, GMAC/s what a second of the processor does of
-them; the share is of what a plain matrix product does on this machine in the same run.
+Times real time of 30 s of audio: the encoder's network and quantiser at 6 kbit/s, or the preset's
+default where it has no such rate, and the decoder's, the best of several runs in one process. Ours
+goes in pieces of 10 s, as files do; the reference in one call, with the same random weights: for
+EnCodec and SNAC the packages of their authors, for HILCodec a checkout of
+https://github.com/aask1357/hilcodec, for DAC and Mimi transformers. GMAC is what a second of audio
+takes, 10^9 multiply-accumulates of products and convolutions, GMAC/s what a second of the processor
+does of them; the share is of what a plain matrix product does on this machine in the same run.
 """
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Callable
 from importlib import import_module
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,6 +27,7 @@ from speed import best, gflops
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from ncodec.hub.importers import Converted, recognise
 from ncodec.models.base import CodedChunk
 from ncodec.models.registry import architecture
 from ncodec.models.snac import SnacConfig
@@ -41,6 +45,7 @@ PRESETS = {
     "dac_16khz": "dac",
     "dac_24khz": "dac",
     "dac_44khz": "dac",
+    "mimi": "mimi",
 }
 KBPS = 6.0
 Coding = tuple[Callable[[Tensor], Any], Callable[[Any], Tensor]]  # to encode, to decode
@@ -90,12 +95,18 @@ def gmac(codec: TorchCodec, coding: Coding) -> tuple[float, float]:
     )
 
 
-def reference_encodec(name: str) -> nn.Module | None:
-    """Return the model of the authors' package with random weights, None where it is not there."""
+def need_no_torchaudio() -> None:
+    """Let references import torchaudio, which loads beside some builds of torch only."""
     try:
         import torchaudio  # noqa: F401
-    except (ImportError, OSError, RuntimeError):  # loads beside some builds of torch only
-        sys.modules["torchaudio"] = ModuleType("torchaudio")
+    except (ImportError, OSError, RuntimeError):
+        sys.modules["torchaudio"] = stub = ModuleType("torchaudio")
+        stub.__spec__ = ModuleSpec("torchaudio", None)
+
+
+def reference_encodec(name: str) -> nn.Module | None:
+    """Return the model of the authors' package with random weights, None where it is not there."""
+    need_no_torchaudio()
     try:
         from encodec import EncodecModel  # pyright: ignore[reportMissingImports]
     except ImportError:
@@ -103,7 +114,7 @@ def reference_encodec(name: str) -> nn.Module | None:
     model = getattr(EncodecModel, f"encodec_model_{name[8:]}")(pretrained=False)
     for layer in model.quantizer.vq.layers:
         layer._codebook.embed.copy_(torch.randn(1024, 128))
-    model.set_target_bandwidth(KBPS)
+    model.set_target_bandwidth(6.0)
     return model.eval()
 
 
@@ -177,12 +188,34 @@ def reference_dac(name: str) -> nn.Module | None:
     return DacModel(config).eval()
 
 
-def same_weights(model: nn.Module, kind: str, name: str) -> TorchCodec:
+def reference_mimi() -> nn.Module | None:
+    """Return the model of transformers with random weights, None where it is not there."""
+    need_no_torchaudio()
+    try:
+        from transformers import MimiConfig, MimiModel
+    except ImportError:
+        return None
+    model = MimiModel(MimiConfig())
+    for name, buffer in model.named_buffers():
+        if name.endswith("embed_sum"):  # zeros otherwise
+            buffer.normal_()
+    return model.eval()
+
+
+def same_weights(model: Any, kind: str, name: str) -> TorchCodec:
     """Return our codec with the weights of a reference."""
-    convert = import_module(f"ncodec.hub.importers.{kind}").convert
-    state = {name: value for name, value in model.state_dict().items() if torch.is_tensor(value)}
-    converted = convert(state, snac_config(name) if kind == "snac" else None)
-    assert converted is not None
+    if kind == "mimi":
+        with tempfile.TemporaryDirectory() as folder:
+            model.save_pretrained(folder)  # its tensors have other names in files
+            converted = recognise(Path(folder))
+    else:
+        convert = import_module(f"ncodec.hub.importers.{kind}").convert
+        state = model.state_dict()
+        converted = convert(
+            {name: each for name, each in state.items() if torch.is_tensor(each)},
+            snac_config(name) if kind == "snac" else None,
+        )
+    assert isinstance(converted, Converted)
     codec = architecture(kind)(converted.config)
     codec.load_state_dict(dict(converted.tensors))
     return codec
@@ -197,6 +230,11 @@ def theirs(model: Any, kind: str, n_q: int) -> Coding:
         return (
             lambda wav: model.encode(nn.functional.pad(wav, (0, -wav.shape[2] % hop)), n_q)[2],
             lambda codes: model.decode(audio_codes=codes)[0],
+        )
+    if kind == "mimi":
+        return (
+            lambda wav: model.encode(wav, num_quantizers=n_q).audio_codes,
+            lambda codes: model.decode(codes).audio_values,
         )
     model.remove_weight_reparameterizations()
 
@@ -226,7 +264,8 @@ def main() -> None:
         find = {"encodec": lambda name=name: reference_encodec(name),
                 "snac": lambda name=name: reference_snac(name),
                 "hilcodec": lambda: reference_hilcodec(args.hilcodec),
-                "dac": lambda name=name: reference_dac(name)}  # fmt: skip
+                "dac": lambda name=name: reference_dac(name),
+                "mimi": reference_mimi}  # fmt: skip
         reference = find[kind]() if kind in find else None
         if reference is None:
             codec = architecture(kind)(architecture(kind).presets[name])

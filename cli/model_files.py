@@ -30,10 +30,11 @@ _kind_option = click.option(
 def import_model(source: Path, name: str | None, force: bool) -> None:
     """Convert a public checkpoint and install it in the cache.
 
-    Knows EnCodec and DAC (the authors' files, folders and .safetensors files of transformers),
-    EnCodec's language models, HILCodec, SNAC (folders with config.json), and ncodec's own model
-    files, which are taken as they are. NAME consists of A-Z a-z 0-9 . _ -, at most 64 characters,
-    and does not start with . or -; for a language model it is the name of its codec.
+    Knows EnCodec, DAC and Mimi (the authors' files, folders and .safetensors files of
+    transformers), EnCodec's language models, HILCodec, SNAC (folders with config.json), and
+    ncodec's own model files, which are taken as they are. NAME consists of A-Z a-z 0-9 . _ -, at
+    most 64 characters, and does not start with . or -; for a language model it is the name of its
+    codec.
 
     No code in a checkpoint is run: one that holds more than tensors is refused.
 
@@ -62,7 +63,7 @@ def pull(name: str, url: str | None, force: bool) -> None:
     """Download a public model, check it, and install it in the cache.
 
     NAME is encodec_24khz, encodec_48khz, dac_16khz, dac_24khz, dac_44khz, snac_24khz, snac_32khz,
-    snac_44khz, or the language model of EnCodec for .ecdc files, encodec_24khz_lm or
+    snac_44khz, mimi, or the language model of EnCodec for .ecdc files, encodec_24khz_lm or
     encodec_48khz_lm. HILCodec has to be downloaded by hand, for `ncodec models import`. An
     interrupted download resumes where it stopped.
 

@@ -1,37 +1,26 @@
 """The `encodec` package of its authors, as a reference."""
 
 import importlib
-import importlib.util
 import io
 import sys
-import types
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from optional_torchaudio import torchaudio_or_stub
 
 Part = tuple[NDArray[np.int64], float | None]  # of a segment: codes [Q, F], scale
 
 
 def reference() -> Any:
     """Return the package, which the test extra has, with its modules loaded."""
-    stubbed = False
     if "encodec" not in sys.modules:
-        try:
-            import torchaudio  # noqa: F401
-        except (ImportError, OSError, RuntimeError):  # loads beside some builds of torch only
-            sys.modules["torchaudio"] = types.ModuleType(
-                "torchaudio"
-            )  # not used by what is compared
-            stubbed = True
-    try:
-        for name in ("binary", "model", "compress", "quantization.ac"):
-            importlib.import_module(f"encodec.{name}")
-    finally:
-        if stubbed:  # for the tests of what happens without it
-            del sys.modules["torchaudio"]
+        with torchaudio_or_stub():  # which what is compared does not use
+            importlib.import_module("encodec.model")
+    for name in ("binary", "compress", "quantization.ac"):
+        importlib.import_module(f"encodec.{name}")
     return sys.modules["encodec"]
 
 

@@ -29,6 +29,7 @@ PRESETS = {
     "soundstream-tiny": "soundstream",
     "hilcodec-tiny": "hilcodec",
     "dac-tiny": "dac",
+    "mimi-tiny": "mimi",
     "encodec-tiny": "encodec",
     "encodec-tiny-stereo": "encodec",
     "snac-tiny": "snac",

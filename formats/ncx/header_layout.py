@@ -10,7 +10,7 @@ VERSION_OF_ATTACHMENTS = 0x12
 FINGERPRINT_BYTES = 4
 
 ARCHITECTURES = {
-    1: "spectral", 2: "soundstream", 3: "encodec", 4: "hilcodec", 5: "dac", 6: "snac",
+    1: "spectral", 2: "soundstream", 3: "encodec", 4: "hilcodec", 5: "dac", 6: "snac", 7: "mimi",
 }  # fmt: skip
 ENTROPY_CODERS = {0: "packed", 1: "adaptive", 2: "transformer"}
 CODER_NUMBERS = {name: number for number, name in ENTROPY_CODERS.items()}

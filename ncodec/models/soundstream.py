@@ -120,14 +120,8 @@ class SoundStream(WaveformCodec):
 
     @property
     def warmup_frames(self) -> int:
-        """What the decoder sees of the past: found from its last layer back to the first."""
-        first = 0  # of the samples or frames that a frame's first sample is made of; 0 is its own
-        for layer in reversed([*self.decoder.modules()]):
-            if isinstance(layer, Upsample):
-                first = first // layer.stride - 1
-            elif isinstance(layer, Conv):
-                first -= layer.context
-        return -first
+        """What the decoder sees of the past."""
+        return self.decoder.n_before
 
     @property
     def can_denoise(self) -> bool:

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 Memory = dict[nn.Module, Any]
-Padding = Literal["zero", "reflect"]
+Padding = Literal["zero", "reflect", "replicate"]
 
 
 def elu(x: Tensor) -> Tensor:
@@ -128,6 +128,9 @@ def pad(x: Tensor, left: int, right: int, padding: Padding) -> Tensor:
     """Pad [B, T, C] on both sides."""
     if left == right == 0:
         return x
+    if padding == "replicate":
+        first, last = x[:, :1], x[:, -1:]
+        return torch.cat([first.expand(-1, left, -1), x, last.expand(-1, right, -1)], 1)
     return reflect(x, left, right) if padding == "reflect" else F.pad(x, (0, 0, left, right))
 
 
@@ -154,8 +157,8 @@ class Conv(nn.Module):
 class CausalConv(Conv):
     """Sees nothing that comes later than the stride's own samples; chunk after chunk.
 
-    The start of the stream is padded with zeros or its mirror image; for the latter, the first
-    chunk must have more samples than `context`, or be the last.
+    The start of the stream is padded with zeros, its first sample or its mirror image; for the
+    last of these, the first chunk must have more samples than `context`, or be the last.
     """
 
     def forward(self, x: Tensor, memory: Memory, last: bool) -> Tensor:
@@ -205,6 +208,25 @@ class CausalUpsample(Upsample):
         x = F.pad(x, (0, 0, 1, 0)) if past is None else torch.cat([past, x], 1)
         memory[self] = x[:, -1:].clone()
         return self.spread(x)
+
+
+class ChannelUpsample(nn.Module):
+    """A transposed convolution with a kernel of two strides, each channel by itself, causal.
+
+    The weight [2, s, C] is for the frame before and for the frame itself.
+    """
+
+    def __init__(self, n_channels: int, stride: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(2, stride, n_channels) * (2 * stride) ** -0.5)
+
+    def forward(self, x: Tensor, memory: Memory) -> Tensor:
+        """Map [B, T, C] to [B, s T, C]."""
+        past = memory.get(self)
+        frames = F.pad(x, (0, 0, 1, 0)) if past is None else torch.cat([past, x], 1)
+        memory[self] = frames[:, -1:].clone()
+        sooner, later = frames[:, :-1, None], frames[:, 1:, None]  # [B, T, 1, C]
+        return (later * self.weight[1] + sooner * self.weight[0]).flatten(1, 2)
 
 
 def upsample_weight(transposed: Tensor) -> Tensor:

@@ -176,6 +176,17 @@ class SeanetDecoder(nn.Module):
         layers += [Elu(), shape.conv(width, shape.n_channels, shape.decoder_last_kernel)]
         self.layers = nn.ModuleList(layers)
 
+    @property
+    def n_before(self) -> int:
+        """Frames that one's samples depend on, before it; of a causal decoder without LSTM."""
+        first = 0  # of the samples or frames that a frame's first sample is made of; 0 is its own
+        for layer in reversed([*self.modules()]):
+            if isinstance(layer, Upsample):
+                first = first // layer.stride - 1
+            elif isinstance(layer, Conv):
+                first -= layer.context
+        return -first
+
     def forward(self, x: Tensor, memory: Memory, last: bool) -> Tensor:
         """Map [B, F, D] to [B, hop F, C]."""
         x = run(self.layers[: self.n_coarse], x, memory, last)

@@ -23,6 +23,7 @@ TINY = {
     "snac-tiny": "snac",
     "snac-tiny-windows": "snac",
     "dac-tiny": "dac",
+    "mimi-tiny": "mimi",
 }
 
 

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -234,8 +235,9 @@ def test_the_table() -> None:
         assert model.url.startswith("https://") or not model.url
         assert len(model.sha256) in ((8, 64) if model.url else (0,))
         assert int(model.sha256 or "0", 16) >= 0
-        is_pinned = "/resolve/" in model.url or name.startswith("dac_")  # one revision, one release
-        assert model.sha256[:8] in model.url or is_pinned
+        at_a_commit = re.search("/resolve/[0-9a-f]{40}/", model.url) is not None
+        is_pinned = at_a_commit or "/releases/download/" in model.url
+        assert is_pinned or model.sha256[:8] in model.url  # what is there never changes
         assert model.home.startswith("https://")
         assert f"`{name}`" in documented
     assert public_model("encodec_24khz").n_bytes == 93_171_529

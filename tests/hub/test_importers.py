@@ -263,7 +263,9 @@ def test_what_is_no_checkpoint(content: object, said: str) -> None:
 
 
 def test_unknown_names_what_is_known() -> None:
-    with pytest.raises(ModelInvalid, match="expected one of EnCodec, .*, DAC, SNAC, model files"):
+    with pytest.raises(
+        ModelInvalid, match="expected one of EnCodec, .*, DAC, SNAC, Mimi, model files"
+    ):
         recognise(saved({"a": torch.ones(1)}))
 
 

@@ -15,6 +15,7 @@ SMALLEST = {
     "hilcodec": ("hilcodec-tiny",),
     "snac": ("snac-tiny", "snac-tiny-windows"),
     "dac": ("dac-tiny",),
+    "mimi": ("mimi-tiny",),
 }
 PRESETS = [(name, preset) for name in sorted(names()) for preset in SMALLEST[name]]
 

@@ -19,7 +19,7 @@ def test_nothing_of_an_encoder_stays_behind(
     monkeypatch.setattr(torch, "is_autocast_enabled", lambda *_: False)  # neither knows the device
     models = [model for model in installed() if model.path.is_relative_to(architectures)]
     assert {model.architecture for model in models} == {
-        "spectral", "soundstream", "encodec", "hilcodec", "dac", "snac",
+        "spectral", "soundstream", "encodec", "hilcodec", "dac", "snac", "mimi",
     }  # fmt: skip
     for model in models:
         codec = load_torch_codec(model, "meta")

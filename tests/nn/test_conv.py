@@ -1,11 +1,11 @@
-"""Convolutions of one filter a channel: their own gradients are those of torch's convolution."""
+"""Convolutions over time: against those of torch, whole and in chunks."""
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ncodec.nn.conv import convolve
+from ncodec.nn.conv import CausalConv, ChannelUpsample, convolve
 
 
 def filters(n_channels: int, kernel: int, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -132,3 +132,26 @@ def test_strides_in_reduced_precision(n_in: int, n_out: int, stride: int) -> Non
     assert y.dtype == torch.bfloat16
     assert y.shape == wanted.shape
     assert (y - wanted).norm() < 0.01 * wanted.norm()
+
+
+@pytest.mark.parametrize("sizes", [(9,), (1, 3, 5), (4, 4, 1)])
+@pytest.mark.parametrize("stride", [2, 3])
+@torch.inference_mode()
+def test_upsampling_channel_by_channel(sizes: tuple[int, ...], stride: int) -> None:
+    layer = ChannelUpsample(6, stride).double()
+    x, memory = torch.randn(2, 9, 6, dtype=torch.float64), {}
+    found = torch.cat([layer(part, memory) for part in x.split(sizes, 1)], 1)
+    weight = torch.cat([*layer.weight.flip(0)]).T[:, None]  # [C, 1, 2 s], the frame itself first
+    wanted = F.conv_transpose1d(x.transpose(1, 2), weight, stride=stride, groups=6)
+    torch.testing.assert_close(found, wanted.transpose(1, 2)[:, : 9 * stride], atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("sizes", [(12,), (2, 4, 6)])
+@torch.inference_mode()
+def test_the_first_sample_may_stand_for_those_before(sizes: tuple[int, ...]) -> None:
+    layer = CausalConv(3, 5, 4, stride=2, bias=False, padding="replicate").double()
+    x, memory = torch.randn(2, 12, 3, dtype=torch.float64), {}
+    found = torch.cat([layer(part, memory, False) for part in x.split(sizes, 1)], 1)
+    before = F.pad(x.transpose(1, 2), (2, 0), mode="replicate")
+    wanted = F.conv1d(before, layer.weight[:, :, 0], stride=2).transpose(1, 2)
+    torch.testing.assert_close(found, wanted, atol=1e-12, rtol=0)

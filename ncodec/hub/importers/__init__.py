@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 CONVERTERS = (
     "ncodec.hub.importers.encodec", "ncodec.hub.importers.hilcodec", "ncodec.hub.importers.snac",
-    "ncodec.hub.importers.encodec_lm", "ncodec.hub.importers.dac",
+    "ncodec.hub.importers.encodec_lm", "ncodec.hub.importers.dac", "ncodec.hub.importers.mimi",
 )  # fmt: skip
-KNOWN = "EnCodec, its language models, HILCodec, DAC, SNAC, model files of ncodec"
+KNOWN = "EnCodec, its language models, HILCodec, DAC, SNAC, Mimi, model files of ncodec"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,7 @@
 """Meta's EnCodec: encodec_24khz-d7cc33bc.th, encodec_48khz-7e698e3e.th, and transformers' layout.
 
-    theirs                      transformers'            ours
-    encoder.model.N.conv.conv.  encoder.layers.N.conv.   encoder.layers.N.
-    N.conv.norm.                N.norm.                  N.norm.
-    N.block.1. and block.3.     the same                 N.narrow. and widen.
-    N.shortcut.                 the same                 N.shortcut.
-    N.convtr.convtr.            N.conv.                  N., in another layout
-    N.lstm.                     the same                 N.lstm.
-
-and quantizer.vq.layers.Q._codebook.embed, or quantizer.layers.Q.codebook.embed, is
-quantiser.codebooks[Q].
+The networks are renamed as seanet.py says; quantizer.vq.layers.Q._codebook.embed, or
+quantizer.layers.Q.codebook.embed, is quantiser.codebooks[Q].
 """
 
 import re
@@ -21,10 +13,9 @@ from torch import Tensor
 
 from ncodec.errors import ModelInvalid
 from ncodec.hub.importers.base import Converted, check_tensors, fold_weight_norm
+from ncodec.hub.importers.seanet import seanet_name, seanet_tensor
 from ncodec.models.encodec import PRESETS, Encodec, EncodecConfig
-from ncodec.nn.conv import Upsample, upsample_weight
 
-_LAYER = re.compile(r"(encoder|decoder)\.(?:model|layers)\.(\d+)\.(.+)")
 _CODEBOOK = re.compile(r"quantizer\.(?:vq\.)?layers\.(\d+)\.(?:_codebook|codebook)\.(.+)")
 _TRAINING_ONLY = ("inited", "cluster_size", "embed_avg")
 
@@ -72,29 +63,15 @@ def _renamed(state: Mapping[str, Tensor], codec: Encodec) -> dict[str, Tensor]:
             elif match[2] not in _TRAINING_ONLY:
                 raise ModelInvalid(f"EnCodec: unexpected {name}")
             continue
-        match = _LAYER.fullmatch(name)
-        ours = f"{match[1]}.layers.{match[2]}.{_inside(match[3])}" if match else name
-        if tensor.ndim == 3:  # a convolution's weight
-            if isinstance(modules.get(ours.removesuffix(".weight")), Upsample):
-                if tensor.shape[2] % 2:
-                    raise ModelInvalid(f"EnCodec: {name} has shape {list(tensor.shape)}")
-                tensor = upsample_weight(tensor)
-            else:
-                tensor = tensor.unsqueeze(2)
-        tensors[ours] = tensor
+        place = seanet_name(name)
+        ours = ".".join(place) if place else name
+        tensors[ours] = seanet_tensor(name, tensor, modules.get(ours.removesuffix(".weight")))
     if sorted(codebooks) != list(range(len(codebooks))) or len(
         {tuple(codebook.shape) for codebook in codebooks.values()}
     ) != 1:  # fmt: skip
         raise ModelInvalid("EnCodec: the codebooks differ in shape, or one is missing")
     tensors["quantiser.codebooks"] = torch.stack([codebooks[q] for q in sorted(codebooks)])
     return tensors
-
-
-def _inside(name: str) -> str:
-    """Return what one of their layers' tensors is called inside ours."""
-    name = name.replace("block.1.", "narrow.").replace("block.3.", "widen.")
-    name = re.sub(r"(?:conv|convtr)\.norm\.", "norm.", name)
-    return re.sub(r"(?:conv\.conv|convtr\.convtr|conv)\.(?=weight|bias)", "", name)
 
 
 def _check_config(preset: EncodecConfig, config: Mapping[str, Any]) -> None:
