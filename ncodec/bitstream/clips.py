@@ -271,13 +271,21 @@ def _coding(header: Header, entropy: str | None) -> dict[str, Any]:
 def _read_whole(reader: Reader, n_q: int) -> tuple[Codes, CodesFacts]:
     """Return all codes, checked by their digest."""
     found = list(decode_packets(reader))
-    facts = CodesFacts(
-        _reduced(reader.header, n_q),
-        tuple(packet.n_frames for packet, _ in found),
-        tuple(packet.scales for packet, _ in found),
-        n_samples=source_length(reader),
-    )
+    packets = [packet for packet, _ in found]
+    facts = facts_of_packets(reader.header, packets, n_q, source_length(reader))
     return join([codes for _, codes in found], reader.header)[:, :n_q], facts
+
+
+def facts_of_packets(
+    header: Header, packets: Sequence[Packet], n_q: int, n_samples: int | None
+) -> CodesFacts:
+    """Return the facts of the first codebooks of whole packets, from the first of a file on."""
+    return CodesFacts(
+        _reduced(header, n_q),
+        tuple(packet.n_frames for packet in packets),
+        tuple(packet.scales for packet in packets),
+        n_samples=n_samples,
+    )
 
 
 def _reduced(header: Header, n_q: int) -> Header:
