@@ -17,7 +17,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeVar, Unpack, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -33,7 +33,8 @@ from ncodec.audio import (
 )
 from ncodec.audio.stream import stream_name
 from ncodec.bitstream import inspect as inspection
-from ncodec.bitstream.codes import Codes, CodesWriter, iterate_codes, join
+from ncodec.bitstream.clips import CodesFacts, read_clip, smallest_type, write_clip
+from ncodec.bitstream.codes import Codes, CodesWriter
 from ncodec.decoding import DecodeOptions, Decoding
 from ncodec.encoding.encoder import PIECE_SECONDS, Encoded, Encoding
 from ncodec.encoding.fitting import TagsGiven, as_metadata
@@ -45,7 +46,14 @@ from ncodec.errors import UsageError
 from ncodec.formats.atomic_files import atomic_output
 from ncodec.formats.ncx import Picture, Reader, Writer
 from ncodec.formats.streams import Readable, Seekable, Writable
-from ncodec.hub.codecs import DEFAULT_MODEL, ModelFile, find, load_codec, load_torch_codec
+from ncodec.hub.codecs import (
+    DEFAULT_MODEL,
+    ModelFile,
+    find,
+    find_exact,
+    load_codec,
+    load_torch_codec,
+)
 from ncodec.models.base import Codec, CodedChunk
 
 if TYPE_CHECKING:
@@ -195,27 +203,52 @@ def _decode_options(start: float, end: float | None, sample_rate_hz: int | None)
     return DecodeOptions(start=start, end=end, n_threads=None, rate_hz=rate_hz)
 
 
-def read_codes(source: FilePath | bytes | Readable) -> Codes:
+@overload
+def read_codes(
+    source: FilePath | bytes | Readable, *, start: float = 0, end: float | None = None,
+    n_q: int | None = None, with_facts: Literal[False] = False,
+) -> Codes: ...  # fmt: skip
+@overload
+def read_codes(
+    source: FilePath | bytes | Readable, *, start: float = 0, end: float | None = None,
+    n_q: int | None = None, with_facts: Literal[True],
+) -> tuple[NDArray[np.signedinteger[Any]], CodesFacts]: ...  # fmt: skip
+def read_codes(
+    source: FilePath | bytes | Readable, *, start: float = 0, end: float | None = None,
+    n_q: int | None = None, with_facts: bool = False,
+) -> Codes | tuple[NDArray[np.signedinteger[Any]], CodesFacts]:  # fmt: skip
     """Return the codes [S, Q, F] of a .ncx file: its path, bytes, or a binary stream.
 
+    start, end  seconds: the frames that stand for some of [start, end); of a file with an index
+                that can seek, only the packets that hold them are read
+    n_q         only the first so many codebooks
+    with_facts  return codes of int16, or of int32 where the codebooks are larger, and what is
+                needed to decode them, for `write_codes`; else the codes alone are returned, int64
+
     Raises FormatError for a damaged file, ModelMissing or ModelMismatch without the entropy model
-    that it names. The codec itself is not needed.
+    that it names, UsageError for a segment or codebooks that are not there. The codec itself is not
+    needed, but for a segment of a codec whose frames overlap (EnCodec at 48 kHz).
     """
     with _input(source) as (stream, name):
-        reader = Reader(stream, name)
-        return join(list(iterate_codes(reader)), reader.header)
+        codes, facts = read_clip(Reader(stream, name), start, end, n_q)
+    if with_facts:
+        return codes.astype(smallest_type(facts.codebook_size)), facts
+    return codes
 
 
 def write_codes(
-    target: FilePath | Writable, codes: ArrayLike, *, model: str | ModelFile = DEFAULT_MODEL,
-    scales: ArrayLike | None = None, n_samples: int | None = None,
-    sample_rate_hz: int | None = None, tags: TagsGiven | None = None,
+    target: FilePath | Writable, codes: ArrayLike, *, facts: CodesFacts | None = None,
+    model: str | ModelFile | None = None, scales: ArrayLike | None = None,
+    n_samples: int | None = None, sample_rate_hz: int | None = None, tags: TagsGiven | None = None,
     entropy: str | None = None, overwrite: bool = False,
 ) -> None:  # fmt: skip
     """Write codes, of `Codec.encode` or made by other means, as a .ncx file that decodes to audio.
 
     target          a path, under which the file appears when it is whole, or a binary stream
     codes           [S, Q, F] whole numbers, array or tensor
+    facts           of `read_codes`, instead of the arguments that follow up to `tags`: the file
+                    then decodes to the same audio; fewer codebooks may be left
+    model           by default `spectral`
     scales          [S, N] levels, as `Codec.encode` gives them; 1 by default
     n_samples       that the codes stand for, per channel; by default as many as they can
     sample_rate_hz  that it is decoded to, and `n_samples` counts at; by default the model's
@@ -229,7 +262,14 @@ def write_codes(
         raise UsageError(
             f"codes of shape {array.shape}, type {array.dtype}: expected [S, Q, F] whole numbers"
         )
-    options = EncodeOptions(model, n_q=array.shape[1], entropy=entropy).resolve()
+    if facts is not None:
+        if any(one is not None for one in (model, scales, n_samples, sample_rate_hz, tags)):
+            raise UsageError("facts say what model, scales, samples, rate and tags are")
+        known = _with_length(facts)
+        with _output(target, overwrite) as sink:
+            write_clip(sink, array, known, entropy)
+        return
+    options = EncodeOptions(model or DEFAULT_MODEL, n_q=array.shape[1], entropy=entropy).resolve()
     codec = load_codec(options.model)
     config, n_frames = codec.config, array.shape[2]
     if not ((array >= 0) & (array < config.codebook_size)).all():
@@ -238,8 +278,7 @@ def write_codes(
         )
     rate = config.sample_rate_hz if sample_rate_hz is None else as_rate(sample_rate_hz)
     if n_samples is None:
-        most = range(n_frames * config.samples_per_frame * rate // config.sample_rate_hz + 1)
-        n_samples = bisect_right(most, n_frames, key=lambda n: _n_frames(codec, n, rate)) - 1
+        n_samples = _most_samples(codec, n_frames, rate)
     if _n_frames(codec, n_samples, rate) != n_frames:
         raise UsageError(
             f"{n_frames} frames: {n_samples} samples have {_n_frames(codec, n_samples, rate)}"
@@ -256,6 +295,29 @@ def write_codes(
             part = codec.cut(chunk, first, min(first + step, n_frames))
             packets.write(part.codes, tuple(part.scales.flatten().tolist()))
         packets.finish(n_samples)
+
+
+def _with_length(facts: CodesFacts) -> CodesFacts:
+    """Return facts that tell the number of samples; of a segment, the most that it can stand for.
+
+    Raises UsageError where that is none.
+    """
+    if facts.n_samples is not None:
+        return facts
+    header = facts.header
+    codec = load_codec(find_exact(header.model_id, header.model_fingerprint))
+    n_samples = _most_samples(codec, facts.n_frames, header.source_sample_rate_hz)
+    found = _n_frames(codec, n_samples, header.source_sample_rate_hz)
+    if found != facts.n_frames:
+        raise UsageError(f"{facts.n_frames} frames: {n_samples} samples have {found}")
+    return replace(facts, n_samples=n_samples)
+
+
+def _most_samples(codec: Codec, n_frames: int, rate: int) -> int:
+    """Return how many samples at some rate are coded in at most so many frames."""
+    config = codec.config
+    most = range(n_frames * config.samples_per_frame * rate // config.sample_rate_hz + 1)
+    return bisect_right(most, n_frames, key=lambda n: _n_frames(codec, n, rate)) - 1
 
 
 def _n_frames(codec: Codec, n_samples: int, sample_rate_hz: int) -> int:

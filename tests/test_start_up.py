@@ -54,6 +54,7 @@ def ncx(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("--help", set()),
         ("encode --help", set()),
         ("train --help", set()),
+        ("codes export --help", set()),
         ("models --json", set()),
         ("inspect --packets --bytes FILE", {"numpy", "constriction"}),
         ("inspect --json FILE", {"numpy", "constriction"}),

@@ -28,7 +28,11 @@ class ShortFile:
 def read_short(name: str, path: Path) -> ShortFile | None:
     """Return what a short file holds; None if it is long, damaged, or of a kind to do alone."""
     with path.open("rb") as file:
-        content = file.read(SHORT_BYTES + 1)
+        return short_of(name, file.read(SHORT_BYTES + 1))
+
+
+def short_of(name: str, content: bytes) -> ShortFile | None:
+    """Return the same of a file's bytes, or of more than SHORT_BYTES of them."""
     if len(content) > SHORT_BYTES:
         return None
     try:

@@ -64,11 +64,16 @@ class InOrder:
 
 
 class Indexed:
-    """From a stream that can seek, with an index at its end: reads no more than is needed."""
+    """From a stream that can seek, with an index at its end: reads no more than is needed.
+
+    Attributes:
+        packet_frames: frames of each packet.
+    """
 
     def __init__(self, stream: Seekable, header: Header, trailer: Trailer, name: str) -> None:
         self._stream, self._header, self._name = stream, header, name
         self._sizes = trailer.packet_bytes
+        self.packet_frames = tuple(trailer.packet_frames)
         self._frames = [0, *accumulate(trailer.packet_frames)]
         self._offsets = trailer.packet_offsets
         self.n_samples = trailer.n_samples if header.n_samples is None else header.n_samples
