@@ -167,9 +167,7 @@ def edited_files(folder: Path) -> list[tuple[str, bytes]]:
     return [("cut.ncx", cut.read_bytes()), ("joined.ncx", joined)]
 
 
-def test_live_and_edited_files_decode_alike(
-    node: Node, tiny: list[Path], tmp_path: Path
-) -> None:
+def test_live_and_edited_files_decode_alike(node: Node, tiny: list[Path], tmp_path: Path) -> None:
     live = [(f"{entropy}.ncx", live_file(entropy, 2)) for entropy in CODERS]
     files = [*live, *edited_files(tmp_path), ("empty.ncx", tiny_file("packed", 1, 0))]
     assert compare(node, files, tiny) == {None: len(files)}

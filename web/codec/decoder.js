@@ -214,8 +214,9 @@ export class Decoder {
     this.#nRead += BigInt(packet.nFrames);
     if (this.#most !== null && this.#nRead > this.#most) {
       const { nSamples } = this.header;
-      const fault = `${this.#nRead} frames so far, but ${nSamples} samples need ${this.#most} frames`;
-      throw new InvalidField(`${placeOf(this.#reader, packet)}: ${fault}`);
+      const need = `${nSamples} samples need ${this.#most} frames`;
+      const place = placeOf(this.#reader, packet);
+      throw new InvalidField(`${place}: ${this.#nRead} frames so far, but ${need}`);
     }
     return packet;
   }
@@ -239,8 +240,8 @@ export class Decoder {
       throw new LimitExceeded(`${place}: ${fault}`);
     }
     if (packet.scales.length !== header.nStreams) {
-      const found = `${packet.scales.length} scales`;
-      throw new InvalidField(`${place}: ${found}, model '${header.modelId}' has ${header.nStreams}`);
+      const wanted = `model '${header.modelId}' has ${header.nStreams}`;
+      throw new InvalidField(`${place}: ${packet.scales.length} scales, ${wanted}`);
     }
   }
 

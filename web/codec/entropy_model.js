@@ -80,10 +80,10 @@ function expectation(file) {
 function layout(sizes) {
   const { n_codebooks: q, codebook_size: k, width: d, hidden: m, head_hidden: p } = sizes;
   const distance = mostDistance(sizes);
-  const matrix = (/** @type {string} */ name, /** @type {number[]} */ ...shape) =>
-    /** @type {const} */ ({ name, shape, most: LIMIT, kind: "matrix" });
-  const wide = (/** @type {string} */ name, /** @type {number} */ most, /** @type {number[]} */ ...shape) =>
-    /** @type {const} */ ({ name, shape, most, kind: "wide" });
+  /** @type {(name: string, ...shape: number[]) => any} */
+  const matrix = (name, ...shape) => ({ name, shape, most: LIMIT, kind: "matrix" });
+  /** @type {(name: string, most: number, ...shape: number[]) => any} */
+  const wide = (name, most, ...shape) => ({ name, shape, most, kind: "wide" });
   const layers = Array.from({ length: sizes.n_layers }, (_, number) => [
     matrix(`layers.${number}.attend`, 3 * d, d),
     wide(`layers.${number}.distance`, distance, sizes.n_heads, sizes.window),
@@ -115,10 +115,12 @@ function tensorsOf(file, sizes) {
   for (const { name, shape, most, kind } of layout(sizes)) {
     const tensor = file.tensor(name, shape, [kind === "wide" ? "I32" : "I8"]);
     const numbers = tensor.integers();
-    expect(mostOf(numbers) <= most, `${name} holds ${mostOf(numbers)}, at most ${most} is possible`);
+    const held = mostOf(numbers);
+    expect(held <= most, `${name} holds ${held}, at most ${most} is possible`);
     found.push(tensor);
     if (kind === "wide") continue;
-    const rows = name === "heads.out" || kind === "vectors" ? shape.slice(0, 1) : shape.slice(0, -1);
+    const ofCodebook = name === "heads.out" || kind === "vectors";
+    const rows = ofCodebook ? shape.slice(0, 1) : shape.slice(0, -1);
     const shifts = file.tensor(`${name}.shift`, rows, ["I8"]);
     const limit = kind === "vectors" ? 8 : 20;
     const odd = shifts.integers().some((shift) => shift < 0 || shift > limit);
@@ -135,9 +137,12 @@ function tensorsOf(file, sizes) {
 
 /** @param {Int8Array | Int32Array} numbers */
 function mostOf(numbers) {
-  let most = 0;
-  for (const number of numbers) most = Math.max(most, Math.abs(number));
-  return most;
+  let [low, high] = [0, 0];
+  for (let i = 0; i < numbers.length; i++) {
+    if (numbers[i] < low) low = numbers[i];
+    if (numbers[i] > high) high = numbers[i];
+  }
+  return Math.max(-low, high);
 }
 
 /**

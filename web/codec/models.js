@@ -56,8 +56,8 @@ export class Models {
   }
 
   /**
-   * Return a fresh entropy coder, as a header asks for. Raises LimitExceeded, InvalidField for sizes
-   * that the model does not have, ModelMissing, ModelMismatch, ModelInvalid.
+   * Return a fresh entropy coder, as a header asks for. Raises LimitExceeded, ModelMissing,
+   * ModelMismatch, ModelInvalid, and InvalidField for sizes that the model does not have.
    * @param {Header} header
    */
   coder(header) {

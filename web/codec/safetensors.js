@@ -47,10 +47,15 @@ export class Tensor {
     const halves = new Uint16Array(buffer);
     const bits = new Uint32Array(halves.length);
     const floats = new Float32Array(bits.buffer);
-    halves.forEach((half, i) => {
-      if (this.type === "BF16") bits[i] = half << 16;
-      else floats[i] = fromHalf(half);
-    });
+    for (let i = 0; i < halves.length; i++) {
+      const half = halves[i];
+      const signed = ((half & 0x8000) << 16) | ((half & 0x7fff) << 13);
+      bits[i] = this.type === "BF16" ? half << 16 : signed;
+    }
+    if (this.type === "F16") {
+      // The exponents' zeros lie 2^112 apart; what was infinite or no number is too large then.
+      for (let i = 0; i < floats.length; i++) floats[i] *= 2 ** 112;
+    }
     return floats;
   }
 
@@ -62,15 +67,6 @@ export class Tensor {
     const { buffer } = this.bytes.slice();
     return this.type === "I8" ? new Int8Array(buffer) : new Int32Array(buffer);
   }
-}
-
-/** @param {number} half bits of a float16 */
-function fromHalf(half) {
-  const sign = half & 0x8000 ? -1 : 1;
-  const exponent = (half >> 10) & 31;
-  const rest = half & 0x3ff;
-  if (exponent === 31) return rest ? NaN : sign * Infinity;
-  return sign * (exponent ? (1024 + rest) * 2 ** (exponent - 25) : rest * 2 ** -24);
 }
 
 /** A model file in memory: what it says of itself, and its tensors. */
@@ -118,7 +114,8 @@ export class ModelFile {
    */
   decodes(fingerprint) {
     const older = this.about.facts?.stands_for;
-    return fingerprint === this.fingerprint || (Array.isArray(older) && older.includes(fingerprint));
+    if (fingerprint === this.fingerprint) return true;
+    return Array.isArray(older) && older.includes(fingerprint);
   }
 
   /**
@@ -216,8 +213,9 @@ function parseTensors(bytes, header, start, file) {
       fail(`tensor ${name}: shape ${entry.shape}`);
     }
     const first = end;
-    const count = entry.shape.reduce((/** @type {number} */ a, /** @type {number} */ b) => a * b, 1);
-    end += count * /** @type {number} */ (itemBytes);
+    /** @type {number[]} */
+    const shape = entry.shape;
+    end += shape.reduce((count, n) => count * n, 1) * /** @type {number} */ (itemBytes);
     if (offsets[0] !== first - start || offsets[1] !== end - start) {
       fail(`tensor ${name}: does not follow the one before`);
     }

@@ -46,7 +46,8 @@ export class SpectralModel {
     this.kernel = kernel;
     this.sizes = sizes;
     this.codebooks = file.tensor("quantiser.codebooks", [nQ, size, latent], FLOATS).floats();
-    const matrix = (/** @type {string} */ name, /** @type {number} */ nOut, /** @type {number} */ nIn) =>
+    /** @type {(name: string, nOut: number, nIn: number) => Matrix} */
+    const matrix = (name, nOut, nIn) =>
       new Matrix(
         kernel,
         file.tensor(`${name}.weight`, [nOut, nIn], FLOATS),

@@ -128,8 +128,9 @@ function parseIndex(cursor, nPackets, uniform) {
     packetBytes.push(cursor.number(TRAILER.packetBytes));
     if (!uniform) packetFrames.push(cursor.number(TRAILER.packetFrames));
   }
-  const same = packetFrames.every((nFrames, i) => i === nPackets - 1 || nFrames === packetFrames[0]);
-  if (same !== uniform) {
+  const [first] = packetFrames;
+  const allEqual = packetFrames.slice(0, -1).every((nFrames) => nFrames === first);
+  if (allEqual !== uniform) {
     throw cursor.error(InvalidField, "the packets are uniform, but bit 0 is clear", at);
   }
   return { packetBytes, packetFrames };
