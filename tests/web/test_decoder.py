@@ -104,7 +104,6 @@ def sound(n_channels: int, rate_hz: int, seconds: float) -> NDArray[np.float32]:
     return (wav + 0.02 * rng.standard_normal(wav.shape)).astype(np.float32)
 
 
-@pytest.mark.quick
 def test_samples_decode_alike(node: Node) -> None:
     assert compare(node, contents(SAMPLES), SHIPPED_MODELS) == {None: len(SAMPLES)}
 
