@@ -52,14 +52,19 @@ class CodesDecoder {
     this.#models = models;
   }
 
+  /** Return the coder that the header names. Raises FormatError or ModelError. */
+  open() {
+    const { header, name } = this.#reader;
+    this.#coder ??= within(name, () => this.#models.coder(header));
+    return this.#coder;
+  }
+
   /**
    * Return the codes [F, S, Q] of the next packet. Raises FormatError or ModelError.
    * @param {Packet} packet
    */
   decode(packet) {
-    const { header, name } = this.#reader;
-    this.#coder ??= within(name, () => this.#models.coder(header));
-    const coder = this.#coder;
+    const coder = this.open();
     const codes = within(placeOf(this.#reader, packet), () =>
       coder.decode(packet.payload, packet.nFrames, packet.dependent),
     );
@@ -99,6 +104,7 @@ class CodesDecoder {
 export async function* codesOf(reader, models) {
   const decoder = new CodesDecoder(reader, models);
   try {
+    decoder.open();
     for await (const packet of reader) yield decoder.decode(packet);
     decoder.finish();
   } finally {
