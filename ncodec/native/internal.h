@@ -18,6 +18,16 @@
 #define PREFETCH(at) ((void)(at))
 #endif
 
+/* Before a loop of a constant number of turns, `most` at most: sums of all then stay in registers. */
+#if defined(__clang__)
+#define UNROLL(most) _Pragma("clang loop unroll(full)")
+#elif defined(__GNUC__)
+#define UNROLL(most) UNROLL_PRAGMA(GCC unroll most)
+#define UNROLL_PRAGMA(text) _Pragma(#text)
+#else
+#define UNROLL(most)
+#endif
+
 enum {
     LANES = NCODEC_LANES, /* outputs of a matrix that lie side by side */
     QUAD = 4,    /* inputs that one instruction adds up */

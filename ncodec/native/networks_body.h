@@ -28,7 +28,11 @@ enum { FLOATS = 4, ROWS_OF_TILE = 6, BLOCKS_OF_TILE = 1 };
 #define ADD(a, b) vaddq_f32(a, b)
 #elif defined(__GNUC__) || defined(__clang__)
 typedef float floats __attribute__((vector_size(16)));
+#if defined(__wasm__) /* whose engines keep no more sums in registers */
+enum { FLOATS = 4, ROWS_OF_TILE = 2, BLOCKS_OF_TILE = 1 };
+#else
 enum { FLOATS = 4, ROWS_OF_TILE = 3, BLOCKS_OF_TILE = 1 };
+#endif
 ALWAYS floats LOAD(const float *at)
 {
     floats found;
@@ -58,28 +62,28 @@ ALWAYS void float_tile(
     int first, int end, const float *rows, size_t step, float *found, size_t found_step)
 {
     floats sums[ROWS_OF_TILE][BLOCKS_OF_TILE * PARTS];
-#pragma GCC unroll 12
+    UNROLL(12)
     for (int r = 0; r < n_rows; r++)
-#pragma GCC unroll 16
+        UNROLL(16)
         for (int p = 0; p < n_blocks * PARTS; p++)
             sums[r][p] = first ? LOAD(found + r * found_step + p * FLOATS) : SPREAD(0.0f);
     for (int i = first; i < end; i++) {
         floats columns[BLOCKS_OF_TILE * PARTS];
-#pragma GCC unroll 16
+        UNROLL(16)
         for (int p = 0; p < n_blocks * PARTS; p++)
             columns[p] = LOAD(
                 weights + ((size_t)(p / PARTS) * n_in + i) * LANES + p % PARTS * FLOATS);
-#pragma GCC unroll 12
+        UNROLL(12)
         for (int r = 0; r < n_rows; r++) {
             const floats input = SPREAD(rows[r * step + i]);
-#pragma GCC unroll 16
+            UNROLL(16)
             for (int p = 0; p < n_blocks * PARTS; p++)
                 sums[r][p] = FUSED(input, columns[p], sums[r][p]);
         }
     }
-#pragma GCC unroll 12
+    UNROLL(12)
     for (int r = 0; r < n_rows; r++)
-#pragma GCC unroll 16
+        UNROLL(16)
         for (int p = 0; p < n_blocks * PARTS; p++) {
             if (end == n_in)
                 sums[r][p] = ADD(sums[r][p], LOAD(bias + p * FLOATS));

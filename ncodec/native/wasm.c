@@ -3,6 +3,8 @@
  *     clang --target=wasm32 -msimd128 -O3 -nostdlib -ffreestanding -std=c11 -ffp-contract=off \
  *         -Wl,--no-entry -o ncodec.wasm adaptive.c kernel.c networks.c plain.c wasm.c
  *
+ * web/build.py does so for the player.
+ *
  * Pointers are numbers in JavaScript; `malloc` gives room for sizes, tensors, payloads and codes.
  * Memory may grow, and views of it be lost, in `malloc` and whatever is called new. Counts and
  * payloads are the caller's to check, as PAYLOADS.md says. Codes are [F, S, Q], 32 bits each.
@@ -11,6 +13,7 @@
 #include "adaptive.h"
 #include "kernel.h"
 #include "libc.h"
+#include "networks.h"
 
 #define EXPORT(name) __attribute__((export_name(name)))
 
@@ -160,6 +163,40 @@ int adaptive_decode(
     ncodec_adaptive *coder, const uint8_t *payload, size_t n_bytes, int n_frames, int32_t *codes)
 {
     return (int)ncodec_adaptive_decode(coder, payload, n_bytes, n_frames, codes);
+}
+
+/* Weights of `weight_bytes` each (4 or 2), biases or NULL; see networks.h. */
+EXPORT("matrix_new")
+ncodec_matrix *matrix_new(
+    int n_out, int n_in, const void *weights, int weight_bytes, const void *biases, int bias_bytes)
+{
+    const ncodec_numbers both[] = {{weights, weight_bytes}, {biases, bias_bytes}};
+    return ncodec_matrix_new(n_out, n_in, both[0], both[1], NULL);
+}
+
+EXPORT("matrix_free") void matrix_free(ncodec_matrix *matrix) { ncodec_matrix_free(matrix); }
+
+EXPORT("product")
+void product(const ncodec_matrix *matrix, const float *rows, size_t step, int n, float *found)
+{
+    ncodec_product(matrix, rows, step, n, found);
+}
+
+/* Blocks of five sizes, and tensors as pairs of a pointer and the bytes of a number. */
+EXPORT("stack_new")
+ncodec_stack *stack_new(const ncodec_stack_sizes *sizes, const ncodec_numbers *tensors)
+{
+    return ncodec_stack_new(sizes, tensors, NULL);
+}
+
+EXPORT("stack_free") void stack_free(ncodec_stack *stack) { ncodec_stack_free(stack); }
+
+EXPORT("stack_run")
+int stack_run(
+    const ncodec_stack *stack, const float *condition, float *past, const float *rows, int n,
+    float *found)
+{
+    return ncodec_stack_run(stack, condition, past, rows, n, found);
 }
 #else
 typedef int ncodec_no_wasm;
