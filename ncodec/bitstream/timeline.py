@@ -122,8 +122,12 @@ class Timeline:
         """Return a place of the source at the rate that is asked for."""
         return self.at(self._rate_hz, n_source)
 
-    def spans(self, start_sample: int, end_sample: int | None) -> Iterator[Span]:
+    def spans(
+        self, start_sample: int, end_sample: int | None, *, every: bool = False
+    ) -> Iterator[Span]:
         """Yield what makes these samples of the file, at the rate that is asked for.
+
+        every  also edits so short that they have no sample at this rate: for their codes
 
         Raises InvalidField or LimitExceeded for an edit that cannot be played.
         """
@@ -138,7 +142,7 @@ class Timeline:
             start, end = self._audible(edit)
             low = max(0, start_sample - n_samples)
             high = end - start if end_sample is None else min(end - start, end_sample - n_samples)
-            if low < high:
+            if low < high or (every and start == end):
                 yield self._span(edit, n_frames, n_samples - start, start + low, start + high)
             n_frames, n_samples = n_frames + edit.n_frames, n_samples + end - start
 

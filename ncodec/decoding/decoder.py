@@ -89,7 +89,9 @@ class Decoding:
 
     def _spans(self) -> Iterator[Span]:
         try:
-            yield from self._timeline.spans(self._start_sample, self._end_sample)
+            yield from self._timeline.spans(
+                self._start_sample, self._end_sample, every=self._is_whole
+            )
         except FormatError as error:  # of the header
             raise error.within(self._reader.name) from None
 

@@ -203,6 +203,18 @@ def test_parts_play_one_after_the_other(preset: str) -> None:
         assert close_to(some, found[:, low:high], np.abs(whole).max())
 
 
+def test_a_part_without_a_sample_at_another_rate() -> None:
+    """Its codes are still checked, with all others."""
+    whole, first = song("spectral-tiny", 48000), tiny.PACKET_FRAMES
+    n_frames = sum(packet.n_frames for packet in Reader(io.BytesIO(whole)))
+    long = Edit(first, n_frames - first, 48000, 24000)
+    blob = of_edits(whole, Edit(0, first, 0, 1), long)
+    for rate, n_samples in ((48000, 24001), (8000, 4000)):
+        options = DecodeOptions(rate_hz=rate)
+        blocks = [*Decoding(Reader(io.BytesIO(blob)), options).blocks()]
+        assert sum(block.shape[1] for block in blocks) == n_samples
+
+
 def test_silence_alone_needs_no_packets() -> None:
     header = replace(tiny.header_of(song()), n_samples=9)
     header = replace(header, extensions=((EDIT_LIST, pack_edits([Edit(0, 0, 0, 9)])),))
