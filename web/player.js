@@ -39,6 +39,7 @@ function open(file) {
   seek.disabled = true;
   element("title").textContent = file.name;
   element("artist").textContent = "";
+  element("time").textContent = "";
   picture.hidden = true;
   say("Decoding …");
   worker.postMessage({ number: ++number, file, models });
