@@ -95,7 +95,8 @@ def export(
 ) -> Exported:  # fmt: skip
     """Write the codes of all .ncx files of `sources`, files and folders, as shards into `out`.
 
-    n_workers    processes; by default one per core. 0: this process only
+    n_workers    processes; by default one per core. 0: this process only. They import the script
+                 that calls this: its work stands below `if __name__ == "__main__":`
     overwrite    replace an export of other files or options that `out` holds
     on_progress  called with the number of clips that were just done
 
