@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_models import PRESETS, noise
+from tiny_models import EACH, noise
 
 import ncodec
 from ncodec.decoding import Decoding
@@ -40,7 +40,7 @@ def decoded(blob: bytes) -> np.ndarray:
 
 
 @pytest.mark.parametrize("rate", RATES)
-@pytest.mark.parametrize("model", PRESETS)
+@pytest.mark.parametrize("model", EACH)
 def test_what_was_pushed_is_known_within_the_latency(model: str, rate: int) -> None:
     """Samples are counted, not time: each has come out when `latency_s` more have gone in."""
     encoder = ncodec.StreamEncoder(rate, n_channels(model), model=model)
@@ -60,7 +60,7 @@ def test_what_was_pushed_is_known_within_the_latency(model: str, rate: int) -> N
     assert sum(part.shape[1] for part in parts) == wav.shape[1]
 
 
-@pytest.mark.parametrize("model", PRESETS)
+@pytest.mark.parametrize("model", EACH)
 def test_the_latency_is_needed(model: str) -> None:
     """One frame less of latency, and it is refused or packets are shorter."""
     codec = load_codec(find(model))
@@ -77,7 +77,7 @@ def test_the_latency_is_needed(model: str) -> None:
 
 
 @pytest.mark.parametrize("rate", [8000, 44100])
-@pytest.mark.parametrize("model", PRESETS)
+@pytest.mark.parametrize("model", EACH)
 def test_cuts_of_what_is_pushed_change_nothing(model: str, rate: int) -> None:
     wav = noise(n_channels(model), 3 * rate + 17)
     made = {
@@ -95,7 +95,7 @@ def test_cuts_of_what_is_pushed_change_nothing(model: str, rate: int) -> None:
         assert np.array_equal(np.concatenate(parts, axis=1), whole)
 
 
-@pytest.mark.parametrize("model", PRESETS)
+@pytest.mark.parametrize("model", EACH)
 def test_packets_depend_on_each_other_but_a_key_packet_comes_every_ten_seconds(model: str) -> None:
     wav = noise(n_channels(model), 25 * 8000)
     encoder = ncodec.StreamEncoder(8000, n_channels(model), model=model)

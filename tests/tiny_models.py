@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from snac_codes import spread_codes
 
@@ -35,6 +36,11 @@ PRESETS = {
     "snac-tiny": "snac",
     "snac-tiny-windows": "snac",
 }
+STOOD_FOR = ("soundstream-tiny", "snac-tiny")  # by hilcodec-tiny and snac-tiny-windows
+EACH = [
+    pytest.param(preset, marks=pytest.mark.slow) if preset in STOOD_FOR else preset
+    for preset in PRESETS
+]
 RATES = (8000, 11025, 44100, 48000)  # 8000 is that of all models
 PACKET_FRAMES = 60  # whole segments
 

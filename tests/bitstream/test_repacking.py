@@ -9,7 +9,7 @@ import pytest
 import tiny_models as tiny
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tiny_models import PRESETS, RATES, close_to, live, repacked, song
+from tiny_models import EACH, PRESETS, RATES, close_to, live, repacked, song
 
 import ncodec
 from ncodec.bitstream.codes import Codes, CodesWriter, decode_packets, iterate_codes, join
@@ -71,7 +71,7 @@ def renamed(blob: bytes, **changes: object) -> bytes:
 
 @pytest.mark.parametrize("n_channels", [1, 2])
 @pytest.mark.parametrize("rate", RATES)
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", EACH)
 def test_a_cut_plays_as_that_segment(preset: str, rate: int, n_channels: int) -> None:
     blob = song(preset, rate, n_channels)
     whole, _ = ncodec.decode(blob)
@@ -115,7 +115,7 @@ def check_codes(blob: bytes, cut: bytes) -> None:
 
 
 @pytest.mark.parametrize("rate", [11025, 44100, 48000])
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", EACH)
 def test_a_cut_within_the_last_frame_differs_in_its_last_milliseconds(
     preset: str, rate: int
 ) -> None:
@@ -231,7 +231,7 @@ def test_refuses_what_cannot_be(wanted: dict[str, object], said: str) -> None:
 # Fewer codebooks.
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", EACH)
 def test_fewer_codebooks_are_the_first(preset: str) -> None:
     wav = tiny.noise(2, 12000)
     some, most = (3, 7) if "snac" in preset else (2, 4)
@@ -345,7 +345,7 @@ def test_a_live_stream_comes_packet_by_packet() -> None:
 
 
 @pytest.mark.parametrize("entropy", ["adaptive", "packed"])
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", EACH)
 def test_cuts_of_live_streams(preset: str, entropy: str) -> None:
     blob = live(song(preset, 11025), n_chain=4)
     whole, _ = ncodec.decode(blob)
@@ -381,7 +381,7 @@ def test_the_length_of_a_live_stream_is_in_its_trailer() -> None:
 
 
 @pytest.mark.parametrize("rate", RATES)
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", EACH)
 def test_a_join_plays_all_of_it(preset: str, rate: int) -> None:
     blobs = [
         song(preset, rate),
@@ -398,7 +398,7 @@ def test_a_join_plays_all_of_it(preset: str, rate: int) -> None:
     np.testing.assert_array_equal(codes_in(joined), codes)
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", EACH)
 def test_a_join_of_stereo_files(preset: str) -> None:
     blobs = [song(preset, 44100, 2), song(preset, 44100, 2, seconds=1.3, seed=2)]
     heard = [ncodec.decode(blob)[0] for blob in blobs]

@@ -10,7 +10,7 @@ import pytest
 import tiny_models as tiny
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tiny_models import PRESETS, RATES, close_to, concealed, damaged, live, song
+from tiny_models import EACH, PRESETS, RATES, close_to, concealed, damaged, live, song
 
 import ncodec
 from ncodec.bitstream.codes import Lost
@@ -57,7 +57,7 @@ def segments(total: float, rate: int) -> list[tuple[float, float | None]]:
 
 @pytest.mark.parametrize("n_channels", [1, 2])
 @pytest.mark.parametrize("rate", RATES)
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", EACH)
 def test_a_segment_is_that_of_the_whole(preset: str, rate: int, n_channels: int) -> None:
     blob = song(preset, rate, n_channels)
     whole, _ = ncodec.decode(blob)
@@ -68,7 +68,7 @@ def test_a_segment_is_that_of_the_whole(preset: str, rate: int, n_channels: int)
         assert close_to(found, wanted, np.abs(whole).max()), (start, end)
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", EACH)
 @pytest.mark.parametrize("as_pipe", [False, True])
 def test_a_segment_of_a_live_stream(preset: str, as_pipe: bool) -> None:
     blob = live(song(preset, 11025))
@@ -177,7 +177,7 @@ def of_edits(blob: bytes, *edits: Edit) -> bytes:
     return with_header(blob, n_samples=n_samples, extensions=((EDIT_LIST, pack_edits(edits)),))
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", EACH)
 def test_parts_play_one_after_the_other(preset: str) -> None:
     """Two runs' worth of packets, with frames before and behind what is heard, and silence."""
     blob = song(preset)
@@ -296,7 +296,7 @@ def test_refuses_parameters_that_no_codec_has() -> None:
         ncodec.decode(blob)
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", EACH)
 def test_frames_suffice_for_as_many_samples_as_is_said(preset: str) -> None:
     kind = architecture(PRESETS[preset])
     codec = kind(kind.presets[preset])
@@ -320,7 +320,7 @@ def test_frames_suffice_for_as_many_samples_as_is_said(preset: str) -> None:
 
 
 @pytest.mark.parametrize("rate", [8000, 11025, 44100])
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", EACH)
 @pytest.mark.parametrize("lost", [(0,), (3,), (6,), (0, 1, 5, 6), (2, 4)])
 def test_silence_stands_for_what_is_lost(preset: str, rate: int, lost: tuple[int, ...]) -> None:
     blob = song(preset, rate)
