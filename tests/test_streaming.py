@@ -18,7 +18,7 @@ from ncodec.errors import AudioError, FormatError, Truncated, UsageError
 from ncodec.formats.ncx import Reader
 from ncodec.hub.codecs import find, load_codec
 
-RATES = (8000, 11025, 24000, 44100)
+RATES = (8000, 44100, *(pytest.param(rate, marks=pytest.mark.slow) for rate in (11025, 24000)))
 
 
 @pytest.fixture(autouse=True)

@@ -42,6 +42,9 @@ EACH = [
     for preset in PRESETS
 ]
 RATES = (8000, 11025, 44100, 48000)  # 8000 is that of all models
+EACH_RATE = [
+    rate if rate in (8000, 44100) else pytest.param(rate, marks=pytest.mark.slow) for rate in RATES
+]
 PACKET_FRAMES = 60  # whole segments
 
 

@@ -10,7 +10,7 @@ import pytest
 import tiny_models as tiny
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tiny_models import EACH, PRESETS, RATES, close_to, concealed, damaged, live, song
+from tiny_models import EACH, EACH_RATE, PRESETS, close_to, concealed, damaged, live, song
 
 import ncodec
 from ncodec.bitstream.codes import Lost
@@ -56,7 +56,7 @@ def segments(total: float, rate: int) -> list[tuple[float, float | None]]:
 
 
 @pytest.mark.parametrize("n_channels", [1, 2])
-@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("rate", EACH_RATE)
 @pytest.mark.parametrize("preset", EACH)
 def test_a_segment_is_that_of_the_whole(preset: str, rate: int, n_channels: int) -> None:
     blob = song(preset, rate, n_channels)
