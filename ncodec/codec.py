@@ -227,7 +227,7 @@ def read_codes(
 
     Raises FormatError for a damaged file, ModelMissing or ModelMismatch without the entropy model
     that it names, UsageError for a segment or codebooks that are not there. The codec itself is not
-    needed, but for a segment of a codec whose frames overlap (EnCodec at 48 kHz).
+    needed, but for a segment of EnCodec or SNAC, some of whose frames belong together.
     """
     with _input(source) as (stream, name):
         codes, facts = read_clip(Reader(stream, name), start, end, n_q)

@@ -1,6 +1,6 @@
 """Codes as arrays, with what is needed to decode them; of a whole file, or of some of its frames.
 
-Nothing is decoded to audio, and the codec itself is needed only where a codec's frames overlap.
+Nothing is decoded to audio, and the codec itself is needed only where its frames belong together.
 
 Shapes: S streams, Q codebooks, F frames.
 """
@@ -18,19 +18,15 @@ from ncodec.bitstream.codes import (
     Codes,
     CodesWriter,
     Lost,
-    decode_each,
     decode_packets,
     join,
-    open_decoder,
     source_length,
 )
-from ncodec.bitstream.span_codes import chunk_of, codec_for, place_of
+from ncodec.bitstream.span_codes import chunk_of, codec_for, decode_located
 from ncodec.entropy import CODER_NUMBERS, MAX_CODES
 from ncodec.errors import (
     FormatError,
-    LimitExceeded,
     ModelError,
-    PayloadError,
     UsageError,
 )
 from ncodec.formats.ncx import ARCHITECTURES, EDIT_LIST, Header, Packet, Reader, Writer
@@ -38,7 +34,8 @@ from ncodec.formats.streams import Writable
 from ncodec.hub.codecs import find_exact
 from ncodec.hub.entropy_models import choose_entropy
 
-_SEGMENTED = "encodec"  # the architecture of which some models have frames that overlap
+# Architectures of which some models have frames that belong together, and the size that says so.
+_SEGMENTED = {"encodec": "segment_samples", "snac": "window"}
 MAX_SMALL = 1 << 15  # codes of an int16
 
 Scales = tuple[tuple[float, ...], ...]
@@ -158,31 +155,12 @@ def parts_between(reader: Reader, start_frame: int, end_frame: int | None) -> It
 
     Raises FormatError, ModelError.
     """
-    packets, coder = open_packets(reader), open_decoder(reader)
-    last: list[tuple[int, Packet]] = []  # one that is not needed to its end
-    frames: list[int] = []
-
-    def whole() -> Iterator[Packet | Lost]:
-        for frame, item in packets.between(start_frame, end_frame):
-            is_beyond = end_frame is not None and frame + item.n_frames > end_frame
-            if isinstance(item, Packet) and is_beyond and not item.dependent:
-                last.append((frame, item))
-            else:
-                frames.append(frame)
-                yield item
-
-    for number, found in enumerate(decode_each(whole(), reader.header, coder, reader.name)):
+    located = open_packets(reader).between(start_frame, end_frame)
+    for frame, found in decode_located(located, reader, end_frame):
         assert not isinstance(found, Lost)  # noqa: S101 # nothing was given that is
         packet, codes = found
         if isinstance(codes, FormatError):
             raise codes
-        yield from _inside(packet, frames[number], codes, start_frame, end_frame)
-    for frame, packet in last:
-        wanted = packet.n_frames if end_frame is None else end_frame - frame
-        try:
-            codes = coder.decode_start(packet.payload, packet.n_frames, wanted)
-        except (LimitExceeded, PayloadError) as error:
-            raise error.within(place_of(reader, packet)) from None
         yield from _inside(packet, frame, codes, start_frame, end_frame)
 
 
@@ -322,13 +300,12 @@ def _frames_of(reader: Reader, start: float, end: float | None) -> Sequence[tupl
 def _frames(reader: Reader, start: float, end: float | None) -> tuple[int, int | None]:
     """Return the frames [first, end) of a run that stand for seconds of it."""
     header, codec = reader.header, None
-    try:
-        model = find_exact(header.model_id, header.model_fingerprint)
-        if model.config.get("segment_samples"):
-            codec = codec_for(reader)
-    except ModelError as error:
-        if ARCHITECTURES.get(header.architecture) == _SEGMENTED:
+    if size := _SEGMENTED.get(ARCHITECTURES.get(header.architecture, "")):
+        try:
+            model = find_exact(header.model_id, header.model_fingerprint)
+        except ModelError as error:
             raise error.within(reader.name) from None
+        codec = codec_for(reader) if model.config.get(size) else None
     # Nearly whole numbers are whole: 0.3 s of 10 frames a second is 3 frames.
     first = start * header.sample_rate_hz
     last = None if end is None else end * header.sample_rate_hz

@@ -3,7 +3,8 @@
 Shapes: S streams, Q codebooks, F frames, N scales.
 """
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from itertools import chain
 
 import numpy as np
@@ -94,26 +95,10 @@ def codes_of(
     if span.is_silence:
         return
     located = _checked(packets, span, reader, codec, recovering)
-    begins = next(located, None)
-    if begins is None:
-        return
-    coder, end = open_decoder(reader), span.end_frame
-    last: list[tuple[int, Packet]] = []  # one that is not needed to its end
     may_cut = codec.segment_frames == 1
-
-    def whole() -> Iterator[Packet | Lost]:
-        for frame, item in chain((begins,), located):
-            is_beyond = end is not None and frame + item.n_frames > end
-            if isinstance(item, Packet) and is_beyond and may_cut and not item.dependent:
-                last.append((frame, item))
-            else:
-                yield item
-
-    frame, _ = begins
-    for found in decode_each(whole(), reader.header, coder, reader.name):
+    for frame, found in decode_located(located, reader, span.end_frame, may_cut=may_cut):
         if isinstance(found, Lost):
             yield frame, found
-            frame += found.n_frames
             continue
         packet, codes = found
         if not isinstance(codes, FormatError):
@@ -122,16 +107,42 @@ def codes_of(
             yield frame, Lost(packet.n_frames, codes)
         else:
             raise codes
-        frame += packet.n_frames
+
+
+def decode_located(
+    located: Iterable[tuple[int, Packet | Lost]], reader: Reader, end_frame: int | None, *,
+    may_cut: bool = True,
+) -> Iterator[tuple[int, tuple[Packet, Codes | FormatError] | Lost]]:  # fmt: skip
+    """Yield what `decode_each` does of packets, each with its first frame.
+
+    may_cut  of a key packet that goes past `end_frame`, and is the last, only the codes before it
+    """
+    located = iter(located)
+    begins = next(located, None)
+    if begins is None:
+        return
+    coder = open_decoder(reader)
+    frames: deque[int] = deque()
+    last: list[tuple[int, Packet]] = []  # one that is not needed to its end
+
+    def whole() -> Iterator[Packet | Lost]:
+        for frame, item in chain((begins,), located):
+            is_beyond = end_frame is not None and frame + item.n_frames > end_frame
+            if isinstance(item, Packet) and is_beyond and may_cut and not item.dependent:
+                last.append((frame, item))
+            else:
+                frames.append(frame)
+                yield item
+
+    for found in decode_each(whole(), reader.header, coder, reader.name):
+        yield frames.popleft(), found
     for frame, packet in last:
+        wanted = (end_frame or 0) - frame
         try:
-            codes = coder.decode_start(packet.payload, packet.n_frames, (end or 0) - frame)
-            yield frame, (packet, codes)
-        except (LimitExceeded, PayloadError) as fault:
-            error = fault.within(place_of(reader, packet))
-            if not recovering:
-                raise error from None
-            yield frame, Lost(packet.n_frames, error)
+            codes = coder.decode_start(packet.payload, packet.n_frames, wanted)
+        except (LimitExceeded, PayloadError) as error:
+            codes = error.within(place_of(reader, packet))
+        yield frame, (packet, codes)
 
 
 def _checked(

@@ -6,13 +6,12 @@ frames around it that a decoder needs (NCX.md, section 3): one after the other t
 the whole stream does.
 """
 
-import tempfile
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from typing import BinaryIO, NoReturn, cast
+from typing import BinaryIO, NoReturn
 
 import numpy as np
 
@@ -23,12 +22,12 @@ from ncodec.bitstream.codes import CodesWriter
 from ncodec.bitstream.repack import cut
 from ncodec.encoding.encoder import Encoded, Encoding
 from ncodec.encoding.options import ResolvedOptions
+from ncodec.encoding.whole_file import waiting_file
 from ncodec.formats.ncx import Reader, Writer
 from ncodec.formats.streams import Writable
 
 END_SECONDS = 0.01  # of an end that sounds or does not
 QUIETEST_PEAK = 2.0**-10  # of one that sounds: -60 dB of full scale
-_MEMORY_BYTES = 1 << 24  # of codes; more of them wait on the disk
 
 TrackOpener = Callable[[], AbstractContextManager[AudioSource]]
 TrackProgress = Callable[[int, float], None]
@@ -66,8 +65,7 @@ def encode_gapless(
             if isinstance(opened, Track):
                 yield opened
                 continue
-            with tempfile.SpooledTemporaryFile(_MEMORY_BYTES) as codes:
-                coded = cast("BinaryIO", codes)
+            with waiting_file() as coded:
                 yield from _coded(_Chain(playlist, opened), coded, options, device)
 
 

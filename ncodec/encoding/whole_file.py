@@ -4,7 +4,8 @@ Only then are its packets decoded many at a time.
 """
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import BinaryIO, cast
 
 from ncodec.audio import Source
@@ -13,7 +14,14 @@ from ncodec.encoding.encoder import Encoding
 from ncodec.formats.ncx import Reader, Writer
 from ncodec.formats.streams import Writable
 
-_MEMORY_BYTES = 1 << 24  # of a file that waits for its length; a longer one waits on the disk
+_MEMORY_BYTES = 1 << 24  # of codes that wait
+
+
+@contextmanager
+def waiting_file() -> Iterator[BinaryIO]:
+    """Give a file for codes that wait: in memory, or on the disk where they are many."""
+    with tempfile.SpooledTemporaryFile(_MEMORY_BYTES) as file:
+        yield cast("BinaryIO", file)
 
 
 def write_whole(
@@ -33,10 +41,10 @@ def write_whole(
         encoding.write(source, CodesWriter(writer), on_progress)
         encoding.leave_out_late(header, source.metadata)
         return writer
-    with tempfile.SpooledTemporaryFile(_MEMORY_BYTES) as waiting:
-        encoding.write(source, CodesWriter(Writer(cast("BinaryIO", waiting), header)), on_progress)
+    with waiting_file() as waiting:
+        encoding.write(source, CodesWriter(Writer(waiting, header)), on_progress)
         waiting.seek(0)
-        reader = Reader(cast("BinaryIO", waiting), source.name)
+        reader = Reader(waiting, source.name)
         writer = Writer(sink, encoding.header(encoding.n_samples, source.metadata))
         for packet in reader:
             writer.write_packet(packet.n_frames, packet.payload, scales=packet.scales)

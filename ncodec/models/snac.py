@@ -264,6 +264,11 @@ class Snac(TorchCodec):
             reach = reach * stride + stride // 2 + UNIT_REACH
         return reach + KERNEL // 2 - self._segment_samples
 
+    @property
+    def lookahead_frames(self) -> int:
+        """The same in frames."""
+        return -(-self.encoder_lookahead // self.config.samples_per_frame)
+
     def _decoder_reach(self) -> Iterator[tuple[int, int]]:
         """Yield how many samples layers see before and after one, and those between its steps.
 
