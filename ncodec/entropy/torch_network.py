@@ -219,8 +219,11 @@ def build(
     def matrix(name: str, unit_in: int, unit_out: int, q: int | None = None) -> Matrix:
         weight, shift = tensors[name], tensors[f"{name}.shift"]
         if q is not None:
-            weight, shift = weight[q], shift[q]
+            weight, shift = by_codebook[name][q], shift[q]
         return Matrix(weight, power_of_two(unit_out - unit_in - shift))
+
+    # Taken apart at once: in training the gradients are then put together at once, too.
+    by_codebook = {name: tensors[name].unbind() for name in ("heads.up", "heads.out", "heads.bias")}
 
     layers = [
         Layer(
@@ -243,7 +246,7 @@ def build(
             Head(
                 up=matrix("heads.up", ACTIVATION_UNIT, ROOT_UNIT, q),
                 out=matrix("heads.out", SQUARE_UNIT, 0, q),
-                bias=tensors["heads.bias"][q],
+                bias=by_codebook["heads.bias"][q],
                 shift=SQUARE_UNIT + int(tensors["heads.out.shift"][q]),
             )
             for q in range(config.n_codebooks)

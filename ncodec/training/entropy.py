@@ -13,6 +13,7 @@ Shapes: B rows, F frames, Q codebooks, K codes, D width, N = B F.
 """
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -52,14 +53,15 @@ class _Limited(torch.autograd.Function):
         if whole:
             y.round_()
         y.clamp_(low, high)
-        ctx.save_for_backward((y > low) & (y < high))
-        ctx.scale = scale
+        ctx.save_for_backward(y)
+        ctx.limits, ctx.scale = (low, high), scale
         return y
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (inside,) = ctx.saved_tensors
-        return grads[0] * inside * ctx.scale, None, None, None, None
+        (y,) = ctx.saved_tensors  # hardtanh's gradient stops at both limits, as this one does
+        grad = torch.ops.aten.hardtanh_backward(grads[0], y, *ctx.limits)
+        return grad.mul_(ctx.scale), None, None, None, None
 
 
 def limited(x: Tensor, scale: Tensor | float, low: float, high: float, *, whole: bool) -> Tensor:
@@ -189,11 +191,16 @@ class EntropyTrainer(nn.Module):
         shares = (counts + 0.5) / (counts + 0.5).sum(1, keepdim=True)
         self.parameter("heads.bias").copy_(shares.log2())
 
-    def whole(self, *, exact: bool = True) -> dict[str, Tensor]:
-        """Return all tensors in whole numbers, as `layout` names them; real ones if not `exact`."""
+    def whole(self, n_q: int | None = None, *, exact: bool = True) -> dict[str, Tensor]:
+        """Return all tensors in whole numbers, as `layout` names them; real ones if not `exact`.
+
+        With `n_q`, vectors and heads of the first codebooks alone.
+        """
         found: dict[str, Tensor] = {}
         for name in self.names:
             real = self.parameter(name)
+            if name == "vectors" or name.startswith("heads."):
+                real = real[:n_q]
             if is_matrix(name) or name == "vectors":
                 by_codebook = name in ("heads.out", "vectors")
                 most = real.detach().abs().amax((1, 2) if by_codebook else -1, keepdim=True)
@@ -205,7 +212,7 @@ class EntropyTrainer(nn.Module):
                 unit = UNITS[name.rsplit(".", 1)[-1]]
                 found[name] = limited(real, 2.0**unit, -STREAM_LIMIT, STREAM_LIMIT, whole=exact)
         units = 2.0 ** (SQUARE_UNIT + found["heads.out.shift"])[:, None]
-        bias = self.parameter("heads.bias")
+        bias = self.parameter("heads.bias")[:n_q]
         found["heads.bias"] = limited(bias, units, -BIAS_LIMIT, BIAS_LIMIT, whole=exact)
         return found
 
@@ -214,17 +221,18 @@ class EntropyTrainer(nn.Module):
         """Return all tensors as a model file holds them."""
         return {n: t.cpu().numpy().astype(tensor_type(n)) for n, t in self.whole().items()}
 
-    def network(self, *, exact: bool = True) -> TorchNetwork:
-        """Return the network of the parameters as they are now."""
-        return build(self.config, self.whole(exact=exact), Trainable(exact=exact))
+    def network(self, n_q: int, *, exact: bool = True) -> TorchNetwork:
+        """Return the network of the parameters as they are now, for the first `n_q` codebooks."""
+        config = replace(self.config, n_codebooks=n_q)
+        return build(config, self.whole(n_q, exact=exact), Trainable(exact=exact))
 
     def bits(self, codes: Tensor, n_q: int, *, exact: bool = True) -> Tensor:
         """Return the sum of the code lengths of [B, Q, F] codes by codebook, [n_q] bits.
 
         Every row is coded as a key packet of `n_q` codebooks.
         """
-        network, (n_rows, _, _) = self.network(exact=exact), codes.shape
-        vectors = [network.vectors[q][codes[:, q]] for q in range(n_q)]  # [B, F, D] each
+        network, (n_rows, _, _) = self.network(n_q, exact=exact), codes.shape
+        vectors = [F.embedding(codes[:, q], v) for q, v in enumerate(network.vectors.unbind())]
         sums = torch.stack(vectors).sum(0)
         before = F.pad(sums[:, :-1], (0, 0, 1, 0))
         hidden = network.advance(network.inputs(before, n_q), network.begin(n_rows)).flatten(0, 1)

@@ -41,7 +41,7 @@ class EntropySettings:
     clip: float = 1.0
     seed: int = 1
     log_every: int = 50
-    save_every: int = 500
+    save_every: int = 200
     bfloat16: bool = True
 
 
@@ -66,7 +66,9 @@ class EntropyRun:
         self.model = EntropyTrainer(self.config)
         self.model.start_from(codec.quantiser.vectors(), self._counts())
         self.model.to(self.device)
-        self.optimiser = torch.optim.Adam(self.model.parameters(), lr=0.0, betas=(0.9, 0.98))
+        self.optimiser = torch.optim.Adam(
+            self.model.parameters(), lr=0.0, betas=(0.9, 0.98), fused=True
+        )
         self.step, self.seconds = 0, 0.0
 
     def _counts(self) -> Tensor:
