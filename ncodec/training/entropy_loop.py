@@ -4,6 +4,7 @@ Shapes: B rows, Q codebooks, F frames, K codes.
 """
 
 import math
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from ncodec.models.torch_codec import TorchCodec
 from ncodec.training.codes import CodesCorpus, CodesSource, pack_codes
 from ncodec.training.entropy import EntropyTrainer
 from ncodec.training.folder import load_checkpoint, log, save_checkpoint
+from ncodec.training.loop import stop_on_sigterm
 from ncodec.training.schedule import rate_factor
 
 VALIDATION_FRAMES = 750  # of a crop: 10 s at 75 frames a second, as a packet
@@ -117,14 +119,25 @@ class EntropyRun:
         return n_q, bits.detach()
 
     def train(self, time_limit_s: float) -> bool:
-        """Train until the last step or the time limit. Returns whether the run is finished."""
+        """Train until the last step, the time limit or SIGTERM, and save.
+
+        Returns whether the run is finished.
+        """
+        with stop_on_sigterm() as stop:
+            return self._train(time_limit_s, stop)
+
+    def _train(self, time_limit_s: float, stop: threading.Event) -> bool:
         settings, start, before = self.settings, time.monotonic(), self.seconds
         sums: dict[int, list[float]] = {n_q: [] for n_q in self.usual}
         batches = self.corpus.batches(
             settings.batch_size, settings.n_frames, settings.seed, self.step
         )
         bar = tqdm(total=settings.steps, initial=self.step, unit="step", disable=None)
-        while self.step < settings.steps and time.monotonic() - start < time_limit_s:
+        while (
+            self.step < settings.steps
+            and time.monotonic() - start < time_limit_s
+            and not stop.is_set()
+        ):
             n_q, bits = self._train_step(next(batches).to(self.device))
             if n_q in sums:
                 sums[n_q].append(bits.item())

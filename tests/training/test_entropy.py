@@ -2,6 +2,8 @@
 
 import csv
 import itertools
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from ncodec.hub.entropy_models import ENTROPY_MODELS, find_for, load_network
 from ncodec.training.codes import SPEEDS, CodesCorpus, CodesSource, code_file, pack_codes
 from ncodec.training.entropy import EntropyTrainer
 from ncodec.training.entropy_loop import EntropyRun, EntropySettings, train_entropy
+from ncodec.training.folder import load_checkpoint
 
 SIZES = EntropyConfig(
     n_codebooks=4, codebook_size=16, width=24, n_layers=2, n_heads=3, window=8, hidden=40,
@@ -182,6 +185,21 @@ def test_stops_at_the_time_limit_with_a_checkpoint(
     assert not run(codec, corpus, tmp_path, time_limit_s=0.0)
     assert (tmp_path / "checkpoint.pt").exists()
     assert run(codec, corpus, tmp_path, resume=True)
+
+
+def test_stops_and_saves_when_it_is_told_to(
+    codec: ModelFile, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = EntropyRun._train_step
+
+    def told(self: EntropyRun, codes: torch.Tensor) -> tuple[int, torch.Tensor]:
+        if self.step == 6:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(self, codes)
+
+    monkeypatch.setattr(EntropyRun, "_train_step", told)
+    assert not run(codec, corpus, tmp_path)
+    assert load_checkpoint(tmp_path)["step"] == 7
 
 
 @torch.no_grad()
