@@ -41,15 +41,24 @@ def in_segments(encoder: Encoder, source: Path, count: int) -> tuple[bytes, list
     return Path("joined").read_bytes(), parts
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_every_architecture(encoder: Callable[[str], Encoder], model: str) -> None:
-    n_parts = []
-    for rate, seconds in ((8000, 41.3), (11025, 61.2), (44100, 30.0)):
-        source = make_audio("a.flac", round(rate * seconds), 2, rate, title="Hum")
-        _, parts = in_segments(encoder(model), source, 3)
-        n_parts.append(sum(1 for part in parts if part.packets))
+@pytest.mark.parametrize(
+    ("model", "rate", "seconds"),
+    [
+        pytest.param(
+            model, rate, seconds,
+            marks=[] if rate == 11025 or model == "spectral-tiny" else pytest.mark.slow,
+        )
+        for model in MODELS
+        for rate, seconds in ((8000, 41.3), (11025, 41.2), (44100, 30.0))
+    ],
+)  # fmt: skip
+def test_every_architecture(
+    encoder: Callable[[str], Encoder], model: str, rate: int, seconds: float
+) -> None:
+    source = make_audio("a.flac", round(rate * seconds), 2, rate, title="Hum")
+    _, parts = in_segments(encoder(model), source, 3)
     # LSTMs never forget, and where segments begin depends on all before them.
-    assert n_parts == ([1, 1, 1] if "encodec" in model else [3, 3, 3])
+    assert sum(1 for part in parts if part.packets) == (1 if "encodec" in model else 3)
 
 
 @pytest.mark.parametrize("effort", ["default", "best"])
@@ -81,7 +90,7 @@ def _everything_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_everything_is_long")
-@pytest.mark.parametrize("options", [{}, {"verify": True}, {"checksum": True}])
+@pytest.mark.parametrize("options", [{}, {"verify": True, "checksum": True}])
 def test_with_workers(options: dict[str, bool]) -> None:
     n_files = make_mixed(Path("lib"))
     make_audio("lib/longest.flac", 11025 * 130, 2, 11025, artist="Bee")
@@ -108,14 +117,14 @@ def test_with_workers(options: dict[str, bool]) -> None:
 
 @pytest.mark.usefixtures("_everything_is_long")
 def test_a_file_fails_once() -> None:
-    whole = make_audio("long.flac", 8000 * 200, 2).read_bytes()
+    whole = make_audio("long.flac", 8000 * 140, 2).read_bytes()
     Path("lib").mkdir()
     Path("lib/short.flac").write_bytes(whole[: len(whole) // 2])
     damaged = bytearray(whole)
     for place in range(len(whole) // 3, len(whole), 5000):
         damaged[place] ^= 0x55
     Path("lib/damaged.flac").write_bytes(damaged)
-    make_audio("lib/good.flac", 8000 * 200, 2)
+    make_audio("lib/good.flac", 8000 * 140, 2)
     outcomes = {out.source: out for out in convert("lib", "small", model="tiny", n_workers=2)}
     assert len(outcomes) == 3
     assert {source for source, out in outcomes.items() if out.status == "failed"} == {
