@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 COMMANDS = (
-    "encode", "decode", "repack", "batch", "codes", "tags", "repair", "inspect", "verify",
-    "evaluate", "models", "train", "train-entropy",
+    "encode", "decode", "play", "web", "repack", "batch", "codes", "tags", "repair", "inspect",
+    "verify", "evaluate", "models", "train", "train-entropy",
 )  # fmt: skip
 
 

@@ -55,6 +55,8 @@ def ncx(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("encode --help", set()),
         ("train --help", set()),
         ("codes export --help", set()),
+        ("web export --help", set()),
+        ("play --help", set()),
         ("models --json", set()),
         ("inspect --packets --bytes FILE", {"numpy", "constriction"}),
         ("inspect --json FILE", {"numpy", "constriction"}),

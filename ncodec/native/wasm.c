@@ -3,7 +3,7 @@
  *     clang --target=wasm32 -msimd128 -O3 -nostdlib -ffreestanding -std=c11 -ffp-contract=off \
  *         -Wl,--no-entry -o ncodec.wasm adaptive.c kernel.c networks.c plain.c wasm.c
  *
- * web/build.py does so for the player.
+ * web/tools/build.py does so for the player.
  *
  * Pointers are numbers in JavaScript; `malloc` gives room for sizes, tensors, payloads and codes.
  * Memory may grow, and views of it be lost, in `malloc` and whatever is called new. Counts and

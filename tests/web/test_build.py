@@ -17,7 +17,7 @@ def test_the_same_compiler_gives_the_same_bytes(tmp_path: Path) -> None:
     missing = [tool for tool in ("clang", "wasm-ld") if shutil.which(tool) is None]
     if missing:
         pytest.skip(f"no {', '.join(missing)}")
-    build = runpy.run_path(str(WEB / "build.py"))
+    build = runpy.run_path(str(WEB / "tools" / "build.py"))
     recorded = (WEB / "ncodec.wasm.txt").read_text()
     if build["compilers"]() != recorded:
         pytest.skip(f"the module was compiled by {recorded.replace(chr(10), ', ')}not these")

@@ -4,10 +4,14 @@ import { sha256 } from "../ncx/sha256.js";
 import { utf8Fault, utf8Text } from "../ncx/text.js";
 
 const HEADER_LIMIT = 1 << 20;
+const FINGERPRINT_BYTES = 4;
 const METADATA = "__metadata__";
 export const CODEC = "ncodec";
 export const ENTROPY = "ncodec-entropy";
-const KINDS = [CODEC, ENTROPY];
+const COMPACT = "ncodec-compact"; // a codec's decoder, in fewer bits
+const KINDS = [CODEC, ENTROPY, COMPACT];
+const ROW_SCALE = ".row_scale"; // follows the name of a tensor of 8 bits
+const DIGEST = /^[0-9a-f]{64}$/;
 const ITEM_BYTES = new Map([["F32", 4], ["F16", 2], ["BF16", 2], ["I8", 1], ["I32", 4]]);
 
 /** An array of numbers: its type, its shape and its bytes, which are little-endian. */
@@ -67,6 +71,17 @@ export class Tensor {
     const { buffer } = this.bytes.slice();
     return this.type === "I8" ? new Int8Array(buffer) : new Int32Array(buffer);
   }
+
+  /**
+   * Return this tensor of whole numbers with its rows, along the last axis, multiplied.
+   * @param {Float32Array} scales of the rows
+   */
+  scaled(scales) {
+    const whole = this.integers();
+    const length = whole.length / scales.length;
+    const values = Float32Array.from(whole, (value, i) => value * scales[Math.floor(i / length)]);
+    return Tensor.of(values, this.shape);
+  }
 }
 
 /** A model file in memory: what it says of itself, and its tensors. */
@@ -76,7 +91,8 @@ export class ModelFile {
    * @param {string} kind "ncodec" of a codec, "ncodec-entropy" of an entropy model
    * @param {Record<string, any>} about what it says of itself
    * @param {Map<string, Tensor>} tensors
-   * @param {string} fingerprint first 4 bytes of its SHA-256, in hexadecimal
+   * @param {string} fingerprint first 4 bytes of its SHA-256, or of that of the file which it is a
+   *     compact form of, in hexadecimal
    */
   constructor(name, kind, about, tensors, fingerprint) {
     this.name = name;
@@ -105,7 +121,14 @@ export class ModelFile {
     }
     delete header[METADATA];
     const tensors = parseTensors(bytes, header, end, name);
-    return new ModelFile(name, kind, about, tensors, await fingerprintOf(bytes));
+    if (kind !== COMPACT) {
+      return new ModelFile(name, kind, about, tensors, await fingerprintOf(bytes));
+    }
+    const original = about.compact_of;
+    if (typeof original !== "string" || !DIGEST.test(original)) {
+      throw new ModelInvalid(`${name}: compact_of is ${original}, expected a SHA-256`);
+    }
+    return new ModelFile(name, CODEC, about, tensors, original.slice(0, 2 * FINGERPRINT_BYTES));
   }
 
   /**
@@ -131,7 +154,8 @@ export class ModelFile {
   }
 
   /**
-   * Return a tensor. Raises ModelInvalid where there is none of that shape and of those types.
+   * Return a tensor, in single precision where the file has 8 bits of it. Raises ModelInvalid
+   * where there is none of that shape and of those types.
    * @param {string} name
    * @param {number[]} shape
    * @param {string[]} types
@@ -139,12 +163,22 @@ export class ModelFile {
   tensor(name, shape, types) {
     const tensor = this.tensors.get(name);
     if (!tensor) throw new ModelInvalid(`${this.name}: tensor ${name}: unknown or missing`);
+    const isScaled = this.about.compact_of && tensor.type === "I8" && types.includes("F32");
+    if (isScaled) return this.tensor(name, shape, ["I8"]).scaled(this.#rowScales(name, shape));
     if (`${tensor.shape}` !== `${shape}` || !types.includes(tensor.type)) {
       const found = `${tensor.type} [${tensor.shape}]`;
       throw new ModelInvalid(`${this.name}: tensor ${name}: ${found}, expected [${shape}]`);
     }
     if (tensor.type !== "BF16") return tensor;
     return Tensor.of(tensor.floats(), shape);
+  }
+
+  /**
+   * @param {string} name of a tensor of 8 bits
+   * @param {number[]} shape
+   */
+  #rowScales(name, shape) {
+    return this.tensor(name + ROW_SCALE, shape.slice(0, -1), ["F32"]).floats();
   }
 }
 
@@ -154,7 +188,8 @@ async function fingerprintOf(bytes) {
   const digest = subtle
     ? new Uint8Array(await subtle.digest("SHA-256", /** @type {BufferSource} */ (bytes)))
     : sha256(bytes);
-  return Array.from(digest.subarray(0, 4), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  const first = digest.subarray(0, FINGERPRINT_BYTES);
+  return Array.from(first, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 /**

@@ -1,4 +1,4 @@
-"""Compile the kernel in C to web/ncodec.wasm: `python web/build.py`. Needs clang and wasm-ld.
+"""Compile the kernel in C to web/ncodec.wasm: `python web/tools/build.py`. Needs clang and wasm-ld.
 
 The same compiler gives the same bytes; web/ncodec.wasm.txt says which one it was.
 """
@@ -8,15 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).parent
-NATIVE = HERE.parent / "ncodec" / "native"
+ROOM = Path(__file__).parents[1]
+NATIVE = ROOM.parent / "ncodec" / "native"
 SOURCES = ("adaptive.c", "kernel.c", "networks.c", "plain.c", "wasm.c")
 FLAGS = (
     "--target=wasm32", "-msimd128", "-O3", "-nostdlib", "-ffreestanding", "-std=c11",
     "-ffp-contract=off", "-Wl,--no-entry", "-Wl,--strip-all",
 )  # fmt: skip
-MODULE = HERE / "ncodec.wasm"
-RECORD = HERE / "ncodec.wasm.txt"
+MODULE = ROOM / "ncodec.wasm"
+RECORD = ROOM / "ncodec.wasm.txt"
 
 
 def version_of(tool: str) -> str:
