@@ -1,94 +1,89 @@
-/** Audio that arrives in blocks, played from any place of what has arrived. */
+/** The sound card, as the page sees it: audio comes from the worker to the worklet by itself. */
+import { resourceUrl } from "./resources.js";
+
+const AHEAD_S = 20; // of audio that are decoded before they are played
+const MOST_FLOATS = 1 << 22; // of all channels
+const MOST_CHANNELS = 32; // of a node
 
 export class Playback {
-  #context = new AudioContext();
-  /** @type {Float32Array[][]} */
-  #blocks = [];
-  /** @type {AudioBufferSourceNode[]} */
-  #scheduled = [];
-  #rateHz;
-  #place = 0; // where it is, or is to go on, s
-  #started = 0; // of the context's clock, where place 0 would have been, s
-  #next = 0; // the first block that is not scheduled
-  playing = false;
+  #context;
+  #gain;
+  #node;
+  #isClosed = false;
+  #run = 0;
 
-  /** @param {number} rateHz */
-  constructor(rateHz) {
-    this.#rateHz = rateHz;
-  }
-
-  /** Seconds of audio that have arrived. */
-  get arrived() {
-    return this.#blocks.reduce((sum, [channel]) => sum + channel.length, 0) / this.#rateHz;
-  }
-
-  /** Where it is, in seconds. */
-  get place() {
-    const at = this.playing ? this.#context.currentTime - this.#started : this.#place;
-    return Math.max(0, Math.min(at, this.arrived));
+  /**
+   * @param {AudioContext} context that has the worklet
+   * @param {number} nChannels
+   * @param {(said: {place: number, isOver: boolean}) => void} hear where it is, samples
+   */
+  constructor(context, nChannels, hear) {
+    this.#context = context;
+    this.nChannels = nChannels;
+    this.rateHz = context.sampleRate;
+    /** Samples per channel that are taken ahead. */
+    this.size = Math.floor(Math.min(AHEAD_S * this.rateHz, MOST_FLOATS / nChannels));
+    this.#gain = context.createGain();
+    this.#gain.connect(context.destination);
+    this.#node = new AudioWorkletNode(context, "ncodec-speaker", {
+      numberOfInputs: 0,
+      outputChannelCount: [Math.min(nChannels, MOST_CHANNELS)],
+      processorOptions: { nChannels, size: this.size },
+    });
+    this.#node.connect(this.#gain);
+    this.#node.port.onmessage = ({ data }) => data.run === this.#run && hear(data);
+    const { port1, port2 } = new MessageChannel();
+    this.#node.port.postMessage({ port: port1 }, [port1]);
+    /** The worker's end. @type {MessagePort} */
+    this.port = port2;
   }
 
   /**
-   * Add audio at the end.
-   * @param {Float32Array[]} channels
+   * Open the sound card at the codec's rate: the browser resamples from it, if it has to.
+   * @param {number} rateHz
+   * @param {number} nChannels
+   * @param {(said: {place: number, isOver: boolean}) => void} hear
    */
-  push(channels) {
-    this.#blocks.push(channels);
-    if (this.playing) this.#schedule();
+  static async open(rateHz, nChannels, hear) {
+    const context = new AudioContext({ sampleRate: rateHz, latencyHint: "interactive" });
+    if (!context.audioWorklet) {
+      throw new Error("this browser plays only on pages that are served by https");
+    }
+    await context.audioWorklet.addModule(resourceUrl("worklet.js"));
+    return new Playback(context, nChannels, hear);
   }
 
-  /** Go on from where it is. */
+  /**
+   * Wait for the audio of a run; that of others is forgotten.
+   * @param {number} run
+   * @param {number} place its first sample
+   */
+  start(run, place) {
+    this.#run = run;
+    this.#node.port.postMessage({ run, place });
+  }
+
+  /** Go on. */
   async play() {
+    this.#node.port.postMessage({ isPlaying: true });
     await this.#context.resume();
-    this.#started = this.#context.currentTime - this.#place;
-    this.#next = 0;
-    this.playing = true;
-    this.#schedule();
   }
 
   pause() {
-    this.#place = this.place;
-    this.playing = false;
-    for (const node of this.#scheduled) node.stop();
-    this.#scheduled = [];
+    this.#node.port.postMessage({ isPlaying: false });
+    this.#context.suspend();
   }
 
-  /**
-   * Go to a place.
-   * @param {number} place s
-   */
-  async seek(place) {
-    const { playing } = this;
-    if (playing) this.pause();
-    this.#place = Math.max(0, Math.min(place, this.arrived));
-    if (playing) await this.play();
+  /** @param {number} volume 0 to 1 */
+  set volume(volume) {
+    this.#gain.gain.value = volume ** 2; // a slider's steps are heard as about equal
   }
 
   /** Give the sound card back. */
   close() {
-    this.pause();
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#node.port.postMessage({ isOpen: false });
     this.#context.close();
-  }
-
-  /** Hand the blocks that have not been to the context, each at its time. */
-  #schedule() {
-    let start = this.#started;
-    for (const [number, channels] of this.#blocks.entries()) {
-      const length = channels[0].length / this.#rateHz;
-      const late = Math.max(0, this.#context.currentTime - start);
-      if (number >= this.#next && channels[0].length && late < length) {
-        const buffer = this.#context.createBuffer(
-          channels.length, channels[0].length, this.#rateHz,
-        );
-        channels.forEach((samples, channel) => buffer.copyToChannel(samples, channel));
-        const node = this.#context.createBufferSource();
-        node.buffer = buffer;
-        node.connect(this.#context.destination);
-        node.start(Math.max(start, this.#context.currentTime), late);
-        this.#scheduled.push(node);
-      }
-      start += length;
-    }
-    this.#next = this.#blocks.length;
   }
 }

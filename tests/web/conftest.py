@@ -13,3 +13,10 @@ from node_runs import Node
 @pytest.fixture
 def node(tmp_path: Path) -> Node:
     return Node(tmp_path)
+
+
+@pytest.fixture
+def tiny(cache: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The models of a cache, which the library takes too."""
+    monkeypatch.setenv("NCODEC_CACHE", str(cache))
+    return [*(cache / "models").glob("*.safetensors"), *(cache / "models").glob("*/*.safetensors")]

@@ -1,22 +1,29 @@
-"""The page's worker and its playback, without a browser."""
+"""The page's worker and its worklet, without a browser."""
 
 from pathlib import Path
 
+import pytest
 from node_runs import run_node
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "music_mono.1_5kbps.ncx"
+N_SAMPLES = 134769
+ROOM = 30000
 
 
-def test_the_worker_decodes_and_the_playback_keeps_time() -> None:
-    whole, other, played = run_node("page.mjs", SAMPLE)
-    assert whole["kinds"] == ["header", *["audio"] * (len(whole["kinds"]) - 2), "end"]
-    assert whole["tags"][0] == ["TITLE", "music mono"]
-    assert whole["nSamples"] == 134769
-    ((kind, text),) = other
-    assert kind == "error"
-    assert text.startswith("other.ncx: header at byte 0: not an .ncx file")
-    assert played["started"] == [
-        [10, 0, 1.0], [11, 0, 0.5], [11.5, 0, 2.0], [10, 0.25, 0.5], [10.25, 0, 2.0],
-    ]  # fmt: skip
-    assert played["arrived"] == 3.5
-    assert played["place"] == 1.25
+@pytest.mark.quick
+def test_the_worker_decodes_no_more_than_there_is_room_for() -> None:
+    header, whole, part, other, worklet = run_node("page.mjs", SAMPLE)
+    assert header["tags"][0] == ["TITLE", "music mono"]
+    assert [model["kind"] for model in header["wanted"]] == ["codec", "entropy"]
+    assert header["durationS"] == pytest.approx(N_SAMPLES / 24000)
+    for found, place in ((whole, 0), (part, 100000)):
+        assert found["place"] == place
+        assert found["n"] == N_SAMPLES - place
+        assert found["nSamples"] == N_SAMPLES
+        assert 0 < found["most"] <= ROOM
+        assert found["isLoudest"]
+    assert other.startswith("other.ncx: header at byte 0: not an .ncx file")
+    assert worklet == {
+        "isSilent": True, "isWhole": True, "isInOrder": True, "taken": 176, "next": 7,
+        "over": {"run": 1, "place": 200, "isOver": True},
+    }  # fmt: skip

@@ -10,25 +10,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from ncx_mutations import take_apart
 from node_runs import Node
-from numpy.typing import NDArray
+from web_files import CODERS, SHIPPED_MODELS, edited_files, live_file, sound, tiny_file
 
 import ncodec
 from ncodec.bitstream.codes import digest_bytes, iterate_codes
-from ncodec.cli.main import main
 from ncodec.decoding.decoder import Decoding
 from ncodec.decoding.options import DecodeOptions
 from ncodec.errors import NcodecError
 from ncodec.formats.ncx import Reader
-from ncodec.hub.model_files import SHIPPED
 
 TESTS = Path(__file__).parents[1]
 GOLDEN = TESTS / "golden"
 SAMPLES = sorted((TESTS.parent / "samples").glob("*.ncx"))
-SHIPPED_MODELS = (SHIPPED / "spectral.safetensors", SHIPPED / "entropy" / "spectral.safetensors")
-CODERS = ("packed", "adaptive", "transformer")
 TOLERANCE = 1e-4
 HANG_MS = 20_000
 MEMORY_BYTES = 256 << 20  # of the kernel
@@ -95,15 +90,6 @@ def compare(node: Node, files: Files, models: Sequence[Path]) -> Counter[str | N
     return kinds
 
 
-def sound(n_channels: int, rate_hz: int, seconds: float) -> NDArray[np.float32]:
-    """Tones that come and go, and noise: [C, T]."""
-    rng = np.random.default_rng(n_channels * rate_hz)
-    time = np.arange(int(seconds * rate_hz)) / rate_hz
-    tones = [np.sin(2 * np.pi * 220 * (channel + 1) * time) for channel in range(n_channels)]
-    wav = np.stack(tones) * (0.3 + 0.2 * np.sin(7 * time))
-    return (wav + 0.02 * rng.standard_normal(wav.shape)).astype(np.float32)
-
-
 def test_samples_decode_alike(node: Node) -> None:
     assert compare(node, contents(SAMPLES), SHIPPED_MODELS) == {None: len(SAMPLES)}
 
@@ -129,41 +115,6 @@ def test_golden_files_end_alike(node: Node, folder: str) -> None:
     """Payloads that are made up, models that are not there, and all that the container refuses."""
     kinds = compare(node, contents(sorted((GOLDEN / folder).glob("*.ncx"))), SHIPPED_MODELS)
     assert set(kinds) - {None}
-
-
-@pytest.fixture
-def tiny(cache: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """The models of a cache, which the library takes too."""
-    monkeypatch.setenv("NCODEC_CACHE", str(cache))
-    return [*(cache / "models").glob("*.safetensors"), *(cache / "models").glob("*/*.safetensors")]
-
-
-def tiny_file(entropy: str, n_channels: int = 1, seconds: float = 0.7, rate: int = 8000) -> bytes:
-    wav = sound(n_channels, rate, seconds)
-    return ncodec.encode(wav, rate, model="modelled", entropy=entropy, bandwidth_kbps=0.8)
-
-
-def live_file(entropy: str, n_channels: int) -> bytes:
-    """Packets that depend on each other, and a length that only the trailer has."""
-    encoder = ncodec.StreamEncoder(8000, n_channels, model="modelled", entropy=entropy)
-    wav = sound(n_channels, 8000, 1.3)
-    return b"".join(encoder.push(part) for part in np.split(wav, 13, axis=1)) + encoder.finish()
-
-
-def repacked(folder: Path, *arguments: str) -> bytes:
-    output = folder / "repacked.ncx"
-    ran = CliRunner().invoke(main, ["repack", *arguments, "-f", "-o", str(output)])
-    assert ran.exit_code == 0, ran.output
-    return output.read_bytes()
-
-
-def edited_files(folder: Path) -> list[tuple[str, bytes]]:
-    """A file that was cut, one that was joined of such, and one that was repaired with a gap."""
-    source, cut = folder / "source.ncx", folder / "cut.ncx"
-    source.write_bytes(tiny_file("adaptive", 2, 3.0, 11025))
-    cut.write_bytes(repacked(folder, "--start", "0.31", "--end", "1.57", str(source)))
-    joined = repacked(folder, "--join", str(cut), str(source), str(cut))
-    return [("cut.ncx", cut.read_bytes()), ("joined.ncx", joined)]
 
 
 def test_live_and_edited_files_decode_alike(node: Node, tiny: list[Path], tmp_path: Path) -> None:

@@ -3,15 +3,29 @@ import { DigestMismatch, InvalidField, LimitExceeded, NcodecError } from "../ncx
 import { Reader } from "../ncx/reader.js";
 import { Sha256 } from "../ncx/sha256.js";
 import { hex } from "../ncx/text.js";
+import { InOrder } from "./access.js";
 import { AudioWindow } from "./audio_window.js";
 import { joined, SpectralDecoder } from "./spectral.js";
-import { atRate, spansOf } from "./timeline.js";
+import { atRate, partOf, spansOf } from "./timeline.js";
 
 /** @typedef {import("./models.js").Models} Models */
 /** @typedef {import("./timeline.js").Span} Span */
 /** @typedef {import("../ncx/packets.js").Packet} Packet */
+/** @typedef {import("./access.js").Packets} Packets */
 
 const MAX_PACKET_SECONDS = 40; // that are decoded at once: bounds the memory a file can ask for
+/**
+ * What is played of a span.
+ * @typedef {object} Place
+ * @property {Span} span
+ * @property {Span} part of it
+ * @property {bigint} start the span's first frame in the file
+ * @property {bigint} left frames of the span that are left out
+ * @property {number} low audible samples of the span that are left out
+ */
+
+const FIRST_PIECE = 32; // frames that become audio at once: few at first, so that sound comes soon
+const MOST_PIECE = 256;
 
 /**
  * Return what an action does, the name of a file or packet in the error.
@@ -28,7 +42,7 @@ function within(name, action) {
 }
 
 /**
- * @param {Reader} reader
+ * @param {{name: string}} reader
  * @param {Packet} packet
  */
 function placeOf(reader, packet) {
@@ -44,7 +58,7 @@ class CodesDecoder {
   #coder = null;
 
   /**
-   * @param {Reader} reader
+   * @param {Reader | Packets} reader
    * @param {Models} models
    */
   constructor(reader, models) {
@@ -114,28 +128,25 @@ export async function* codesOf(reader, models) {
 
 /** A .ncx file on its way back to audio, at the codec's sample rate. */
 export class Decoder {
-  #reader;
+  #packets;
   #model;
   #codes;
   #spans;
-  #packets;
-  #nRead = 0n; // frames so far
   #most; // frames that the samples need; null: only the trailer will tell
 
   /**
-   * @param {Reader} reader whose packets are all left
+   * @param {Packets} packets
    * @param {Models} models
    */
-  constructor(reader, models) {
-    const { header, name } = reader;
+  constructor(packets, models) {
+    const { header, name } = packets;
     this.header = header;
     this.sampleRateHz = header.sampleRateHz;
     this.nChannels = header.nChannels;
-    this.#reader = reader;
-    this.#packets = reader[Symbol.asyncIterator]();
-    this.#codes = new CodesDecoder(reader, models);
+    this.#packets = packets;
+    this.#codes = new CodesDecoder(packets, models);
     const model = within(name, () => models.codec(header));
-    const spans = within(name, () => spansOf(header, model));
+    const spans = within(name, () => spansOf(header, model, packets.nSamples));
     this.#model = model;
     this.#spans = spans;
     this.#most = spans.some(({ nFrames }) => nFrames === null)
@@ -155,23 +166,39 @@ export class Decoder {
    * @param {string} [name] for errors
    */
   static async open(input, models, name = "<stream>") {
-    return new Decoder(await Reader.open(input, name), models);
+    return new Decoder(new InOrder(await Reader.open(input, name)), models);
   }
 
   /**
-   * Yield blocks of audio, a Float32Array for each channel.
+   * Yield blocks of audio, a Float32Array for each channel; once for each decoder.
    *
-   * Raises FormatError for a damaged file, after all that comes before the damage.
+   * Raises FormatError for a damaged file, after all that comes before the damage; of one that is
+   * not decoded from its start, only for damage that is met.
+   * @param {number} [start] the first sample that is wanted
    * @returns {AsyncGenerator<Float32Array[], void, void>}
    */
-  async *blocks() {
+  async *blocks(start = 0) {
+    let frame = 0n; // of the file
+    let sample = 0;
+    let packets = null;
     try {
       for (const span of this.#spans) {
-        const window = new AudioWindow(this.nChannels, span, this.header.samplesPerFrame);
-        if (span.nFrames !== 0n) yield* this.#play(span, window);
-        yield* window.silence();
+        const low = Math.max(0, start - sample);
+        sample += Number(span.nSamples);
+        if (!low || span.nSamples === null || start < sample) {
+          const [part, left] = low ? partOf(span, low, this.#model) : [span, 0n];
+          packets ??= this.#from(frame + left);
+          const window = new AudioWindow(this.nChannels, part, this.header.samplesPerFrame);
+          if (span.nFrames !== 0n) {
+            yield* this.#play(packets, { span, part, start: frame, left, low }, window);
+          }
+          yield* window.silence();
+        }
+        frame += span.nFrames ?? 0n;
       }
-      while (await this.#next()); // up to the trailer, if all is well
+      if (start > 0) return;
+      packets ??= this.#from(0n);
+      while (!(await packets.next()).done); // up to the trailer, if all is well
       this.#codes.finish();
     } finally {
       this.#codes.close();
@@ -179,65 +206,89 @@ export class Decoder {
   }
 
   /**
-   * Yield the audio of a span.
-   * @param {Span} span
+   * Yield the audio of a part of a span.
+   * @param {AsyncGenerator<[bigint, Packet], void, void>} packets
+   * @param {Place} place
    * @param {AudioWindow} window
    */
-  async *#play(span, window) {
-    const { nStreams, nCodebooks: nQ } = this.header;
+  async *#play(packets, place, window) {
+    const { nCodebooks: nQ, nStreams } = this.header;
+    const { span, part, start } = place;
     const streams = Array.from(
       { length: nStreams },
-      () => new SpectralDecoder(this.#model, span.firstFrame),
+      () => new SpectralDecoder(this.#model, part.firstFrame),
     );
+    let n = 0n; // frames of the span
+    let most = FIRST_PIECE;
     try {
-      let n = 0n; // frames of the span
       while (span.nFrames === null || n < span.nFrames) {
-        const packet = await this.#next();
-        if (!packet) break;
-        this.#check(packet, span, n);
-        n += BigInt(packet.nFrames);
+        const { value, done } = await packets.next();
+        if (done || !value) break;
+        const [frame, packet] = value;
+        this.#check(packet, span, frame - start);
+        n = frame - start + BigInt(packet.nFrames);
         const codes = this.#codes.decode(packet);
-        const audio = streams.map((stream, s) =>
-          stream.push(this.#model.latents(codes, s, nStreams, nQ), packet.scales[s], nQ),
-        );
-        if (!audio.every((channel) => channel.every(Number.isFinite))) {
-          const place = placeOf(this.#reader, packet);
-          throw new InvalidField(`${place}: its scales are beyond what audio holds`);
+        let first = Math.max(0, Number(place.left + start - frame));
+        for (; first < packet.nFrames; first += most, most = Math.min(2 * most, MOST_PIECE)) {
+          const end = Math.min(packet.nFrames, first + most);
+          yield* window.take(this.#synthesise(streams, packet, codes, first, end));
         }
-        yield* window.take(audio);
       }
-      window.end(this.#end(span, n));
+      window.end(this.#end(span, n) - place.low);
       yield* window.take(streams.map((stream) => stream.finish(nQ)));
     } finally {
       for (const stream of streams) stream.close();
     }
   }
 
-  /** Return the next packet, null after the last. Raises InvalidField for one too many. */
-  async #next() {
-    const { value: packet, done } = await this.#packets.next();
-    if (done || !packet) return null;
-    this.#nRead += BigInt(packet.nFrames);
-    if (this.#most !== null && this.#nRead > this.#most) {
-      const { nSamples } = this.header;
-      const need = `${nSamples} samples need ${this.#most} frames`;
-      const place = placeOf(this.#reader, packet);
-      throw new InvalidField(`${place}: ${this.#nRead} frames so far, but ${need}`);
+  /**
+   * Return the audio that becomes known with some frames of a packet. Raises InvalidField where it
+   * is not finite.
+   * @param {SpectralDecoder[]} streams
+   * @param {Packet} packet
+   * @param {Int32Array} codes
+   * @param {number} first
+   * @param {number} end
+   */
+  #synthesise(streams, packet, codes, first, end) {
+    const { nStreams, nCodebooks: nQ, codesPerFrame } = this.header;
+    const some = codes.subarray(first * codesPerFrame, end * codesPerFrame);
+    const audio = streams.map((stream, s) =>
+      stream.push(this.#model.latents(some, s, nStreams, nQ), packet.scales[s], nQ),
+    );
+    if (audio.every((channel) => channel.every(Number.isFinite))) return audio;
+    const place = placeOf(this.#packets, packet);
+    throw new InvalidField(`${place}: its scales are beyond what audio holds`);
+  }
+
+  /**
+   * Yield the packets from a frame on. Raises InvalidField for one too many.
+   * @param {bigint} start
+   */
+  async *#from(start) {
+    for await (const [frame, packet] of this.#packets.from(start)) {
+      const n = frame + BigInt(packet.nFrames);
+      if (this.#most !== null && n > this.#most) {
+        const { nSamples } = this.#packets;
+        const need = `${nSamples} samples need ${this.#most} frames`;
+        const place = placeOf(this.#packets, packet);
+        throw new InvalidField(`${place}: ${n} frames so far, but ${need}`);
+      }
+      yield /** @type {[bigint, Packet]} */ ([frame, packet]);
     }
-    return packet;
   }
 
   /**
    * Raise FormatError for a packet that does not fit to its place or to the codec.
    * @param {Packet} packet
    * @param {Span} span
-   * @param {bigint} before frames of the span
+   * @param {bigint} before frames of the span; negative: the packet is of an edit before
    */
   #check(packet, span, before) {
     const { header } = this;
-    const place = placeOf(this.#reader, packet);
+    const place = placeOf(this.#packets, packet);
     const crosses = span.nFrames !== null && before + BigInt(packet.nFrames) > span.nFrames;
-    if (crosses || (packet.dependent && before === 0n)) {
+    if (crosses || before < 0n || (packet.dependent && before === 0n)) {
       throw new InvalidField(`${place}: is of more than one edit of the file`);
     }
     const limit = Math.round(MAX_PACKET_SECONDS * header.frameRateHz);
@@ -258,8 +309,8 @@ export class Decoder {
    * @param {bigint} n frames of the span
    */
   #end(span, n) {
-    const { header, name } = this.#reader;
-    const nSource = this.#reader.nSamples;
+    const { header, name } = this.#packets;
+    const nSource = this.#packets.nSamples;
     let { nFrames, nSamples } = span;
     if (nFrames === null) {
       const whole = atRate(nSource ?? 0n, header.sourceSampleRateHz, header.sampleRateHz);

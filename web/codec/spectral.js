@@ -65,6 +65,12 @@ export class SpectralModel {
       : null;
   }
 
+  /** Frames after which a decoder that started in the middle is as one that came from before. */
+  get warmupFrames() {
+    const { decoder_blocks: nBlocks, kernel, lookahead_frames: lookahead } = this.sizes;
+    return nBlocks * (kernel - 1) + 1 + lookahead;
+  }
+
   /**
    * Return how many frames so many samples are coded in: every sample lies in two.
    * @param {bigint} nSamples at the codec's rate

@@ -31,10 +31,11 @@ export function atRate(nSamples, fromHz, toHz) {
  * Return what a file plays. Raises InvalidField or LimitExceeded for what cannot be played.
  * @param {import("../ncx/header.js").Header} header
  * @param {import("./spectral.js").SpectralModel} model
+ * @param {bigint | null} nSamples of the source; null: only the trailer will tell
  * @returns {Span[]}
  */
-export function spansOf(header, model) {
-  const { edits, nSamples, sourceSampleRateHz, sampleRateHz } = header;
+export function spansOf(header, model, nSamples) {
+  const { edits, sourceSampleRateHz, sampleRateHz } = header;
   const at = (/** @type {bigint} */ n) => atRate(n, sourceSampleRateHz, sampleRateHz);
   if (!edits.length) {
     if (nSamples === 0n) return [];
@@ -56,6 +57,29 @@ export function spansOf(header, model) {
     const skip = nFrames ? start - firstFrame * hop : 0n;
     return { firstFrame, nFrames, skip, nSamples: at(end) - start };
   });
+}
+
+/**
+ * Return the part of a span from one of its audible samples on, with the frames before it that warm
+ * a decoder up; and how many frames were left out.
+ * @param {Span} span
+ * @param {number} sample of the audible ones
+ * @param {import("./spectral.js").SpectralModel} model
+ * @returns {[Span, bigint]}
+ */
+export function partOf(span, sample, model) {
+  const { firstFrame, nFrames, nSamples } = span;
+  const hop = BigInt(model.sizes.samples_per_frame);
+  const start = span.skip + BigInt(sample); // from the first frame's own first sample on
+  const ahead = nFrames === 0n ? 0n : start / hop - BigInt(model.warmupFrames);
+  const left = ahead > 0n ? ahead : 0n;
+  const part = {
+    firstFrame: firstFrame + left,
+    nFrames: nFrames === null ? null : nFrames - left,
+    skip: start - left * hop,
+    nSamples: nSamples === null ? null : nSamples - BigInt(sample),
+  };
+  return [nFrames === 0n ? { ...part, skip: 0n } : part, left];
 }
 
 /**

@@ -22,7 +22,8 @@ class NeedMore {
  * A file that can be read from any place.
  * @typedef {{size: number, read: (start: number, end: number) => Promise<Uint8Array>}} Ranges
  */
-/** @typedef {Uint8Array | Blob | ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>} Input */
+/** @typedef {ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>} Stream */
+/** @typedef {Uint8Array | Blob | Ranges | Stream} Input */
 
 /** Bytes that have arrived but are not yet used; `offset` is the first one's place in the file. */
 export class Source {
@@ -154,6 +155,7 @@ export class Source {
  */
 export function open(input, name) {
   if (input instanceof Uint8Array || input instanceof Blob) return from(ranges(input), name, 0);
+  if ("read" in input) return from(input, name, 0);
   const chunks = input[Symbol.asyncIterator]?.() ?? readerOf(/** @type {any} */ (input));
   const pull = async () => {
     const { done, value } = await chunks.next();
