@@ -1,9 +1,12 @@
 """`ncodec encode`: audio files to .ncx files."""
 
+import contextlib
+import json
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -28,6 +31,7 @@ from ncodec.cli.options import (
     entropy_option,
     force_option,
     inputs_argument,
+    json_option,
     model_option,
     output_option,
     pictures_option,
@@ -39,12 +43,16 @@ from ncodec.cli.options import (
     to_option,
 )
 from ncodec.cli.progress import clock, progress_bar, say, speed
-from ncodec.errors import UsageError
+from ncodec.errors import AudioError, UsageError
 
 if TYPE_CHECKING:
+    from ncodec.audio import AudioSource
     from ncodec.cli.gapless import GaplessJobs
+    from ncodec.encoding.choice import Choices
     from ncodec.encoding.encoder import Encoded
+    from ncodec.encoding.options import ResolvedOptions
 
+ENCODE_SCHEMA = "ncodec.encode/1"
 DEFAULT_MODELS = {"ncx": "spectral", "ecdc": "encodec_24khz"}
 
 
@@ -87,6 +95,7 @@ DEFAULT_MODELS = {"ncx": "spectral", "ecdc": "encodec_24khz"}
 )
 @to_option()
 @threads_option()
+@json_option(ENCODE_SCHEMA, "a line for each file")
 @force_option()
 @quiet_option()
 def encode(
@@ -94,7 +103,7 @@ def encode(
     n_q: int | None, effort: str | int | None, quality: float | None, entropy: str | None,
     keep_pictures: bool | None, denoise: bool, live: bool, latency_ms: float | None,
     raw_format: str | None, raw_rate: int | None, raw_channels: int | None, conceal: bool,
-    gapless: bool, to: str | None, force: bool, quiet: bool,
+    gapless: bool, to: str | None, as_json: bool, force: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Compress audio files into .ncx files.
 
@@ -103,7 +112,11 @@ def encode(
     length. Tags and pictures are kept. song.wav becomes song.ncx next to it unless -o says
     otherwise. If the input is - (standard input), the output goes to standard output by default.
 
-    A mono codec codes every channel as a stream of its own, so stereo takes twice the bandwidth.
+    A mono codec codes every channel as a stream of its own, so stereo takes twice the bandwidth. A
+    file whose channels are all the same is coded as one, and comes back with all of them.
+
+    Without -m, a source of two channels that differ, at 32 kHz or more, is coded by the model
+    spectral-48k where that is installed, any other by spectral.
 
     Also writes EnCodec's own .ecdc files, with its models. They hold one stream, so stereo is mixed
     to mono for the mono model, and neither tags nor the source's rate. A message says what is left
@@ -130,86 +143,147 @@ def encode(
             raise UsageError(why)
     raw = raw_header_of(raw_format, raw_rate, raw_channels)
     jobs = plan_jobs(inputs, output, f".{made}", overwrite=force)
+    if as_json and any(job.target == STDIO for job in jobs):
+        raise UsageError("--json: standard output is for the file")
     if gapless:  # all or nothing: what is left out would leave a gap
         jobs = [job for job in jobs if job.problem is not None] or jobs
 
     def start() -> Callable[[Job], int]:
         from ncodec.audio.stderr import catch_decoders
         from ncodec.codec import encode_audio
+        from ncodec.encoding.choice import Choices
         from ncodec.encoding.options import EncodeOptions
-        from ncodec.hub.codecs import find
 
         catch_decoders()
-        found, is_ecdc = find(model or DEFAULT_MODELS[made]), made == "ecdc"
-        options = EncodeOptions(
-            found, bandwidth_kbps=bandwidth_kbps, n_q=n_q, denoise=denoise, effort=effort,
-            quality=quality, entropy="packed" if is_ecdc else entropy,
-            keep_pictures=keep_pictures is None, conceal=conceal,
-        ).resolve(live=live)  # fmt: skip
-        write: Callable[..., Encoded] = partial(encode_audio, options=options)
+        is_ecdc = made == "ecdc"
+        choices = Choices(EncodeOptions(
+            model or (DEFAULT_MODELS[made] if is_ecdc else None), bandwidth_kbps=bandwidth_kbps,
+            n_q=n_q, denoise=denoise, effort=effort, quality=quality,
+            entropy="packed" if is_ecdc else entropy, keep_pictures=keep_pictures is None,
+            conceal=conceal,
+        ), live=live)  # fmt: skip
+        write: Callable[..., Encoded] = encode_audio
         if is_ecdc:
             from ncodec.encoding.ecdc import encode_ecdc
 
-            write = partial(encode_ecdc, options=options, lm=entropy == "lm")
+            write = partial(encode_ecdc, lm=entropy == "lm")
         elif live:
             latency_s = latency_ms and latency_ms / 1000
-            write = partial(encode_live, options=options, latency_s=latency_s, quiet=quiet)
-        said = ""
-        if entropy is None and options.entropy.model is None and not (live or is_ecdc):
-            said = f"{options.entropy.name}: {options.model.model_id} has no entropy model"
-
+            write = partial(encode_live, latency_s=latency_s, quiet=quiet)
         opening = {"allow_truncated": live, "conceal": conceal, "raw": raw}
+        can_look = not (live or is_ecdc)
+        tell = _Teller(may_lack_entropy=entropy is None and can_look, as_json=as_json, quiet=quiet)
         if gapless:
             from ncodec.cli.gapless import GaplessJobs
 
+            options, why = _options_of_row(choices, jobs[0], opening)
             row = GaplessJobs(jobs, options, opening, overwrite=force, quiet=quiet)
-            return partial(_encode_track, row, said, quiet)
-        return partial(_encode_file, write, opening, said, force, quiet)
+            return partial(_encode_track, row, options, why, tell)
+        choose = partial(_options_of_file, choices, opening, can_look)
+        return partial(_encode_file, write, choose, opening, force, tell)
 
     run_jobs(jobs, start)
 
 
+_Chosen = tuple["ResolvedOptions", str]  # how a source is coded, and why by that model
+
+
+def _options_of_file(
+    choices: "Choices", opening: dict[str, Any], can_look: bool, job: Job, source: "AudioSource"
+) -> _Chosen:
+    """Choose how a file is coded. That it has equal channels only a file tells, no pipe."""
+    from ncodec.encoding.choice import have_equal_channels
+
+    can_look = can_look and source.n_channels > 1 and Path(job.source).is_file()
+    equal = can_look and have_equal_channels(job.source, **opening)
+    return choices.options_for(source.sample_rate_hz, source.n_channels, equal_channels=equal)
+
+
+def _options_of_row(choices: "Choices", first: Job, opening: dict[str, Any]) -> _Chosen:
+    """Choose how tracks that follow each other are coded: as the first of them calls for."""
+    from ncodec.audio import AudioSource
+
+    if choices.stereo is not None and first.problem is None and Path(first.source).is_file():
+        with contextlib.suppress(AudioError), AudioSource(first.source, **opening) as source:
+            return choices.options_for(source.sample_rate_hz, source.n_channels)
+    return choices.options_for(0, 1)
+
+
 def _encode_file(
-    write: "Callable[..., Encoded]", opening: dict[str, Any], said: str, force: bool, quiet: bool,
-    job: Job,
+    write: "Callable[..., Encoded]", choose: "Callable[[Job, AudioSource], _Chosen]",
+    opening: dict[str, Any], force: bool, tell: "_Teller", job: Job,
 ) -> int:  # fmt: skip
     from ncodec.audio import AudioSource
 
     refuse_ncx(job.source)
     started = time.perf_counter()
     opened = binary_stdin() if job.source == STDIO else job.source
-    with (
-        AudioSource(opened, **opening) as source,
-        open_output(job.target, overwrite=force) as sink,
-    ):
-        rate, n_samples = source.sample_rate_hz, source.n_samples
-        total = None if n_samples is None else n_samples / rate
-        with progress_bar(source.name, total, quiet=quiet) as advance:
+    with AudioSource(opened, **opening) as source:
+        options, why = choose(job, source)
+        with open_output(job.target, overwrite=force) as sink:
+            rate, n_samples = source.sample_rate_hz, source.n_samples
+            total = None if n_samples is None else n_samples / rate
+            with progress_bar(source.name, total, quiet=tell.quiet) as advance:
 
-            def on_progress(n: int) -> None:
-                advance(n / rate)
+                def on_progress(n: int) -> None:
+                    advance(n / rate)
 
-            done = write(source, sink, on_progress=on_progress)
+                done = write(source, sink, options=options, on_progress=on_progress)
     elapsed_s = time.perf_counter() - started
     done = replace(done, damage=tuple(source.damage), remarks=tuple(source.remarks))
-    said_of_it = (speed(done.seconds, elapsed_s), said)
-    return _told(job, source.name, done, said_of_it, quiet=quiet)
+    return tell(job, source.name, done, options, why, speed(done.seconds, elapsed_s))
 
 
-def _encode_track(row: "GaplessJobs", said: str, quiet: bool, job: Job) -> int:
+def _encode_track(
+    row: "GaplessJobs", options: "ResolvedOptions", why: str, tell: "_Teller", job: Job
+) -> int:
     done, follows = row.encode(job)
     gap = "goes on from the one before" if follows else ""
-    return _told(job, source_name(job.source), done, (gap, said), quiet=quiet)
+    return tell(job, source_name(job.source), done, options, why, gap)
 
 
-def _told(job: Job, name: str, done: "Encoded", said: tuple[str, str], *, quiet: bool) -> int:
-    """Tell what a file came to, and return the exit code that it calls for."""
-    for remark in (*done.damage, *done.remarks):
-        warn(f"{name}: {remark}")
-    if done.left_out:
-        warn(f"{target_name(job.target)}: without {', '.join(done.left_out)}")
-    say(f"{job.title}: {_summary(done, said)}", quiet=quiet)
-    return EXIT_CONCEALED if done.damage else EXIT_OK
+@dataclass(frozen=True, slots=True)
+class _Teller:
+    """Tells what files came to."""
+
+    may_lack_entropy: bool  # then it is said where there is no entropy model
+    as_json: bool
+    quiet: bool
+
+    def __call__(
+        self, job: Job, name: str, done: "Encoded", options: "ResolvedOptions", why: str, said: str
+    ) -> int:
+        """Tell of one, and return the exit code that it calls for."""
+        for remark in (*done.damage, *done.remarks):
+            warn(f"{name}: {remark}")
+        if done.left_out:
+            warn(f"{target_name(job.target)}: without {', '.join(done.left_out)}")
+        lacks = self.may_lack_entropy and options.entropy.model is None
+        model_id = options.model.model_id
+        also = f"{options.entropy.name}: {model_id} has no entropy model" if lacks else ""
+        say(f"{job.title}: {_summary(done, (said, also))}", quiet=self.quiet)
+        if self.as_json:
+            click.echo(json.dumps(_as_json(name, job, done, options, why)))
+        return EXIT_CONCEALED if done.damage else EXIT_OK
+
+
+def _as_json(
+    name: str, job: Job, done: "Encoded", options: "ResolvedOptions", why: str
+) -> dict[str, object]:
+    return {
+        "schema": ENCODE_SCHEMA,
+        "source": name,
+        "target": job.target,
+        "model": options.model.model_id,
+        "model_reason": why,
+        "n_codebooks": options.n_q,
+        "sample_rate_hz": done.sample_rate_hz,
+        "n_channels": done.n_channels,
+        "n_coded_channels": done.n_coded_channels,
+        "n_samples": done.n_samples,
+        "duration_s": done.seconds,
+        "n_bytes": done.n_bytes,
+    }
 
 
 def _summary(done: "Encoded", said: tuple[str, str]) -> str:
@@ -221,6 +295,7 @@ def _summary(done: "Encoded", said: tuple[str, str]) -> str:
         f"{8 * n_bytes / done.seconds / 1000:.2f} kbps",
         f"{2 * done.n_samples * done.n_channels / n_bytes:.1f}:1 to 16-bit PCM",
         said[0],
+        f"{done.n_channels} equal channels as one" if done.are_equal else "",
         f"and {done.picture_bytes} bytes of pictures" if done.picture_bytes else "",
         said[1],
     )

@@ -51,13 +51,15 @@ PAGE = "index.html"
 @click.option(
     "--against-bandwidths",
     metavar="KBPS,...",
-    help="Its bandwidths, of all channels; for opus 6,8,12,16,24 by default.",
+    help="Its bandwidths, of all channels; for opus 6,8,12,16,24 by default, and 16,24,32,48 where "
+    "a clip is stereo.",
 )
 @click.option(
     "--metrics",
     metavar="KEY,...",
     help="Metrics to compute; by default si_sdr, mel_distance, stft_distance, stoi, pesq_wb and "
-    "visqol, those whose packages are installed.",
+    "visqol, and where a clip is stereo visqol_lr, visqol_side, ild_error, ipd_error, ic_error and "
+    "pre_echo, those whose packages are installed.",
 )
 @click.option(
     "--speech",
@@ -140,14 +142,15 @@ def evaluate(
 
     catch_decoders()
 
-    chosen, notes = evaluation.choose_metrics(_names(metrics))
     loaded, coders, refused = evaluation.model_coders(_names(models) or [], kbps)
-    coders += _yardsticks(against, against_kbps)
     patterns = None if held_out is None else read_config(held_out).data.validation
     found = evaluation.find_clips(
         readable, folders, patterns=patterns, speech=speech, per_group=clips
     )
     excerpt = evaluation.Excerpt(limit or None, rate, mono)
+    stereo = evaluation.has_stereo(found, excerpt)
+    chosen, notes = evaluation.choose_metrics(_names(metrics), stereo=stereo)
+    coders += _yardsticks(against, against_kbps, stereo=stereo)
     notes = [*notes, *evaluation.plot_notes(), *refused]
     for note in notes:
         warn(note)
@@ -216,10 +219,11 @@ def _is_audio(path: Path, failed: list[int]) -> bool:
         return False
 
 
-def _yardsticks(against: str | None, kbps: list[float] | None) -> "list[Coder]":
+def _yardsticks(against: str | None, kbps: list[float] | None, *, stereo: bool) -> "list[Coder]":
     if against is None:
         return []
     from ncodec.evaluation import opus
 
     opus.check_installed()
-    return [opus.OpusCoder(number) for number in kbps or opus.BANDWIDTHS_KBPS]
+    usual = opus.STEREO_KBPS if stereo else opus.BANDWIDTHS_KBPS
+    return [opus.OpusCoder(number) for number in kbps or usual]

@@ -61,10 +61,11 @@ def held_out_option(which: str) -> Decorator[Any]:
     )  # fmt: skip
 
 
-def json_option(schema: str) -> Decorator[Any]:
-    """Print for programs."""
+def json_option(schema: str, how_many: str = "") -> Decorator[Any]:
+    """Print for programs; an object, or `how_many` there are."""
+    objects = f"JSON objects, {how_many}" if how_many else "one JSON object"
     return click.option(
-        "--json", "as_json", is_flag=True, help=f"Print one JSON object, schema {schema}."
+        "--json", "as_json", is_flag=True, help=f"Print {objects}, schema {schema}."
     )
 
 

@@ -8,6 +8,7 @@ from ncodec.cli.progress import clock
 from ncodec.errors import FormatError, ModelMismatch, ModelMissing, plural
 from ncodec.formats.ncx import (
     ARCHITECTURES,
+    CHANNEL_COPIES,
     EDIT_LIST,
     ENTROPY_CODERS,
     KINDS_OF_PICTURES,
@@ -27,7 +28,8 @@ def as_text(name: str, facts: Inspection) -> Iterator[str]:
     """Yield the lines of the report."""
     header = facts.header
     known = "" if facts.n_samples is not None else ", as far as the packets go"
-    channels = {1: "mono", 2: "stereo"}.get(header.n_channels, f"{header.n_channels} channels")
+    n_channels = header.n_output_channels
+    channels = {1: "mono", 2: "stereo"}.get(n_channels, f"{n_channels} channels")
     yield printable(
         f"{name}: {clock(facts.duration_s)}{known}, {channels}, {header.source_sample_rate_hz} Hz"
     )
@@ -41,13 +43,15 @@ def as_text(name: str, facts: Inspection) -> Iterator[str]:
                   f"{plural(header.n_codebooks, 'codebook')} of {header.codebook_size}"),
         ("entropy coder", _entropy_coder(facts)),
         *([("denoised", "yes")] if facts.denoised else ()),
+        *([("channels", f"{n_channels} equal ones, coded as one")] if header.n_copies > 1 else ()),
         *(("tag", printable(f"{key}={value}")) for key, value in header.tags),
         *(("picture", printable(describe(picture))) for picture in header.pictures),
         *(("attachment", f"kind {kind}, {len(content)} bytes")
           for kind, content in header.attachments if kind != PICTURE_KIND),
         *(("edit", text) for text in _edits(header)),
         *(("extension", f"0x{number:02X}, {len(content)} bytes")
-          for number, content in header.extensions if number != EDIT_LIST),
+          for number, content in header.extensions
+          if number != EDIT_LIST and (number != CHANNEL_COPIES or header.n_copies == 1)),
         ("bit rate", _bit_rates(facts)),
         ("bytes", _bytes(facts)),
         ("overhead", f"{facts.overhead_bytes} bytes, {100 * facts.overhead_share:.2f} %"),

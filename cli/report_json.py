@@ -25,13 +25,14 @@ def as_json(name: str, facts: Inspection) -> dict[str, object]:
         },
         "audio": {
             "sample_rate_hz": header.source_sample_rate_hz,
-            "n_channels": header.n_channels,
+            "n_channels": header.n_output_channels,
             "n_samples": facts.n_samples,
             "duration_s": facts.duration_s,
         },
         "codes": {
             "sample_rate_hz": header.sample_rate_hz,
             "samples_per_frame": header.samples_per_frame,
+            "n_channels": header.n_channels,
             "n_streams": header.n_streams,
             "n_codebooks": header.n_codebooks,
             "codebook_size": header.codebook_size,

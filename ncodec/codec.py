@@ -36,6 +36,7 @@ from ncodec.bitstream import inspect as inspection
 from ncodec.bitstream.clips import CodesFacts, read_clip, smallest_type, write_clip
 from ncodec.bitstream.codes import Codes, CodesWriter
 from ncodec.decoding import DecodeOptions, Decoding
+from ncodec.encoding.choice import Choices, are_equal, have_equal_channels
 from ncodec.encoding.encoder import PIECE_SECONDS, Encoded, Encoding
 from ncodec.encoding.fitting import TagsGiven, as_metadata
 from ncodec.encoding.live import LIVE_BLOCK_SECONDS, Live
@@ -93,8 +94,8 @@ def encode_audio(
         packets.finish(encoding.n_samples)
         encoding.leave_out_late(writer.header, source.metadata)
     return Encoded(
-        encoding.n_samples, source.sample_rate_hz, source.n_channels, writer.n_bytes,
-        writer.payload_bytes, encoding.left_out,
+        encoding.n_samples, source.sample_rate_hz, source.n_channels,
+        writer.header.n_channels, writer.n_bytes, writer.payload_bytes, encoding.left_out,
         sum(len(picture.data) for picture in writer.header.pictures),
     )  # fmt: skip
 
@@ -122,7 +123,10 @@ def encode(
     sink = io.BytesIO()
     metadata = as_metadata(tags, pictures)
     source = ArraySource(array, as_rate(sample_rate_hz), metadata)
-    encode_audio(source, sink, EncodeOptions(**options).resolve())
+    resolved, _ = Choices(EncodeOptions(**options)).options_for(
+        source.sample_rate_hz, len(array), equal_channels=are_equal(array)
+    )
+    encode_audio(source, sink, resolved)
     return sink.getvalue()
 
 
@@ -142,12 +146,15 @@ def encode_file(
 
     Raises AudioError for audio that cannot be read, OutputExists, UsageError, ModelMissing.
     """
-    resolved = EncodeOptions(**options).resolve()
+    choices, conceal = Choices(EncodeOptions(**options)), options.get("conceal", False)
     opened = io.BytesIO(source) if isinstance(source, bytes) else source
-    with (
-        AudioSource(opened, conceal=resolved.conceal) as audio,
-        _output(target, overwrite) as sink,
-    ):
+    again = io.BytesIO(source) if isinstance(source, bytes) else source  # a stream is read once
+    can_look = isinstance(source, bytes | str | os.PathLike)
+    with AudioSource(opened, conceal=conceal) as audio, _output(target, overwrite) as sink:
+        equal = can_look and audio.n_channels > 1 and have_equal_channels(again, conceal=conceal)
+        resolved, _ = choices.options_for(
+            audio.sample_rate_hz, audio.n_channels, equal_channels=equal
+        )
         done = encode_audio(audio, sink, resolved)
         return replace(done, damage=tuple(audio.damage), remarks=tuple(audio.remarks))
 

@@ -207,4 +207,6 @@ class StreamDecoder:
             return made
         if feed.error is not None:
             raise feed.error
-        return np.zeros((0 if feed.header is None else feed.header.n_channels, 0), np.float32)
+        return np.zeros(
+            (0 if feed.header is None else feed.header.n_output_channels, 0), np.float32
+        )

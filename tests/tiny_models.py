@@ -62,6 +62,15 @@ def save_models(folder: Path) -> None:
         save_codec(folder / "models" / f"{preset}.safetensors", preset, codec, {}, torch.float32)
 
 
+def save_stereo_model(folder: Path) -> None:
+    """Put a model into a cache that has the name of the one for full-band stereo."""
+    (folder / "models").mkdir()
+    torch.manual_seed(7)
+    codec = architecture("encodec")(architecture("encodec").presets["encodec-tiny-stereo"])
+    path = folder / "models" / "spectral-48k.safetensors"
+    save_codec(path, "spectral-48k", codec, {}, torch.float32)
+
+
 @torch.no_grad()
 def fit_codebooks(codec: TorchCodec) -> None:
     """Draw the codebooks at the size of the latents, so that noise uses all of the codes."""

@@ -18,6 +18,7 @@ from ncodec.formats.ncx.edit_list import Edit, pack_edits
 from ncodec.formats.ncx.header import Header
 from ncodec.formats.ncx.header_layout import (
     ARCHITECTURES,
+    CHANNEL_COPIES,
     CODEC_PARAMETERS,
     CODER_NUMBERS,
     EDIT_LIST,
@@ -46,6 +47,7 @@ from ncodec.formats.ncx.writer import Writer
 
 __all__ = [
     "ARCHITECTURES",
+    "CHANNEL_COPIES",
     "CODEC_PARAMETERS",
     "CODER_NUMBERS",
     "EDIT_LIST",

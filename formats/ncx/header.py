@@ -40,7 +40,7 @@ class Header:
     model_id: str
     model_fingerprint: bytes  # 4 bytes
     sample_rate_hz: int  # of the decoded audio
-    n_channels: int  # of the decoded audio
+    n_channels: int  # that are coded
     codebook_size: int
     n_codebooks: int  # per stream
     samples_per_frame: int  # per channel
@@ -93,6 +93,19 @@ class Header:
         """What the file was cut out of or put together from; none: its packets are one whole."""
         content = self.extension(fields.EDIT_LIST)
         return () if content is None else parse_edits(content)
+
+    @property
+    def n_copies(self) -> int:
+        """How many equal channels the single one stands for; 1 where nothing says so."""
+        content = self.extension(fields.CHANNEL_COPIES)
+        if content is None or len(content) != 1 or self.n_channels != 1:
+            return 1
+        return content[0] if 2 <= content[0] <= fields.N_CHANNELS.high else 1
+
+    @property
+    def n_output_channels(self) -> int:
+        """Channels of the decoded audio, copies included."""
+        return self.n_channels * self.n_copies
 
     @property
     def attached_bytes(self) -> int:
@@ -166,7 +179,9 @@ class Header:
         parts += map(_pack_extension, extensions)
         body = b"".join(parts)
         numbers = dict(extensions)
-        if fields.ATTACHED in numbers:
+        if fields.CHANNEL_COPIES in numbers:
+            version = max(version, fields.VERSION_OF_CHANNEL_COPIES)
+        elif fields.ATTACHED in numbers:
             version = max(version, fields.VERSION_OF_ATTACHMENTS)
         elif fields.EDIT_LIST in numbers:
             version = max(version, fields.VERSION_OF_EDIT_LIST)

@@ -7,6 +7,7 @@ from ncodec.formats.ncx.signature import SIGNATURE_FIELD
 VERSION = 0x10  # major << 4 | minor; of a file that needs no later one
 VERSION_OF_EDIT_LIST = 0x11
 VERSION_OF_ATTACHMENTS = 0x12
+VERSION_OF_CHANNEL_COPIES = 0x13
 FINGERPRINT_BYTES = 4
 
 ARCHITECTURES = {
@@ -16,6 +17,7 @@ ENTROPY_CODERS = {0: "packed", 1: "adaptive", 2: "transformer"}
 CODER_NUMBERS = {name: number for number, name in ENTROPY_CODERS.items()}
 ENTROPY_PACKED, ENTROPY_ADAPTIVE, ENTROPY_TRANSFORMER = ENTROPY_CODERS
 CODEC_PARAMETERS = 0x01
+CHANNEL_COPIES = 0x02
 REQUIRED_CODEC_PARAMETERS = 0x81
 EDIT_LIST = 0x82
 ATTACHED = 0x83

@@ -22,6 +22,7 @@ from ncodec.nn.mel import mel_filterbank
 from ncodec.nn.threads import one_thread
 
 WINDOWS = (256, 512, 1024, 2048)  # samples at BASE_HZ
+MEL_HZ = 20000.0  # where mel bands end, if the sample rate goes so far: the end of hearing
 BASE_HZ = 24000
 FLOOR = 1e-3
 SILENT = 1e-3  # of full scale, the peak below which nothing can be measured
@@ -51,8 +52,8 @@ def si_sdr(reference: Audio, estimate: Audio, sample_rate_hz: int) -> float | No
 def mel_distance(reference: Audio, estimate: Audio, sample_rate_hz: int) -> float:
     """Return the mean absolute difference of natural-log mel spectra, over frames, bands, windows.
 
-    Of size / 8 bands, at most 80, from 0 Hz to half the sample rate (HTK's scale, triangles of
-    height 1 over magnitudes), `size` being the window at 24 kHz.
+    Of size / 8 bands, at most 80, from 0 Hz to half the sample rate, at most MEL_HZ (HTK's scale,
+    triangles of height 1 over magnitudes), `size` being the window at 24 kHz.
     """
     distances = []
     with one_thread, torch.inference_mode():
@@ -109,4 +110,4 @@ def _window(size: int) -> Tensor:
 
 @functools.lru_cache(maxsize=16)
 def _filters(size: int, n_mels: int, sample_rate_hz: int) -> Tensor:
-    return mel_filterbank(size, n_mels, sample_rate_hz)
+    return mel_filterbank(size, n_mels, sample_rate_hz, f_max_hz=min(MEL_HZ, sample_rate_hz / 2))

@@ -7,8 +7,8 @@ batch, row by row what each would be by itself. So the files are those that `enc
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,12 +21,15 @@ from ncodec.batch.batch_decode import check_files
 from ncodec.batch.protocols import CONCEALED, PathOpener, Progress, Result
 from ncodec.batch.settings import Settings, resolved_options
 from ncodec.bitstream.codes import CodedPacket, Codes, coder_for, digest_bytes
+from ncodec.encoding.choice import have_equal_channels, is_full_band_stereo
 from ncodec.encoding.encoder import ALL_PIECES, PIECE_SECONDS, Encoding
 from ncodec.encoding.gapless import Track, encode_gapless
+from ncodec.encoding.options import ResolvedOptions
 from ncodec.encoding.whole_file import write_whole
 from ncodec.errors import AudioError
 from ncodec.formats.ncx import CodesDigest, Header, Writer
 from ncodec.hub.codecs import load_codec
+from ncodec.models.base import Codec
 
 if TYPE_CHECKING:
     from ncodec.entropy import EntropyCoder
@@ -36,10 +39,21 @@ ROWS_AT_ONCE = {"cpu": 32, "cuda": 256}  # streams in one pass, at most
 SAMPLES_AT_ONCE = {"cpu": 400_000, "cuda": 16_000_000}  # of all of them: more gain nothing
 
 
+class _Loaded:
+    """A model, and what it is used with."""
+
+    def __init__(self, settings: Settings, device: str) -> None:
+        self.options = resolved_options(settings)
+        self.codec = load_codec(self.options.model, device)
+        self.search = self.options.search(device)
+        self.coders: dict[int, EntropyCoder] = {}  # by the number of streams
+
+
 @dataclass(slots=True)
 class ShortClip:
     """A short file that was read."""
 
+    by: _Loaded
     header: Header
     wav: NDArray[np.float32]  # [S, C, T] at the codec's rate
     n_samples: int  # of the source
@@ -59,13 +73,12 @@ class CodedSegment:
 
 
 class Encoder:
-    """See Converter. The models are loaded once."""
+    """See Converter. The models are loaded once; which of them codes a file, the file decides."""
 
     def __init__(self, settings: Settings, *, device: str = "cpu") -> None:
-        self._options, self._device = resolved_options(settings), device
-        self._codec = load_codec(self._options.model, device)
-        self._search = self._options.search(device)
-        self._coders: dict[int, EntropyCoder] = {}  # by the number of streams
+        self._device = device
+        self._usual = _Loaded(settings, device)
+        self._stereo = settings.stereo and _Loaded(settings.stereo, device)
 
     def prepare(self, name: str, path: Path) -> ShortClip | None:
         """See Converter."""
@@ -74,41 +87,42 @@ class Encoder:
                 return None
             if source.n_samples > SHORT_SECONDS * source.sample_rate_hz:
                 return None
-            encoding = self._encoding(source)
+            loaded, options = self._chosen(source, path)
+            encoding = self._encoding(source, options)
             header = encoding.header(source.n_samples, source.metadata)
-            rate = self._codec.config.sample_rate_hz
-            resampler = Resampler(source.sample_rate_hz, rate, source.n_channels)
+            rate, n_coded = loaded.codec.config.sample_rate_hz, header.n_channels
+            resampler = Resampler(source.sample_rate_hz, rate, n_coded)
             n_block = max(1, round(PIECE_SECONDS * source.sample_rate_hz))
-            blocks = [resampler.push(block) for block in source.blocks(n_block)]
-            nothing = np.zeros((source.n_channels, 0), np.float32)
+            blocks = [resampler.push(block[:n_coded]) for block in source.blocks(n_block)]
+            nothing = np.zeros((n_coded, 0), np.float32)
             wav = np.concatenate([*blocks, resampler.push(nothing, last=True)], axis=1)
-            n_streams = header.n_streams
-            wav = wav.reshape(n_streams, source.n_channels // n_streams, -1)
-            return ShortClip(header, wav, source.n_samples, _remarks(encoding, source))
+            wav = wav.reshape(header.n_streams, header.channels_per_stream, -1)
+            return ShortClip(loaded, header, wav, source.n_samples, _remarks(encoding, source))
 
     def compute(self, prepared: Sequence[ShortClip]) -> list[ShortClip]:
         """See Converter."""
         for clips in _alike(prepared, self._device):
             self._code(clips)
-        coded: dict[int, list[ShortClip]] = {}
+        coded: dict[tuple[_Loaded, int], list[ShortClip]] = {}
         for clip in prepared:
             if clip.codes is not None:
-                coded.setdefault(clip.header.n_streams, []).append(clip)
-        for n_streams, clips in coded.items():
-            if n_streams not in self._coders:
-                self._coders[n_streams] = coder_for(clips[0].header)
-            payloads = self._coders[n_streams].encode_many([_codes_of(clip) for clip in clips])
+                coded.setdefault((clip.by, clip.header.n_streams), []).append(clip)
+        for (loaded, n_streams), clips in coded.items():
+            coders = loaded.coders
+            if n_streams not in coders:
+                coders[n_streams] = coder_for(clips[0].header)
+            payloads = coders[n_streams].encode_many([_codes_of(clip) for clip in clips])
             for clip, payload in zip(clips, payloads, strict=True):
                 clip.payload = payload
         return [clip for clip in prepared if clip.codes is not None or not clip.wav.shape[2]]
 
     def _code(self, clips: Sequence[ShortClip]) -> None:
-        """Find the codes of clips of equal length; none for one whose level is out of bounds."""
-        wav = np.concatenate([clip.wav for clip in clips])
-        n_channels = self._codec.config.n_channels
+        """Find the codes of clips that are alike; none for one whose level is out of bounds."""
+        wav, by = np.concatenate([clip.wav for clip in clips]), clips[0].by
+        n_channels = by.codec.config.n_channels
         wav = np.broadcast_to(wav, (len(wav), n_channels, wav.shape[2]))
-        state = self._codec.start_encoder(len(wav), search=self._search)
-        chunk = self._codec.encode_arrays(wav, state, self._options.n_q, last=True)
+        state = by.codec.start_encoder(len(wav), search=by.search)
+        chunk = by.codec.encode_arrays(wav, state, by.options.n_q, last=True)
         row = 0
         for clip in clips:
             rows = slice(row, row + len(clip.wav))
@@ -126,25 +140,26 @@ class Encoder:
                 digest.update(digest_bytes(one.codes))
                 writer.write_packet(one.codes.shape[-1], one.payload, scales=one.scales)
             writer.finish(digest.digest(), one.n_samples)
-        return Result(one.n_samples / one.header.source_sample_rate_hz, one.remarks)
+        return _result(one.header, one.n_samples, one.remarks)
 
     def convert(self, name: str, source: Path, path: Path, on_progress: Progress) -> Result:
         """See Converter."""
         with self._source(source, name) as audio, path.open("wb") as sink:
             estimate = audio.n_samples or _guess_samples(source, audio)
-            encoding = self._encoding(audio)
-            write_whole(encoding, audio, sink, lambda n: on_progress(n / max(1, estimate)))
-            return Result(encoding.n_samples / audio.sample_rate_hz, _remarks(encoding, audio))
+            encoding = self._encoding(audio, self._chosen(audio, source)[1])
+            writer = write_whole(encoding, audio, sink, lambda n: on_progress(n / max(1, estimate)))
+            return _result(writer.header, encoding.n_samples, _remarks(encoding, audio))
 
     def segment(
         self, name: str, source: Path, number: int, count: int, on_progress: Progress
     ) -> CodedSegment:
         """See SegmentConverter. One segment has all if the length or the codec forbid more."""
         with self._source(source, name) as audio:
-            pieces = self._pieces(audio, number, count)
+            loaded, options = self._chosen(audio, source)
+            pieces = _pieces(loaded.codec, audio, number, count)
             if not pieces:
                 return CodedSegment([], None)
-            encoding = self._encoding(audio, pieces)
+            encoding = self._encoding(audio, options, pieces)
             coder = coder_for(encoding.header(audio.n_samples))
             n_all = (audio.n_samples or _guess_samples(source, audio)) / audio.sample_rate_hz
             packets: list[CodedPacket] = []
@@ -153,16 +168,6 @@ class Encoder:
                 on_progress(packet.n_frames / encoding.codec.config.frame_rate_hz / n_all)
             n_samples = encoding.n_samples if encoding.is_finished else None
             return CodedSegment(packets, n_samples, _of_source(audio))
-
-    def _pieces(self, audio: AudioSource, number: int, count: int) -> range:
-        """Return which pieces of a file are in a segment."""
-        can_split = self._codec.has_finite_context and self._codec.segment_frames == 1
-        if audio.n_samples is None or not can_split:
-            return ALL_PIECES if number == 0 else range(0)
-        n = int(audio.n_samples / audio.sample_rate_hz / PIECE_SECONDS)  # or one more
-        if number == count - 1:
-            return range(number * n // count, ALL_PIECES.stop)
-        return range(number * n // count, (number + 1) * n // count)
 
     def album(
         self, sources: Sequence[tuple[str, PathOpener]], on_progress: Callable[[int, float], None]
@@ -181,10 +186,15 @@ class Encoder:
         def write(track: Track, path: Path) -> Result:
             with path.open("wb") as sink:
                 done = track.write(sink)
-            return Result(done.seconds, _said(done.left_out, done.damage, done.remarks))
+            remarks = _said(done.left_out, done.damage, done.remarks)
+            return Result(done.seconds, remarks, options.model.model_id, done.n_coded_channels)
 
+        options = self._usual.options
+        if self._stereo is not None and sources:
+            with suppress(AudioError, OSError), opened(0) as first:
+                options = self._chosen(first, None)[1]
         for track in encode_gapless(
-            [partial(opened, number) for number in range(len(sources))], self._options,
+            [partial(opened, number) for number in range(len(sources))], options,
             device=self._device, on_progress=lambda k, done: on_progress(k, done / seconds[k]),
         ):  # fmt: skip
             yield track.number, partial(write, track)
@@ -194,7 +204,7 @@ class Encoder:
         n_samples = next(part.n_samples for part in contents if part.n_samples is not None)
         digest = CodesDigest()
         with self._source(source, name) as audio, path.open("wb") as sink:
-            encoding = self._encoding(audio)
+            encoding = self._encoding(audio, self._chosen(audio, source)[1])
             writer = Writer(sink, encoding.header(n_samples, audio.metadata))
             for packet in (packet for part in contents for packet in part.packets):
                 digest.update(packet.digest_bytes)
@@ -202,20 +212,48 @@ class Encoder:
             writer.finish(digest.digest(), n_samples)
             remarks = (remark for part in contents for remark in part.remarks)
             remarks = (*_remarks(encoding, audio), *dict.fromkeys(remarks))
-            return Result(n_samples / audio.sample_rate_hz, remarks)
+            return _result(writer.header, n_samples, remarks)
 
     def check(self, paths: Sequence[Path]) -> list[str]:
         """See Converter."""
         return check_files(paths)
 
     def _source(self, path: Path, name: str) -> AudioSource:
-        return AudioSource(path, name=name, conceal=self._options.conceal)
+        return AudioSource(path, name=name, conceal=self._usual.options.conceal)
 
-    def _encoding(self, source: AudioSource, pieces: range = ALL_PIECES) -> Encoding:
+    def _chosen(self, source: AudioSource, path: Path | None) -> tuple[_Loaded, ResolvedOptions]:
+        """Return what codes a source, whose file is read for equal channels if it is given."""
+        conceal = self._usual.options.conceal
+        equal = source.n_channels > 1 and path is not None and have_equal_channels(
+            path, conceal=conceal
+        )  # fmt: skip
+        is_stereo = is_full_band_stereo(source.sample_rate_hz, source.n_channels, equal)
+        loaded = self._stereo if self._stereo is not None and is_stereo else self._usual
+        return loaded, replace(loaded.options, equal_channels=equal)
+
+    def _encoding(
+        self, source: AudioSource, options: ResolvedOptions, pieces: range = ALL_PIECES
+    ) -> Encoding:
         return Encoding(
-            source.name, source.sample_rate_hz, source.n_channels, self._options, pieces=pieces,
+            source.name, source.sample_rate_hz, source.n_channels, options, pieces=pieces,
             device=self._device,
         )  # fmt: skip
+
+
+def _pieces(codec: Codec, audio: AudioSource, number: int, count: int) -> range:
+    """Return which pieces of a file are in a segment."""
+    can_split = codec.has_finite_context and codec.segment_frames == 1
+    if audio.n_samples is None or not can_split:
+        return ALL_PIECES if number == 0 else range(0)
+    n = int(audio.n_samples / audio.sample_rate_hz / PIECE_SECONDS)  # or one more
+    if number == count - 1:
+        return range(number * n // count, ALL_PIECES.stop)
+    return range(number * n // count, (number + 1) * n // count)
+
+
+def _result(header: Header, n_samples: int, remarks: tuple[str, ...]) -> Result:
+    seconds = n_samples / header.source_sample_rate_hz
+    return Result(seconds, remarks, header.model_id, header.n_channels)
 
 
 def _remarks(encoding: Encoding, source: AudioSource) -> tuple[str, ...]:
@@ -234,11 +272,12 @@ def _said(
 
 
 def _alike(clips: Sequence[ShortClip], device: str) -> list[list[ShortClip]]:
-    """Return clips of equal length in groups with as much as is coded at once, or single ones."""
-    by_length: dict[tuple[int, ...], list[ShortClip]] = {}
+    """Return clips of one model and length in groups of what is coded at once, or single ones."""
+    by_length: dict[tuple[_Loaded, int, int], list[ShortClip]] = {}
     for clip in clips:
-        if clip.wav.shape[2]:
-            by_length.setdefault(clip.wav.shape[1:], []).append(clip)
+        _, n_channels, n_samples = clip.wav.shape
+        if n_samples:
+            by_length.setdefault((clip.by, n_channels, n_samples), []).append(clip)
     groups: list[list[ShortClip]] = []
     for (*_, n_samples), alike in by_length.items():
         most = min(ROWS_AT_ONCE[device], SAMPLES_AT_ONCE[device] // n_samples)

@@ -32,6 +32,8 @@ class Result:
 
     seconds: float  # of audio
     remarks: tuple[str, ...] = ()
+    model_id: str = ""  # that coded it
+    n_coded_channels: int = 0
 
 
 class Converter(Protocol[T]):

@@ -63,6 +63,7 @@ def as_json(
         "settings": {
             "decode": settings.decode,
             "model": settings.model_id or None,
+            "stereo_model": settings.stereo.model_id if settings.stereo else None,
             "model_fingerprint": settings.model_fingerprint or None,
             "n_codebooks": settings.n_q or None,
             "effort": settings.effort or None,
@@ -100,6 +101,8 @@ def _file(outcome: Outcome, conversion: Conversion) -> Mapping[str, Any]:
         "status": outcome.status,
         "error": outcome.error or None,
         "remarks": list(outcome.remarks),
+        "model": outcome.model_id or None,
+        "n_coded_channels": outcome.n_coded_channels or None,
         "duration_s": outcome.seconds if is_made else None,
         "n_bytes_in": outcome.n_bytes_in,
         "n_bytes_out": outcome.n_bytes_out if outcome.status != "failed" else None,

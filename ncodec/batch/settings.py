@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from ncodec.batch.names import CODED
@@ -38,6 +38,7 @@ class Settings:
     keep_pictures: bool = True
     conceal: bool = False  # damage of the source becomes silence
     gapless: bool | None = None  # the files of a folder follow each other; None for no
+    stereo: "Settings | None" = None  # other ones for full-band stereo; see `encoding.choice`
     container: str = ""
     subtype: str = ""  # "": the container's usual one
 
@@ -58,9 +59,16 @@ COPY = "copy"  # in place of a digest, for files that are copied
 
 def encode_settings(options: "EncodeOptions", *, gapless: bool = False) -> Settings:
     """Find the models. Raises UsageError, ModelMissing."""
+    from ncodec.encoding.choice import Choices
+
     if options.denoise:
         raise UsageError("denoise: not for many files at once")
-    resolved = options.resolve()
+    choices = Choices(options)
+    stereo = choices.stereo and _of_resolved(choices.stereo, gapless)
+    return replace(_of_resolved(choices.usual, gapless), stereo=stereo)
+
+
+def _of_resolved(resolved: "ResolvedOptions", gapless: bool) -> Settings:
     model, entropy = resolved.model, resolved.entropy
     return Settings(
         decode=False,

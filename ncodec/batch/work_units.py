@@ -52,6 +52,8 @@ class Outcome:
     elapsed_s: float = 0.0  # of a worker's time; of files that were done together, its share
     sha256: str = ""  # of the source, if it was read
     remarks: tuple[str, ...] = ()  # what the user may want to know of a file that was made
+    model_id: str = ""  # that coded it
+    n_coded_channels: int = 0  # 1 where all channels are equal
 
 
 @dataclass(frozen=True, slots=True)

@@ -288,6 +288,8 @@ class Worker:
             seconds=result.seconds if result else 0.0, n_bytes_in=item.size,
             n_bytes_out=n_bytes_out, elapsed_s=job.elapsed_s, sha256=job.sha256,
             remarks=result.remarks if result else (),
+            model_id=result.model_id if result else "",
+            n_coded_channels=result.n_coded_channels if result else 0,
         )  # fmt: skip
 
 

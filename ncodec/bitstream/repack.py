@@ -45,7 +45,7 @@ Opener = Callable[[], AbstractContextManager[Reader]]  # each time from the file
 _ALIKE = {  # what files must share to become one, and what it is called
     "model_id": "models", "model_fingerprint": "weights", "sample_rate_hz": "codec's sample rates",
     "source_sample_rate_hz": "sample rates", "n_channels": "numbers of channels",
-    "n_streams": "numbers of streams",
+    "n_output_channels": "numbers of channels", "n_streams": "numbers of streams",
 }  # fmt: skip
 
 

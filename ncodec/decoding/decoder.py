@@ -6,6 +6,8 @@ Shapes: C channels, T samples, S streams, Q codebooks, F frames; see `ncodec.cod
 import contextlib
 from collections.abc import Iterator
 
+import numpy as np
+
 from ncodec.bitstream.access import InOrder, Packets, all_packets, open_packets
 from ncodec.bitstream.codes import Lost, check_digest, digest_bytes, source_length
 from ncodec.bitstream.gaps import Gap, Gaps
@@ -14,7 +16,14 @@ from ncodec.bitstream.span_codes import chunk_of, codec_for, codes_of, place_of
 from ncodec.bitstream.timeline import Span, Timeline, window
 from ncodec.decoding.contiguous_run import ContiguousRun
 from ncodec.decoding.options import DecodeOptions
-from ncodec.decoding.synthesis import Audio, PacketChunk, Playback, RegionPool, Trimmer
+from ncodec.decoding.synthesis import (
+    MAX_BLOCK,
+    Audio,
+    PacketChunk,
+    Playback,
+    RegionPool,
+    Trimmer,
+)
 from ncodec.errors import DigestMismatch, FormatError, InvalidField
 from ncodec.formats.ncx import CodesDigest, Reader
 from ncodec.native.threads import n_threads
@@ -41,7 +50,7 @@ class Decoding:
         self._reader = reader = reader.reader if isinstance(reader, RecoveringReader) else reader
         self.header = header = reader.header
         self._codec = codec_for(reader)
-        self.n_channels = header.n_channels
+        self.n_channels = header.n_output_channels
         rate_hz = header.sample_rate_hz if options.codec_rate else header.source_sample_rate_hz
         self.sample_rate_hz = options.rate_hz or rate_hz
         self._n_threads = options.n_threads or n_threads()
@@ -81,11 +90,21 @@ class Decoding:
             packets = self._packets or self._all_packets()
             given = 0
             for span in self._spans():
-                trimmer = Trimmer(self.n_channels, span.start_sample, span.end_sample)
-                yield from self._play(packets, span, trimmer, digest, pool)
+                trimmer = Trimmer(self.header.n_channels, span.start_sample, span.end_sample)
+                for block in self._play(packets, span, trimmer, digest, pool):
+                    yield from self._copied(block)
                 given += trimmer.place - span.start_sample
             self._check_end(packets, digest)
             self.n_samples = given
+
+    def _copied(self, block: Audio) -> Iterator[Audio]:
+        """Yield all channels of the output, of which one may be coded."""
+        if self.n_channels == len(block):
+            yield block
+            return
+        n = MAX_BLOCK // self.n_channels
+        for start in range(0, block.shape[1], n):
+            yield np.repeat(block[:, start : start + n], self.header.n_copies, axis=0)
 
     def _spans(self) -> Iterator[Span]:
         try:

@@ -54,7 +54,6 @@ def encode_ecdc(
     header = ecdc_header(source.name, name, n_samples, options.n_q, lm)
     n_bytes = write_ecdc(sink, header, cut_segments(header, packets))
     return Encoded(
-        encoding.n_samples, source.sample_rate_hz, source.n_channels, n_bytes,
-        n_bytes - len(header.pack()),
-        tuple(left_out),
+        encoding.n_samples, source.sample_rate_hz, source.n_channels, mixed.n_channels,
+        n_bytes, n_bytes - len(header.pack()), tuple(left_out),
     )  # fmt: skip

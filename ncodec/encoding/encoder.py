@@ -18,7 +18,7 @@ from ncodec.encoding.fitting import fitting
 from ncodec.encoding.options import ResolvedOptions
 from ncodec.entropy import EntropyCoder
 from ncodec.errors import AudioError, FormatError
-from ncodec.formats.ncx import CODEC_PARAMETERS, PICTURE_KIND, Header
+from ncodec.formats.ncx import CHANNEL_COPIES, CODEC_PARAMETERS, PICTURE_KIND, Header
 from ncodec.hub.codecs import ModelFile, load_codec
 from ncodec.models.base import ArrayChunk
 from ncodec.models.parameters import pack_parameters
@@ -37,12 +37,18 @@ class Encoded:
     n_samples: int
     sample_rate_hz: int
     n_channels: int
+    n_coded_channels: int  # 1 where all are equal
     n_bytes: int
     payload_bytes: int
     left_out: tuple[str, ...] = ()  # of the source, for which the file has no room
     picture_bytes: int = 0
     damage: tuple[str, ...] = ()  # of a file that was concealed
     remarks: tuple[str, ...] = ()  # on a file that was read
+
+    @property
+    def are_equal(self) -> bool:
+        """Whether its channels are all the same, so that one was coded."""
+        return self.n_coded_channels == 1 < self.n_channels
 
     @property
     def seconds(self) -> float:
@@ -91,17 +97,22 @@ class Encoding:
         self, name: str, sample_rate_hz: int, n_channels: int, options: ResolvedOptions, *,
         piece_samples: int | None = None, pieces: range = ALL_PIECES, device: str = "cpu",
     ) -> None:  # fmt: skip
-        self._name, self._sample_rate_hz, self._n_channels = name, sample_rate_hz, n_channels
+        self._name, self._sample_rate_hz = name, sample_rate_hz
         self._options, self._device = options, device
         self.codec = load_codec(options.model, device)
         config = self.codec.config
-        self.n_streams = count_streams(name, n_channels, options.model, config.n_channels)
+        is_one = options.equal_channels and config.n_channels == 1  # which stands for all
+        self._n_copies = n_channels if is_one else 1
+        self._n_channels = n_channels // self._n_copies
+        self.n_streams = count_streams(name, self._n_channels, options.model, config.n_channels)
         self.n_samples = 0
         self.is_finished = False
         self.left_out: tuple[str, ...] = ()
         self._wanted, self._next = pieces, 0  # numbers of pieces
         n = round(PIECE_SECONDS * config.frame_rate_hz) * config.samples_per_frame
-        self._pieces = _Pieces(n_channels, piece_samples or n, -1 if piece_samples else n // 8)
+        self._pieces = _Pieces(
+            self._n_channels, piece_samples or n, -1 if piece_samples else n // 8
+        )
 
     @cached_property
     def _resampler(self) -> Resampler:
@@ -123,6 +134,9 @@ class Encoding:
         """
         config, options = self.codec.config, self._options
         parameters = pack_parameters(self.codec.number, denoise=options.denoise)
+        extensions = ((CODEC_PARAMETERS, parameters),) if parameters else ()
+        if self._n_copies > 1:
+            extensions += ((CHANNEL_COPIES, bytes([self._n_copies])),)
         kept = fitting(metadata, pictures=options.keep_pictures)
         self.left_out = kept.left_out
         try:
@@ -141,7 +155,7 @@ class Encoding:
                 source_sample_rate_hz=self._sample_rate_hz,
                 n_samples=n_samples,
                 tags=kept.tags,
-                extensions=((CODEC_PARAMETERS, parameters),) if parameters else (),
+                extensions=extensions,
                 attachments=tuple((PICTURE_KIND, picture.pack()) for picture in kept.pictures),
             )
         except FormatError as error:
@@ -211,7 +225,7 @@ class Encoding:
 
     def _begin(self, block: NDArray[np.float32]) -> Iterator[_Task]:
         self.n_samples += block.shape[1]
-        for piece in self._pieces.push(self._resampler.push(block)):
+        for piece in self._pieces.push(self._resampler.push(block[: self._n_channels])):
             yield from self._begin_piece(piece)
 
     def _end(self) -> Iterator[_Task]:

@@ -90,9 +90,9 @@ def _coded(
         header = encoding.header(part.n_samples, part.metadata)
         writer = cut(opened, sink, header, start, start + part.n_samples)
         return Encoded(
-            part.n_samples, rate, source.n_channels, writer.n_bytes, writer.payload_bytes,
-            encoding.left_out, sum(len(picture.data) for picture in header.pictures),
-            part.damage, part.remarks,
+            part.n_samples, rate, source.n_channels, writer.header.n_channels, writer.n_bytes,
+            writer.payload_bytes, encoding.left_out,
+            sum(len(picture.data) for picture in header.pictures), part.damage, part.remarks,
         )  # fmt: skip
 
     start = 0

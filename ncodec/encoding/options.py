@@ -24,8 +24,9 @@ LIVE_ENTROPY = "adaptive"  # by default: frame by frame, a transformer takes muc
 class ResolvedOptions:
     """EncodeOptions with nothing left open: the exact weights, and all that the model chose.
 
-    effort   its name where the search weighs bits, else the width of its beam
-    quality  of a search that weighs bits; None for what suits `n_q`
+    effort          its name where the search weighs bits, else the width of its beam
+    quality         of a search that weighs bits; None for what suits `n_q`
+    equal_channels  all channels of the source are equal: a mono codec codes one of them
     """
 
     model: ModelFile
@@ -36,6 +37,7 @@ class ResolvedOptions:
     denoise: bool = False
     keep_pictures: bool = True
     conceal: bool = False
+    equal_channels: bool = False
 
     def search(self, device: str = "cpu") -> "int | Search":
         """Return how codes are searched for, as `Codec.start_encoder` takes it."""
@@ -49,7 +51,8 @@ class ResolvedOptions:
 class EncodeOptions:
     """How audio is to be encoded. The model chooses what is None.
 
-    model           a model's id, an architecture's name for its default model, or a model file
+    model           a model's id, an architecture's name for its default model, or a model file; for
+                    None see `encoding.choice`, `resolve` takes DEFAULT_MODEL
     bandwidth_kbps  nominal, of each stream
     n_q             number of codebooks, instead of a bandwidth
     entropy         "transformer", "adaptive" or "packed"; see `choose_entropy` for None
@@ -63,7 +66,7 @@ class EncodeOptions:
     conceal         take what can be read of damaged audio; see `AudioSource`
     """
 
-    model: str | ModelFile = DEFAULT_MODEL
+    model: str | ModelFile | None = None
     bandwidth_kbps: float | None = None
     n_q: int | None = None
     entropy: str | None = None
@@ -80,7 +83,8 @@ class EncodeOptions:
 
         Raises UsageError for what the model cannot do, ModelMissing.
         """
-        model = find(self.model) if isinstance(self.model, str) else self.model
+        named = self.model or DEFAULT_MODEL
+        model = find(named) if isinstance(named, str) else named
         codec, n_q = load_codec(model), self.n_q
         if self.quality is not None:
             near = n_q_of_quality(self.quality, codec.config.n_codebooks)
@@ -101,7 +105,7 @@ class EncodeOptions:
 class EncodeKeywords(TypedDict, total=False):
     """The fields of EncodeOptions as keywords of a function."""
 
-    model: str | ModelFile
+    model: str | ModelFile | None
     bandwidth_kbps: float | None
     n_q: int | None
     entropy: str | None

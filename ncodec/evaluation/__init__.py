@@ -3,7 +3,7 @@
 docs/EVALUATION.md says what the figures mean.
 """
 
-from ncodec.evaluation.clips import Clip, Excerpt, find_clips, total_seconds
+from ncodec.evaluation.clips import Clip, Excerpt, find_clips, has_stereo, total_seconds
 from ncodec.evaluation.coders import Coder, RoundTrip, model_coders
 from ncodec.evaluation.metrics import METRICS, Metric, choose_metrics
 from ncodec.evaluation.plots import plot_notes
@@ -26,6 +26,7 @@ __all__ = [
     "choose_metrics",
     "evaluate",
     "find_clips",
+    "has_stereo",
     "markdown_table",
     "model_coders",
     "plot_notes",

@@ -110,6 +110,15 @@ def total_seconds(clips: Sequence[Clip], excerpt: Excerpt) -> float:
     return total
 
 
+def has_stereo(clips: Sequence[Clip], excerpt: Excerpt) -> bool:
+    """Tell whether any clip will be coded in stereo."""
+    for clip in () if excerpt.mono else clips:
+        with contextlib.suppress(NcodecError), AudioSource(clip.path) as source:
+            if source.n_channels == 2:
+                return True
+    return False
+
+
 def load_clip(clip: Clip, excerpt: Excerpt) -> tuple[Audio, int]:
     """Return the excerpt of a clip [C, T], and its sample rate. Raises AudioError."""
     with AudioSource(clip.path) as source:

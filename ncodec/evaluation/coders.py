@@ -5,7 +5,7 @@ Shapes: C channels, T samples.
 
 import io
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -14,6 +14,7 @@ from ncodec.audio import ArraySource
 from ncodec.audio.base import Audio
 from ncodec.codec import encode_audio
 from ncodec.decoding import Decoding
+from ncodec.encoding.choice import are_equal
 from ncodec.encoding.options import EncodeOptions
 from ncodec.errors import UsageError
 from ncodec.formats.ncx import Reader
@@ -54,7 +55,8 @@ class ModelCoder:
         """Encode [C, T] as a .ncx file in memory and decode that."""
         sink, source = io.BytesIO(), ArraySource(wav, sample_rate_hz)
         started = time.perf_counter()
-        done = encode_audio(source, sink, self._options)
+        options = replace(self._options, equal_channels=are_equal(wav))
+        done = encode_audio(source, sink, options)
         encoded = time.perf_counter()
         sink.seek(0)
         decoded = np.concatenate(list(Decoding(Reader(sink, "clip")).blocks()), axis=1)

@@ -17,9 +17,12 @@ from ncodec.audio import resample
 from ncodec.audio.base import Audio
 from ncodec.audio.distances import is_silent, mel_distance, si_sdr, stft_distance
 from ncodec.errors import UsageError
+from ncodec.evaluation.stereo import ic_error, ild_error, ipd_error
+from ncodec.evaluation.transients import pre_echo
 
 EXTRA = "pip install 'ncodec[evaluate,pesq]'"
 PESQ_HZ, VISQOL_HZ = 16000, 48000
+LOWEST_VISQOL = 1.0
 # The package pesq has room for 50 utterances, and none is shorter, with its pause, than 0.4 s:
 # beyond that it writes where it must not.
 PESQ_SECONDS = 20.0
@@ -43,6 +46,7 @@ class Metric:
     package: str  # that it is in
     definition: str
     compute: Compute
+    with_stereo: bool = False  # by default only where a clip is stereo
 
 
 def stoi(reference: Audio, estimate: Audio, sample_rate_hz: int) -> float | None:
@@ -83,6 +87,44 @@ def visqol(reference: Audio, estimate: Audio, sample_rate_hz: int) -> float | No
     first, second = (_mono(wav, sample_rate_hz, VISQOL_HZ) for wav in (reference, estimate))
     if is_silent(first) or is_silent(second):
         return None
+    return _visqol_of(first, second)
+
+
+def visqol_lr(reference: Audio, estimate: Audio, sample_rate_hz: int) -> float | None:
+    """Return the mean of ViSQOL's MOS-LQO of the left and of the right channel, in audio mode.
+
+    A channel that is silent in the original does not count. None for other than stereo.
+    """
+    if reference.shape[0] != 2:
+        return None
+    pairs = zip(reference, estimate, strict=True)
+    values = [_visqol_of_part(*pair, sample_rate_hz) for pair in pairs]
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def visqol_side(reference: Audio, estimate: Audio, sample_rate_hz: int) -> float | None:
+    """Return ViSQOL's MOS-LQO of the side (L - R) / 2, in audio mode.
+
+    None for other than stereo, and where the channels do not differ.
+    """
+    if reference.shape[0] != 2:
+        return None
+    first, second = ((wav[0] - wav[1]) / 2 for wav in (reference, estimate))
+    return _visqol_of_part(first, second, sample_rate_hz)
+
+
+def _visqol_of_part(first: Audio, second: Audio, sample_rate_hz: int) -> float | None:
+    """Return the score of one part [T] of a stereo signal, the lowest where it got lost."""
+    if is_silent(first):
+        return None
+    if is_silent(second):
+        return LOWEST_VISQOL
+    return _visqol_of(*(_mono(wav[None], sample_rate_hz, VISQOL_HZ) for wav in (first, second)))
+
+
+def _visqol_of(first: Audio, second: Audio) -> float | None:
+    """Return the score of [T] at VISQOL_HZ."""
     try:
         value = float(_visqol().measure_from_arrays(first, second, VISQOL_HZ).moslqo)
     except ValueError:  # shorter than one of its patches
@@ -117,11 +159,31 @@ METRICS = (
            "Wide-band PESQ (ITU-T P.862.2) at 16 kHz, 1.04 to 4.64; speech only.", pesq_wb),
     Metric("visqol", "ViSQOL", 2, True, False, "visqol", "visqol-python",
            "ViSQOL 3 (Chinen et al., 2020), audio mode at 48 kHz, 1 to 4.73.", visqol),
+    Metric("visqol_lr", "ViSQOL L, R", 2, True, False, "visqol", "visqol-python",
+           "Mean of ViSQOL of the left and of the right channel; stereo only.", visqol_lr,
+           with_stereo=True),
+    Metric("visqol_side", "ViSQOL side", 2, True, False, "visqol", "visqol-python",
+           "ViSQOL of the side, (L - R) / 2; stereo only.", visqol_side, with_stereo=True),
+    Metric("ild_error", "ILD error dB", 2, False, False, "", "",
+           "Error of the level difference between the channels (Breebaart et al., 2005), by bands; "
+           "stereo only.", ild_error, with_stereo=True),
+    Metric("ipd_error", "IPD error deg", 1, False, False, "", "",
+           "Error of the phase difference between the channels below 2 kHz, in degrees; stereo "
+           "only.", ipd_error, with_stereo=True),
+    Metric("ic_error", "IC error", 3, False, False, "", "",
+           "Error of the coherence of the channels, by bands; stereo only.", ic_error,
+           with_stereo=True),
+    Metric("pre_echo", "pre-echo dB", 2, False, False, "", "",
+           "Energy 5 to 30 ms before attacks, above the original's.", pre_echo, with_stereo=True),
 )  # fmt: skip
 
 
-def choose_metrics(keys: Sequence[str] | None = None) -> tuple[list[Metric], list[str]]:
-    """Return the metrics of these keys, or all, that can be computed, and what to tell the user.
+def choose_metrics(
+    keys: Sequence[str] | None = None, *, stereo: bool = False
+) -> tuple[list[Metric], list[str]]:
+    """Return the metrics of these keys that can be computed, and what to tell the user.
+
+    Without keys all, those `with_stereo` only where a clip is `stereo`.
 
     Raises UsageError for a key that is none.
     """
@@ -129,7 +191,9 @@ def choose_metrics(keys: Sequence[str] | None = None) -> tuple[list[Metric], lis
     for key in keys or ():
         if key not in known:
             raise UsageError(f"metric {key!r}: expected one of {', '.join(known)}")
-    wanted = [metric for metric in METRICS if keys is None or metric.key in keys]
+    if keys is None:
+        keys = [metric.key for metric in METRICS if stereo or not metric.with_stereo]
+    wanted = [metric for metric in METRICS if metric.key in keys]
     found = [metric for metric in wanted if _is_there(metric.module)]
     missing = [metric for metric in wanted if metric not in found]
     if not missing:

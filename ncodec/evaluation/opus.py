@@ -16,6 +16,7 @@ from ncodec.evaluation.coders import RoundTrip
 
 PROGRAMS = ("opusenc", "opusdec")
 BANDWIDTHS_KBPS = (6.0, 8.0, 12.0, 16.0, 24.0)
+STEREO_KBPS = (16.0, 24.0, 32.0, 48.0)
 
 
 def check_installed() -> None:

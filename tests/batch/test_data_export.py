@@ -215,7 +215,7 @@ def test_odd_inputs_are_named(run: Run) -> None:
     assert "in/c.ncx: 2 codebooks, but 3 are wanted" in said("in", "--n-q", "3")
     make_clip(Path("in/c.ncx"), 1, 20, model="modelled", overwrite=True)
     assert "in/c.ncx: model modelled, but in/a.ncx has tiny" in said("in")
-    wav = np.zeros((2, 4000), np.float32)
+    wav = np.linspace(0, 0.1, 8000, dtype=np.float32).reshape(2, 4000)
     Path("in/c.ncx").write_bytes(ncodec.encode(wav, 8000, model="tiny", n_q=3))
     assert "in/c.ncx: streams 2, but in/a.ncx has 1" in said("in")
     Path("in/c.ncx").unlink()

@@ -1,6 +1,7 @@
 """`ncodec encode`."""
 
 import hashlib
+import io
 import json
 import re
 import struct
@@ -11,6 +12,7 @@ import pytest
 import soundfile
 import torch
 from ran import Run
+from tiny_models import save_stereo_model
 from tones import make_audio, tone, wav_bytes
 
 import ncodec
@@ -438,3 +440,83 @@ def test_loud_and_silent_audio_are_coded(encode: Run, run: Run) -> None:
     assert encode("loud.wav", "silent.wav").code == 0
     assert run("decode", "silent.ncx", "-o", "back.wav").code == 0
     assert not soundfile.read("back.wav")[0].any()
+
+
+def told(text: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_json_tells_of_each_file(encode: Run) -> None:
+    make_audio("a.wav", n_channels=2)
+    left = make_audio("b.wav").read_bytes()
+    samples, rate = soundfile.read(io.BytesIO(left))
+    soundfile.write("b.wav", np.stack([samples, samples], axis=1), rate)
+    ran = encode("a.wav", "gone.wav", "b.wav", "--json")
+    assert ran.code == 1
+    assert "b.wav -> b.ncx: " in ran.err
+    assert ", 2 equal channels as one" in ran.err.splitlines()[-1]
+    one, two = told(ran.out)
+    assert one | two == two
+    assert (one["source"], one["target"], one["n_coded_channels"]) == ("a.wav", "a.ncx", 2)
+    assert (two["source"], two["n_channels"], two["n_coded_channels"]) == ("b.wav", 2, 1)
+    assert (two["model"], two["model_reason"]) == ("tiny", "named")
+    assert two["n_bytes"] == Path("b.ncx").stat().st_size
+    text = (Path(__file__).parents[2] / "docs" / "CLI.md").read_text()
+    section = text.split("## JSON of encode, schema ncodec.encode/1\n")[1].split("\n## ")[0]
+    assert re.findall(r"^\| `([^`]*)`", section, flags=re.M) == list(one)
+
+
+def test_json_and_a_file_do_not_share_standard_output(encode: Run) -> None:
+    make_audio("a.wav")
+    ran = encode("a.wav", "-o", "-", "--json")
+    assert (ran.code, ran.raw) == (2, b"")
+    assert "--json: standard output is for the file" in ran.err
+
+
+def test_equal_channels_of_files_are_coded_as_one(encode: Run, run: Run) -> None:
+    samples, rate = soundfile.read(make_audio("mono.flac"))
+    soundfile.write("dual.flac", np.stack([samples, samples], axis=1), rate)
+    content = Path("dual.flac").read_bytes()
+    assert encode("mono.flac", "dual.flac").code == 0
+    assert encode("-", "-o", "pipe.ncx", stdin=content).code == 0
+    facts = {
+        name: json.loads(run("inspect", "--json", f"{name}.ncx").out)
+        for name in ("mono", "dual", "pipe")
+    }
+    assert [facts[name]["audio"]["n_channels"] for name in facts] == [1, 2, 2]
+    assert [facts[name]["codes"]["n_channels"] for name in facts] == [1, 1, 2]
+    text = run("inspect", "dual.ncx").out
+    assert ", stereo, " in text.splitlines()[0]
+    assert "channels      2 equal ones, coded as one" in text
+    assert run("decode", "dual.ncx", "-o", "back.wav").code == 0
+    back, _ = soundfile.read("back.wav", always_2d=True)
+    assert back.shape == (len(samples), 2)
+    assert (back[:, 0] == back[:, 1]).all()
+    ran = run("repack", "--join", "mono.ncx", "dual.ncx", "-o", "both.ncx")
+    assert ran.code == 2
+    assert "their numbers of channels are 1 and 2" in ran.err
+    assert run("repack", "--join", "dual.ncx", "dual.ncx", "-o", "twice.ncx").code == 0
+    twice = json.loads(run("inspect", "--json", "twice.ncx").out)["audio"]
+    assert (twice["n_channels"], twice["n_samples"]) == (2, 2 * len(samples))
+
+
+def test_without_m_the_source_chooses_the_model(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_stereo_model(tmp_path)
+    monkeypatch.setenv("NCODEC_CACHE", str(tmp_path))
+    make_audio("a.wav", n_channels=2, rate=32000)
+    make_audio("b.wav", n_channels=1, rate=32000)
+    content = Path("a.wav").read_bytes()
+    files = told(run("encode", "a.wav", "b.wav", "--json", "-q").out)
+    assert [file["model"] for file in files] == ["spectral-48k", "spectral"]
+    reasons = [file["model_reason"] for file in files]
+    assert reasons == ["full_band_stereo", "not_full_band_stereo"]
+    (named,) = told(run("encode", "-m", "spectral", "a.wav", "--json", "-q", "-f").out)
+    assert (named["model"], named["model_reason"]) == ("spectral", "named")
+    (piped,) = told(run("encode", "-", "-o", "pipe.ncx", "--json", "-q", stdin=content).out)
+    assert piped["model"] == "spectral-48k"
+    (live,) = told(run("encode", "--live", "a.wav", "--json", "-q", "-f").out)
+    assert (live["model"], live["model_reason"]) == ("spectral", "default")
+    gapless = told(run("encode", "--gapless", "a.wav", "b.wav", "--json", "-q", "-f").out)
+    assert [file["model"] for file in gapless] == ["spectral-48k"] * 2

@@ -116,6 +116,35 @@ def test_a_report_is_kept(run: Run, clips: Path) -> None:
     assert Path("report/index.html").read_text() != "mine"
 
 
+def test_stereo_has_columns_of_its_own(
+    run: Run, clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for package in ("visqol", "pesq", "pystoi"):
+        monkeypatch.setitem(sys.modules, package, None)
+    make_audio("clips/music/stereo.wav", n_samples=8000, n_channels=2)
+    args = ("--models", "tiny", "--bandwidths", "1.6", "--json", "-o", "report", "-f")
+    keys = [
+        [metric["key"] for metric in json.loads(run("evaluate", *some, *args).out)["metrics"]]
+        for some in (("--set", "clips"), ("--set", "clips", "--mono"), ("clips/music/c.flac",))
+    ]
+    usual = ["si_sdr", "mel_distance", "stft_distance"]
+    assert keys == [[*usual, "ild_error", "ipd_error", "ic_error", "pre_echo"], usual, usual]
+    ran = run("evaluate", "--set", "clips", *args)
+    scores = {row["clip"]: row["scores"] for row in json.loads(ran.out)["rows"]}
+    assert scores["music/stereo.wav"]["ild_error"] > 0
+    assert scores["music/c.flac"]["ild_error"] is None
+
+
+@pytest.mark.skipif(shutil.which("opusenc") is None, reason="opus-tools are not there")
+@pytest.mark.parametrize(("n_channels", "kbps"), [(1, [6, 8, 12, 16, 24]), (2, [16, 24, 32, 48])])
+def test_bandwidths_of_opus(run: Run, n_channels: int, kbps: list[float]) -> None:
+    wav = make_audio("a.wav", n_samples=4000, n_channels=n_channels)
+    ran = run("evaluate", wav, "--models", "tiny", "--bandwidths", "1.6", "--metrics", "si_sdr",
+              "--against", "opus", "--json", "-o", "report")  # fmt: skip
+    rows = json.loads(ran.out)["rows"]
+    assert [row["bandwidth_kbps"] for row in rows if row["codec"] == "opus"] == kbps
+
+
 @pytest.mark.skipif(shutil.which("opusenc") is None, reason="opus-tools are not there")
 def test_against_opus(run: Run, clips: Path) -> None:
     ran = run(
@@ -204,4 +233,4 @@ def test_every_metric_is_explained() -> None:
     text = (ROOT / "docs" / "EVALUATION.md").read_text()
     for metric in METRICS:
         assert f"`{metric.key}`" in text
-        assert metric.title.removesuffix(" dB") in text
+        assert metric.title.removesuffix(" dB").removesuffix(" deg") in text

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from ncodec.errors import UsageError
-from ncodec.evaluation import Excerpt, find_clips, total_seconds
+from ncodec.evaluation import Excerpt, find_clips, has_stereo, total_seconds
 from ncodec.evaluation.clips import load_clip
 
 
@@ -89,3 +89,13 @@ def test_the_middle_is_coded(tmp_path: Path) -> None:
     assert load_clip(clip, Excerpt(0.05, 16000))[0].shape == (2, 800)
     assert total_seconds([clip, clip], excerpt) == pytest.approx(0.1)
     assert total_seconds([clip], Excerpt(None)) == pytest.approx(1601 / 8000)
+
+
+def test_stereo_is_what_will_be_coded_so(tmp_path: Path) -> None:
+    ramp(tmp_path / "mono.wav")
+    ramp(tmp_path / "quad.wav", channels=4)
+    (tmp_path / "bad.wav").write_text("no audio")
+    assert not has_stereo(find_clips([], [tmp_path]), Excerpt())
+    ramp(tmp_path / "two.wav", channels=2)
+    assert has_stereo(find_clips([], [tmp_path]), Excerpt())
+    assert not has_stereo(find_clips([], [tmp_path]), Excerpt(mono=True))

@@ -168,5 +168,23 @@ def test_chosen_metrics_come_in_one_order() -> None:
         choose_metrics(["peaq"])
 
 
+def test_metrics_of_stereo_are_measured_where_there_is_stereo() -> None:
+    of_stereo = {"ild_error", "ipd_error", "ic_error", "pre_echo"}
+    keys = [{metric.key for metric in choose_metrics(stereo=one)[0]} for one in (False, True)]
+    assert of_stereo <= keys[1]
+    assert not of_stereo & keys[0]
+    assert keys[1] - keys[0] == {metric.key for metric in METRICS if metric.with_stereo} & keys[1]
+    assert [metric.key for metric in choose_metrics(["pre_echo"])[0]] == ["pre_echo"]
+
+
+def test_mel_bands_end_at_20_khz() -> None:
+    t = np.arange(48000) / 48000
+    wav = noise(48000)
+    for hz, is_seen in ((19_000, True), (22_000, False)):
+        other = (wav + 0.1 * np.sin(2 * np.pi * hz * t)).astype(np.float32)
+        assert (mel_distance(wav, other, 48000) > 0.01) is is_seen
+        assert stft_distance(wav, other, 48000) > 0.01
+
+
 def test_speech_measures_are_marked() -> None:
     assert {metric.key for metric in METRICS if metric.speech_only} == {"stoi", "pesq_wb"}

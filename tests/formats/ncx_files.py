@@ -8,6 +8,7 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from ncodec.formats.ncx import (
+    CHANNEL_COPIES,
     CODEC_PARAMETERS,
     ENTROPY_ADAPTIVE,
     ENTROPY_TRANSFORMER,
@@ -168,6 +169,7 @@ def valid_files() -> dict[str, bytes]:
     attachments = tuple((PICTURE_KIND, one.pack()) for one in (picture, address))
     pictures = replace(full, attachments=(*attachments, (200, b"private")))
     more_tags = replace(HEADER, tags=(*tags, *[("K", "x")] * 1022, ("LYRICS", "là")))
+    copies = replace(HEADER, extensions=((CHANNEL_COPIES, b"\2"), (0x42, b"")))
     digest = CodesDigest()
     digest.update(struct.pack("<4H", 1, 2, 1023, 0))
     return {
@@ -182,6 +184,7 @@ def valid_files() -> dict[str, bytes]:
         "stereo_scales": write_file(stereo, scaled),
         "tags_extensions": write_file(full, some_packets(10, 11, 12)),
         "pictures": write_file(pictures, some_packets(10, 11)),
+        "channel_copies": write_file(copies, some_packets(10)),
         "attached_tags": write_file(more_tags, some_packets(10)),
         "uneven_packets": write_file(HEADER, uneven, n_samples=3000),
         "minor_version": header_of(body_of(HEADER), 0x1F) + write_file()[len(HEADER.pack()) :],

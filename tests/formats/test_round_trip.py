@@ -26,6 +26,7 @@ from ncx_files import (
 
 from ncodec.errors import InvalidField, LimitExceeded, LostSync, Truncated, UnsupportedVersion
 from ncodec.formats.ncx import (
+    CHANNEL_COPIES,
     CodesDigest,
     Header,
     Packet,
@@ -266,3 +267,20 @@ def test_a_model_named_after_its_architecture_costs_nothing() -> None:
     assert Reader(io.BytesIO(named.pack())).header == named
     with pytest.raises(InvalidField, match="model_id is empty"):
         replace(HEADER, model_id="")
+
+
+@pytest.mark.parametrize(
+    ("content", "n_channels", "n_copies"),
+    [(b"\x02", 1, 2), (b"\x40", 1, 64), (b"\x01", 1, 1), (b"\x41", 1, 1), (b"", 1, 1),
+     (b"\x02\x02", 1, 1), (b"\x02", 2, 1)],
+)  # fmt: skip
+def test_channel_copies(content: bytes, n_channels: int, n_copies: int) -> None:
+    """Whatever the extension holds, no file is refused for it."""
+    header = replace(
+        HEADER, n_channels=n_channels, n_streams=1, extensions=((CHANNEL_COPIES, content),)
+    )
+    again, _, _ = read_strict(write_file(header))
+    assert again == header
+    assert again.n_copies == n_copies
+    assert again.n_output_channels == n_channels * n_copies
+    assert header.pack()[7] == 0x13

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from ncx_mutations import take_apart
 from node_runs import Node
+from tiny_models import in_packets, live
 from web_files import CODERS, SHIPPED_MODELS, edited_files, live_file, sound, tiny_file
 
 import ncodec
@@ -19,7 +20,7 @@ from ncodec.bitstream.codes import digest_bytes, iterate_codes
 from ncodec.decoding.decoder import Decoding
 from ncodec.decoding.options import DecodeOptions
 from ncodec.errors import NcodecError
-from ncodec.formats.ncx import Reader
+from ncodec.formats.ncx import CHANNEL_COPIES, Reader
 
 TESTS = Path(__file__).parents[1]
 GOLDEN = TESTS / "golden"
@@ -88,6 +89,19 @@ def compare(node: Node, files: Files, models: Sequence[Path]) -> Counter[str | N
     assert cost["longest_ms"] < HANG_MS
     assert cost["kernel_bytes"] < MEMORY_BYTES
     return kinds
+
+
+def test_equal_channels_decode_alike(node: Node) -> None:
+    """Of a file, of one in short packets whose length comes last, and what means nothing."""
+    wav = np.repeat(sound(1, 24000, 0.7), 2, axis=0)
+    made = ncodec.encode(wav, 24000, entropy="adaptive")
+    files = [("two.ncx", made), ("live.ncx", live(made))]
+    for name, content in (("64", b"\x40"), ("1", b"\1"), ("65", b"\x41"), ("more", b"\2\2")):
+        odd = in_packets(made, lambda frame: 40, extensions=((CHANNEL_COPIES, content),))
+        files.append((f"{name}.ncx", odd))
+    assert compare(node, files, SHIPPED_MODELS) == {None: len(files)}
+    found, _ = node.decode(files, SHIPPED_MODELS)
+    assert [one["n_channels"] for one in found] == [2, 2, 64, 1, 1, 1]
 
 
 def test_samples_decode_alike(node: Node) -> None:

@@ -13,6 +13,7 @@ import { atRate, partOf, spansOf } from "./timeline.js";
 /** @typedef {import("../ncx/packets.js").Packet} Packet */
 /** @typedef {import("./access.js").Packets} Packets */
 
+const MOST_VALUES = 1 << 20; // of copied channels that come at once
 const MAX_PACKET_SECONDS = 40; // that are decoded at once: bounds the memory a file can ask for
 /**
  * What is played of a span.
@@ -142,7 +143,7 @@ export class Decoder {
     const { header, name } = packets;
     this.header = header;
     this.sampleRateHz = header.sampleRateHz;
-    this.nChannels = header.nChannels;
+    this.nChannels = header.nOutputChannels;
     this.#packets = packets;
     this.#codes = new CodesDecoder(packets, models);
     const model = within(name, () => models.codec(header));
@@ -188,11 +189,12 @@ export class Decoder {
         if (!low || span.nSamples === null || start < sample) {
           const [part, left] = low ? partOf(span, low, this.#model) : [span, 0n];
           packets ??= this.#from(frame + left);
-          const window = new AudioWindow(this.nChannels, part, this.header.samplesPerFrame);
+          const window = new AudioWindow(this.header.nChannels, part, this.header.samplesPerFrame);
           if (span.nFrames !== 0n) {
-            yield* this.#play(packets, { span, part, start: frame, left, low }, window);
+            const place = { span, part, start: frame, left, low };
+            for await (const block of this.#play(packets, place, window)) yield* this.#copied(block);
           }
-          yield* window.silence();
+          for (const block of window.silence()) yield* this.#copied(block);
         }
         frame += span.nFrames ?? 0n;
       }
@@ -202,6 +204,22 @@ export class Decoder {
       this.#codes.finish();
     } finally {
       this.#codes.close();
+    }
+  }
+
+  /**
+   * Yield all channels of the output, of which one may be coded: each an array of its own.
+   * @param {Float32Array[]} block
+   */
+  *#copied(block) {
+    if (this.nChannels === block.length) {
+      yield block;
+      return;
+    }
+    const [channel] = block;
+    const n = Math.floor(MOST_VALUES / this.nChannels);
+    for (let at = 0; at < channel.length; at += n) {
+      yield Array.from({ length: this.nChannels }, () => channel.slice(at, at + n));
     }
   }
 

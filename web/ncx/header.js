@@ -5,7 +5,7 @@ import { parseEdits, totalSamples } from "./edits.js";
 import { InvalidField } from "./errors.js";
 import { HEADER } from "./fields.js";
 import { readSignature } from "./signature.js";
-import { ATTACHED, checkExtensions, checkTags, EDIT_LIST } from "./tags.js";
+import { ATTACHED, CHANNEL_COPIES, checkExtensions, checkTags, EDIT_LIST } from "./tags.js";
 import { parseExtensions, parseTags } from "./tags.js";
 import { quoted } from "./text.js";
 
@@ -30,7 +30,7 @@ export class Header {
   entropyModelId = "";
   entropyFingerprint = new Uint8Array(0); // 4 bytes for the transformer
   sampleRateHz = 0; // of the decoded audio
-  nChannels = 0; // of the decoded audio
+  nChannels = 0; // that are coded
   nStreams = 0;
   codebookSize = 0;
   nCodebooks = 0; // per stream
@@ -51,6 +51,18 @@ export class Header {
   get edits() {
     const content = this.extension(EDIT_LIST);
     return content ? parseEdits(content) : [];
+  }
+
+  /** How many equal channels the only one stands for; 1 where nothing says so. */
+  get nCopies() {
+    const content = this.extension(CHANNEL_COPIES);
+    if (content?.length !== 1 || this.nChannels !== 1) return 1;
+    return content[0] >= 2 && content[0] <= Number(HEADER.nChannels.high) ? content[0] : 1;
+  }
+
+  /** Channels of the decoded audio, copies included. */
+  get nOutputChannels() {
+    return this.nChannels * this.nCopies;
   }
 
   /** The pictures that are attached. */

@@ -7,6 +7,7 @@ import { quoted } from "./text.js";
 /** @typedef {[key: string, value: string]} Tag */
 /** @typedef {[number: number, content: Uint8Array]} Extension */
 
+export const CHANNEL_COPIES = 0x02;
 export const REQUIRED_CODEC_PARAMETERS = 0x81;
 export const EDIT_LIST = 0x82;
 export const ATTACHED = 0x83;
