@@ -6,7 +6,7 @@ Each folder of audio is a group, as for `ncodec evaluate --set`; with --held-out
 files that a training configuration names as validation. Files are coded as `ncodec encode` does, in
 key packets of 10 s, at each bandwidth, mixed to the codec's channels. Order-0 entropy is that of
 all codes of the group, codebook by codebook: the least that fixed frequencies could spend, had they
-been counted on these very clips. Savings are of payload against plain packing.
+been counted on these very clips. Savings are of payload against plain packing, by the last coder.
 """
 
 import argparse
@@ -25,11 +25,11 @@ from ncodec.entropy import open_coder
 from ncodec.evaluation.clips import Clip, find_clips
 from ncodec.formats.ncx import Reader
 from ncodec.hub.codecs import find
-from ncodec.hub.entropy_models import choose_entropy, load_network
+from ncodec.hub.entropy_models import find_for, load_network
 from ncodec.native.threads import set_n_threads
 from ncodec.training.config import read_config
 
-CODERS = ("packed", "adaptive", "transformer")
+CODERS = ("packed", "adaptive", "mixed", "transformer")
 Codes = NDArray[np.int64]  # [1, Q, F]
 
 
@@ -63,11 +63,11 @@ def main() -> None:
     model = find(args.model)
     config = model.config
     size, rate = config["codebook_size"], config["sample_rate_hz"] / config["samples_per_frame"]
-    entropy_model = choose_entropy(model, "transformer").model
-    assert entropy_model is not None
-    network = load_network(entropy_model)
-    print("| clips | kbps packed | order-0 entropy | adaptive | transformer | kbps | saved |")
-    print("|---|---|---|---|---|---|---|")
+    entropy_model = find_for(model)
+    network = load_network(entropy_model) if entropy_model else None
+    coders = CODERS if network else CODERS[:-1]
+    print(f"| clips | kbps packed | order-0 entropy | {' | '.join(coders[1:])} | kbps | saved |")
+    print(f"|---|---|---|{'---|' * (len(coders) + 1)}")
     patterns = read_config(args.held_out).data.validation if args.held_out else None
     found = find_clips([], args.folders, patterns=patterns, per_group=args.clips)
     for name, group in itertools.groupby(found, lambda clip: clip.group):
@@ -77,21 +77,20 @@ def main() -> None:
             codes = list(packets(clips, args.model, config["n_channels"], n_q))
             n_codes = sum(packet.size for packet in codes)
             spent = {}
-            for coder in CODERS:
+            for coder in coders:
                 opened = open_coder(
                     coder, n_streams=1, n_codebooks=n_q, codebook_size=size,
                     network=network if coder == "transformer" else None,
                 )  # fmt: skip
                 spent[coder] = 8 * sum(len(opened.encode(packet)) for packet in codes) / n_codes
-            saved = 1 - spent["transformer"] / spent["packed"]
+            fewest = spent[coders[-1]]
             cells = (
                 f"{name} ({len(clips)})",
                 f"{kbps:g}",
                 f"{order_0_bits(codes, size):.2f}",
-                f"{spent['adaptive']:.2f}",
-                f"{spent['transformer']:.2f}",
-                f"{spent['transformer'] * n_q * rate / 1000:.2f}",
-                f"{100 * saved:.1f} %",
+                *(f"{spent[coder]:.2f}" for coder in coders[1:]),
+                f"{fewest * n_q * rate / 1000:.2f}",
+                f"{100 * (1 - fewest / spent['packed']):.1f} %",
             )
             print(f"| {' | '.join(cells)} |", flush=True)
 

@@ -96,7 +96,7 @@ def _row(model: "ModelFile") -> tuple[str, ...]:
         str(model.facts.get("licence", "unknown")),
         model.sha256[:16],
         _source(model),
-        "adaptive" if entropy is None else f"transformer {entropy.sha256[:16]}",
+        entropy_models.WITHOUT_MODEL if entropy is None else f"transformer {entropy.sha256[:16]}",
         "-" if language_model is None else language_model.sha256[:16],
     )
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 INSPECT_SCHEMA = "ncodec.inspect/1"
 MODELS_SCHEMA = "ncodec.models/1"
 CODERS: dict[str, tuple[str, ...]] = {  # of each format of codes
-    "ncx": ("transformer", "adaptive", "packed"),
+    "ncx": ("transformer", "mixed", "adaptive", "packed"),
     "ecdc": ("packed", "lm"),
 }
 
@@ -198,7 +198,7 @@ def entropy_option(*formats: str) -> Decorator[Any]:
     return click.option(
         "--entropy", type=click.Choice(tuple(coders)),
         help="Entropy coder; by default transformer for a model that has an entropy model, else "
-        f"adaptive.{of_ecdc}",
+        f"mixed.{of_ecdc}",
     )  # fmt: skip
 
 

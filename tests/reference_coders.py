@@ -101,6 +101,90 @@ class ReferenceAdaptiveDecoder:
             self.learnt.append(frame)
 
 
+class ReferenceMixedDecoder:
+    """Section 5, with all frames since the key packet in a list."""
+
+    def __init__(self, n_streams, n_codebooks, codebook_size):
+        self.n_codebooks, self.size = n_codebooks, codebook_size
+        self.shape = n_streams, n_codebooks
+        self.n_channels = n_streams * n_codebooks
+        self.n_bits = math.ceil(math.log2(codebook_size))
+
+    def start(self):
+        self.x = []  # frames
+        self.weights = [[w] * 21 for w in (49152, 8192, 8192, 8192, 65536)]
+        self.h = {(i, b): 32768 for i in range(self.n_channels) for b in range(self.n_bits)}
+
+    @staticmethod
+    def log(y):
+        e = int(math.log2(y))
+        return 4096 * e + 4096 * (y - 2**e) // 2**e
+
+    def history(self, t, i):
+        """Codes and their four masses."""
+        x, found = self.x, []
+        for d in range(1, min(t, 1024) + 1):
+            here = [x[t - d][j] == x[t][j] for j in range(i)]
+            left, last = bool(i and here[-1]), False
+            points = sum(here) + 2 * left
+            if t - d >= 1:
+                before = [x[t - d - 1][j] == x[t - 1][j] for j in range(self.n_channels)]
+                last = before[i]
+                points += sum(before) + 3 * last
+            if t - d >= 2:
+                points += 3 * (x[t - d - 2][i] == x[t - 2][i])
+            alike = 2**17 // (32 + d) * 2 ** min(9, points)
+            found.append((x[t - d][i], (alike, 8, 64 * left, 64 * last)))
+        return found
+
+    def evidence(self, masses, prior):
+        ones = sum(mass for bit, mass in masses if bit)
+        zeros = sum(mass for bit, mass in masses if not bit)
+        level = min(20, (self.log(ones + zeros + prior) - self.log(prior)) // 2048)
+        return level, self.log(ones + prior) - self.log(zeros + prior)
+
+    def code(self, coder, t, i):
+        history, found = self.history(t, i), 0
+        for b in reversed(range(self.n_bits)):
+            if found + 2**b >= self.size:
+                continue
+            same = [each for each in history if each[0] >> (b + 1) == found >> (b + 1)]
+            heard = []
+            for p, bits in enumerate((9, 0, 0, 0)):
+                masses = [(code >> b & 1, mass[p]) for code, mass in same]
+                heard.append(self.evidence(masses, 2 ** (b + bits)))
+            guess = None
+            if i >= self.n_codebooks:
+                code = self.x[t][i - self.n_codebooks]
+                if code >> (b + 1) == found >> (b + 1):
+                    guess, h = code >> b & 1, self.h[i, b]
+                    heard.append((b, (self.log(h) - self.log(65536 - h)) * (1 if guess else -1)))
+            s = sum(w[at] * e for w, (at, e) in zip(self.weights, heard, strict=False)) // 2**16
+            i_, r = divmod(min(abs(s), 61440), 4096)
+            row = [0, 0]
+            row[s >= 0], row[s < 0] = 65536, (8192 - r) * 8 // 2**i_
+            bit = coder.decode(row)
+            missed = row[1 - bit] * 65536 // sum(row) * (1 if bit else -1)
+            for weights, (at, e) in zip(self.weights, heard, strict=False):
+                weights[at] = min(524288, max(-524288, weights[at] + missed * e // 2**18))
+            if guess is not None:
+                h = self.h[i, b]
+                self.h[i, b] += (65536 - h) // 16 if guess == bit else -(h // 16)
+            found += bit * 2**b
+        return found
+
+    def decode(self, payload, n_frames, *, dependent):
+        if not dependent:
+            self.start()
+        coder = ReferenceRangeDecoder(payload)
+        for _ in range(n_frames):
+            self.x.append([])
+            for i in range(self.n_channels):
+                self.x[-1].append(self.code(coder, len(self.x) - 1, i))
+        frames = self.x[len(self.x) - n_frames :]
+        return np.array(frames, np.int64).reshape(n_frames, *self.shape).transpose(1, 2, 0)
+
+
 def shifted(x, bits):
     """R(x / 2**bits), halves to even."""
     x = np.asarray(x, np.int64)

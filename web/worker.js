@@ -11,7 +11,7 @@ import { Models } from "./codec/models.js";
 import { Track } from "./codec/track.js";
 import { peaksOf } from "./peaks.js";
 import { openAddress } from "./ncx/http.js";
-import { ADAPTIVE, ARCHITECTURES, TRANSFORMER } from "./ncx/header.js";
+import { ARCHITECTURES, CODERS, TRANSFORMER } from "./ncx/header.js";
 import { ranges } from "./ncx/source.js";
 import { hex } from "./ncx/text.js";
 
@@ -50,8 +50,8 @@ async function open({ number, name, blob, address }) {
 /** @param {Track} opened */
 function described(opened) {
   const { header, durationS, bitrateBps, isIndexed } = opened;
-  const { tags, pictures, sampleRateHz, nChannels, nCodebooks, modelId } = header;
-  const coder = { [TRANSFORMER]: "transformer", [ADAPTIVE]: "adaptive" }[header.entropy] ?? "packed";
+  const { tags, pictures, sampleRateHz, nOutputChannels: nChannels, nCodebooks, modelId } = header;
+  const coder = CODERS.get(header.entropy) ?? String(header.entropy);
   const wanted = [{ kind: "codec", modelId, fingerprint: hex(header.modelFingerprint) }];
   if (header.entropy === TRANSFORMER) {
     const fingerprint = hex(header.entropyFingerprint);

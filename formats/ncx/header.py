@@ -179,6 +179,8 @@ class Header:
         parts += map(_pack_extension, extensions)
         body = b"".join(parts)
         numbers = dict(extensions)
+        if self.entropy == fields.ENTROPY_MIXED:
+            version = max(version, fields.VERSION_OF_MIXED_CODER)
         if fields.CHANNEL_COPIES in numbers:
             version = max(version, fields.VERSION_OF_CHANNEL_COPIES)
         elif fields.ATTACHED in numbers:

@@ -8,14 +8,15 @@ VERSION = 0x10  # major << 4 | minor; of a file that needs no later one
 VERSION_OF_EDIT_LIST = 0x11
 VERSION_OF_ATTACHMENTS = 0x12
 VERSION_OF_CHANNEL_COPIES = 0x13
+VERSION_OF_MIXED_CODER = 0x13
 FINGERPRINT_BYTES = 4
 
 ARCHITECTURES = {
     1: "spectral", 2: "soundstream", 3: "encodec", 4: "hilcodec", 5: "dac", 6: "snac", 7: "mimi",
 }  # fmt: skip
-ENTROPY_CODERS = {0: "packed", 1: "adaptive", 2: "transformer"}
+ENTROPY_CODERS = {0: "packed", 1: "adaptive", 2: "transformer", 3: "mixed"}
 CODER_NUMBERS = {name: number for number, name in ENTROPY_CODERS.items()}
-ENTROPY_PACKED, ENTROPY_ADAPTIVE, ENTROPY_TRANSFORMER = ENTROPY_CODERS
+ENTROPY_PACKED, ENTROPY_ADAPTIVE, ENTROPY_TRANSFORMER, ENTROPY_MIXED = ENTROPY_CODERS
 CODEC_PARAMETERS = 0x01
 CHANNEL_COPIES = 0x02
 REQUIRED_CODEC_PARAMETERS = 0x81
@@ -31,7 +32,7 @@ HEADER_LENGTH = Field("header_length", "varint", 0, 65536, LimitExceeded)
 ARCHITECTURE = Field("architecture", "u8", 1, 255)
 MODEL_ID = Field("model_id", "text", 0, 64)
 MODEL_FINGERPRINT = Field("model_fingerprint", "bytes", 4, 4)
-ENTROPY = Field("entropy", "u8", 0, 2, UnsupportedVersion, _NEWER)
+ENTROPY = Field("entropy", "u8", 0, 3, UnsupportedVersion, _NEWER)
 ENTROPY_MODEL_ID = Field("entropy_model_id", "text", 0, 64)
 ENTROPY_FINGERPRINT = Field("entropy_fingerprint", "bytes", 4, 4)
 SAMPLE_RATE_HZ = Field("sample_rate_hz", "varint", 1, 1_000_000)

@@ -32,7 +32,7 @@ from ncodec.errors import (
 from ncodec.formats.ncx import ARCHITECTURES, EDIT_LIST, Header, Packet, Reader, Writer
 from ncodec.formats.streams import Writable
 from ncodec.hub.codecs import find_exact
-from ncodec.hub.entropy_models import choose_entropy
+from ncodec.hub.entropy_models import WITHOUT_MODEL, choose_entropy
 
 # Architectures of which some models have frames that belong together, and the size that says so.
 _SEGMENTED = {"encodec": "segment_samples", "snac": "window"}
@@ -198,7 +198,7 @@ def write_clip(
     """Write codes [S, Q, F] as the .ncx file that they are of; nothing need be known of the codec.
 
     entropy  a coder's name; by default that of the file they were read from, if it is there, else
-             adaptive
+             mixed
 
     Raises UsageError for codes that the facts do not fit, ModelMissing.
     """
@@ -243,7 +243,7 @@ def _coding(header: Header, entropy: str | None) -> dict[str, Any]:
             raise
     if entropy is not None and entropy not in CODER_NUMBERS:
         raise UsageError(f"entropy coder {entropy!r} is unknown")
-    return plain | {"entropy": CODER_NUMBERS[entropy or "adaptive"]}
+    return plain | {"entropy": CODER_NUMBERS[entropy or WITHOUT_MODEL]}
 
 
 def _read_whole(reader: Reader, n_q: int) -> tuple[Codes, CodesFacts]:

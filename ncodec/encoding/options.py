@@ -55,7 +55,7 @@ class EncodeOptions:
                     None see `encoding.choice`, `resolve` takes DEFAULT_MODEL
     bandwidth_kbps  nominal, of each stream
     n_q             number of codebooks, instead of a bandwidth
-    entropy         "transformer", "adaptive" or "packed"; see `choose_entropy` for None
+    entropy         "transformer", "mixed", "adaptive" or "packed"; see `choose_entropy` for None
     denoise         take noise away, for a model that can
     effort          of the search for codes: "fast", "default" or "best", of which the last two
                     weigh the bits that a transformer charges; or 1 to MAX_EFFORT, the width of a

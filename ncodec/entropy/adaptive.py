@@ -13,11 +13,9 @@ formats/PAYLOADS.md, section 3.
 import numpy as np
 from numpy.typing import NDArray
 
-from ncodec.entropy.base import EntropyCoder
-from ncodec.entropy.rangecoder import RangeDecoder, RangeEncoder, check_payload, no_symbol_fits
-from ncodec.errors import LimitExceeded, PayloadError, UsageError
-from ncodec.native import chosen_path
-from ncodec.native.adaptive import AdaptiveContext
+from ncodec.entropy.learning import LearningCoder
+from ncodec.entropy.rangecoder import RangeDecoder, RangeEncoder
+from ncodec.errors import LimitExceeded, PayloadError
 
 _UNIT = 1 << 10
 _FIRST_WEIGHTS = np.array([12, 2, 1, 1, 1, 1], np.int64) * _UNIT
@@ -33,7 +31,7 @@ _ONE = np.int32(1)
 
 
 class ReferenceAdaptiveContext:
-    """What the packets so far leave, none at first, by NumPy; see `ncodec.native.adaptive`.
+    """What the packets so far leave, none at first, by NumPy; see `ncodec.native.coders`.
 
     A place is the index of a code's cell in a flattened [C, K] table.
     """
@@ -191,10 +189,7 @@ class ReferenceAdaptiveContext:
         self._learn(places, guesses)
 
 
-Context = AdaptiveContext | ReferenceAdaptiveContext
-
-
-class AdaptiveCoder(EntropyCoder):
+class AdaptiveCoder(LearningCoder):
     """Range coding with a mixture of six simple predictors, each weighted by its success."""
 
     number = 1
@@ -207,44 +202,6 @@ class AdaptiveCoder(EntropyCoder):
                 f"adaptive coder: {n_streams} streams of {n_codebooks} codebooks of"
                 f" {codebook_size} codes; the limit is {_MAX_PLACES} codes in all"
             )
-        self._context: Context | None = None
 
-    def _begin(self) -> Context:
-        """Return the state before key packets."""
-        kind = AdaptiveContext if chosen_path() else ReferenceAdaptiveContext
-        return kind(self.n_streams, self.n_codebooks, self.codebook_size)
-
-    def encode(self, codes: NDArray[np.integer], *, dependent: bool = False) -> bytes:
-        """Return the payload of one packet; see `EntropyCoder.encode`."""
-        ordered = self._check_codes(codes)
-        context = self._context if dependent else self._begin()
-        if context is None:
-            raise UsageError("adaptive coder: a dependent packet needs a packet before it")
-        self._context = context
-        return context.encode(ordered)
-
-    def decode(
-        self, payload: bytes, n_frames: int, *, dependent: bool = False
-    ) -> NDArray[np.int64]:
-        """Return the codes of one packet; see `EntropyCoder.decode`."""
-        context = self._context if dependent else self._begin()
-        self._context = None  # no context is left if this packet fails
-        if context is None:
-            raise PayloadError("adaptive payload: the packet before this one was not decoded")
-        codes = self._decode(context, payload, n_frames, n_frames)
-        self._context = context
-        return codes
-
-    def decode_start(self, payload: bytes, n_frames: int, first: int) -> NDArray[np.int64]:
-        """Return the codes of the first frames; see `EntropyCoder.decode_start`."""
-        self._context = None
-        return self._decode(self._begin(), payload, n_frames, first)
-
-    def _decode(
-        self, context: Context, payload: bytes, n_frames: int, first: int
-    ) -> NDArray[np.int64]:
-        check_payload(payload, self._check_n_frames(n_frames))
-        codes, failed = context.decode(payload, first)
-        if failed >= 0:
-            raise no_symbol_fits(failed)
-        return np.ascontiguousarray(codes.transpose(1, 2, 0), np.int64)  # [F, S, Q] -> [S, Q, F]
+    def _reference(self) -> ReferenceAdaptiveContext:
+        return ReferenceAdaptiveContext(self.n_streams, self.n_codebooks, self.codebook_size)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 _CODERS = {
     "packed": "ncodec.entropy.packed:PackedCoder",
     "adaptive": "ncodec.entropy.adaptive:AdaptiveCoder",
+    "mixed": "ncodec.entropy.mixed:MixedCoder",
     "transformer": "ncodec.entropy.transformer:TransformerCoder",
 }
 

@@ -18,7 +18,7 @@ from ncodec.evaluation.runs import Evaluation, Row
 from ncodec.evaluation.summary import COLUMNS, Summary, summarise
 from ncodec.formats.atomic_files import atomic_output
 from ncodec.hub.codecs import ModelFile
-from ncodec.hub.entropy_models import find_for
+from ncodec.hub.entropy_models import WITHOUT_MODEL, find_for
 
 SCHEMA = "ncodec.evaluate/1"
 VERSION = version("ncodec")
@@ -71,9 +71,8 @@ def about_lines(report: Report) -> list[str]:
     lines = [f"ncodec {VERSION}"]
     for model in report.models:
         entropy = find_for(model)
-        coder = (
-            f"entropy model {entropy.fingerprint.hex()}" if entropy else "adaptive entropy coder"
-        )
+        without = f"{WITHOUT_MODEL} entropy coder"
+        coder = f"entropy model {entropy.fingerprint.hex()}" if entropy else without
         lines.append(f"{model.model_id}: weights {model.fingerprint.hex()}, {coder}")
     limit, rate_hz = report.excerpt.seconds, report.excerpt.sample_rate_hz
     seconds = "whole clips" if limit is None else f"the middle {limit:g} s of each clip"

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from ncodec.entropy.layout import EntropyConfig
     from ncodec.entropy.network import Network
 
+WITHOUT_MODEL = "mixed"
+"""The coder of codes that have no entropy model."""
+
 
 @dataclass(frozen=True, slots=True)
 class EntropyModelFile(StoredModel):
@@ -120,7 +123,7 @@ class Entropy:
 def choose_entropy(model: ModelFile, name: str | None, n_q: int = 1) -> Entropy:
     """Return the coder of that name for the codes of `n_q` codebooks of a codec model.
 
-    Without a name, it is the transformer where it has a model for this codec, else `adaptive`.
+    Without a name, it is the transformer where it has a model for this codec, else WITHOUT_MODEL.
     Raises ModelMissing for a transformer without one, UsageError for an unknown name.
     """
     if name is not None and name not in CODER_NUMBERS:
@@ -133,7 +136,7 @@ def choose_entropy(model: ModelFile, name: str | None, n_q: int = 1) -> Entropy:
         load_network(entropy_model)  # a broken one is found before anything is written
         return Entropy("transformer", entropy_model)
     if name is None:
-        return Entropy("adaptive")
+        return Entropy(WITHOUT_MODEL)
     raise ModelMissing(
         f"entropy coder 'transformer': no entropy model for {n_q} codebooks of weights "
         f"{model.fingerprint.hex()} of model {model.model_id!r} is installed; "

@@ -1,11 +1,11 @@
 """The kernel: entropy coders and the networks of `spectral`, in C.
 
 The transformer: kernel.h says what the C does, and `ncodec.native.kernel` calls it. The adaptive
-coder: adaptive.h, `ncodec.native.adaptive`. The networks and the search for codes: networks.h,
-`ncodec.native.networks`. All are built when ncodec is installed where there is a C compiler.
-Without one `paths` returns nothing, and `ncodec.entropy.reference`, `ncodec.entropy.adaptive` and
-`ncodec.models.spectral` do the same by torch and NumPy: the coders at a tenth of the speed or less.
-For JavaScript, wasm.c says how the same sources become WebAssembly.
+and the mixed coder: adaptive.h, mixed.h, `ncodec.native.coders`. The networks and the search for
+codes: networks.h, `ncodec.native.networks`. All are built when ncodec is installed where there is a
+C compiler. Without one `paths` returns nothing, and `ncodec.entropy` and `ncodec.models.spectral`
+do the same by torch and NumPy: the coders at a tenth of the speed or less, the mixed one at less
+than a hundredth. For JavaScript, wasm.c says how the same sources become WebAssembly.
 
 The environment variable NCODEC_KERNEL names the path to take, one of `paths`, or `none`.
 """

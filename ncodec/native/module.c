@@ -318,12 +318,12 @@ static PyMethodDef METHODS[] = {
 };
 
 static PyModuleDef MODULE = {
-    PyModuleDef_HEAD_INIT, "_kernel", "See kernel.h, adaptive.h, networks.h.", -1, METHODS, NULL, NULL, NULL, NULL};
+    PyModuleDef_HEAD_INIT, "_kernel", "See kernel.h, adaptive.h, mixed.h, networks.h.", -1, METHODS, NULL, NULL, NULL, NULL};
 
 PyMODINIT_FUNC PyInit__kernel(void)
 {
     PyObject *module = PyModule_Create(&MODULE);
-    if (module && (PyModule_AddFunctions(module, ncodec_adaptive_methods)
+    if (module && (PyModule_AddFunctions(module, ncodec_coders_methods)
                    || PyModule_AddFunctions(module, ncodec_networks_methods)))
         Py_CLEAR(module);
     return module;

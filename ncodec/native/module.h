@@ -8,7 +8,7 @@
 
 #include "networks.h"
 
-extern PyMethodDef ncodec_adaptive_methods[], ncodec_networks_methods[];
+extern PyMethodDef ncodec_coders_methods[], ncodec_networks_methods[];
 
 typedef struct {
     ncodec_context *context;

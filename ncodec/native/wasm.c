@@ -1,7 +1,7 @@
 /* WebAssembly: the memory that a C library would manage, and what JavaScript calls.
  *
  *     clang --target=wasm32 -msimd128 -O3 -nostdlib -ffreestanding -std=c11 -ffp-contract=off \
- *         -Wl,--no-entry -o ncodec.wasm adaptive.c kernel.c networks.c plain.c wasm.c
+ *         -Wl,--no-entry -o ncodec.wasm adaptive.c kernel.c mixed.c networks.c plain.c wasm.c
  *
  * web/tools/build.py does so for the player.
  *
@@ -13,6 +13,7 @@
 #include "adaptive.h"
 #include "kernel.h"
 #include "libc.h"
+#include "mixed.h"
 #include "networks.h"
 
 #define EXPORT(name) __attribute__((export_name(name)))
@@ -163,6 +164,23 @@ int adaptive_decode(
     ncodec_adaptive *coder, const uint8_t *payload, size_t n_bytes, int n_frames, int32_t *codes)
 {
     return (int)ncodec_adaptive_decode(coder, payload, n_bytes, n_frames, codes);
+}
+
+EXPORT("mixed_new")
+ncodec_mixed *mixed_new(int n_streams, int n_codebooks, int codebook_size)
+{
+    return ncodec_mixed_new(n_streams, n_codebooks, codebook_size);
+}
+
+EXPORT("mixed_reset") void mixed_reset(ncodec_mixed *coder) { ncodec_mixed_reset(coder); }
+
+EXPORT("mixed_free") void mixed_free(ncodec_mixed *coder) { ncodec_mixed_free(coder); }
+
+EXPORT("mixed_decode")
+int mixed_decode(
+    ncodec_mixed *coder, const uint8_t *payload, size_t n_bytes, int n_frames, int32_t *codes)
+{
+    return (int)ncodec_mixed_decode(coder, payload, n_bytes, n_frames, codes);
 }
 
 /* Weights of `weight_bytes` each (4 or 2), biases or NULL; see networks.h. */

@@ -269,7 +269,7 @@ def test_an_unspecified_bit_rate_stays_so() -> None:
 
 
 @pytest.mark.quick
-@pytest.mark.parametrize("entropy", ["packed", "adaptive", "transformer", None])
+@pytest.mark.parametrize("entropy", ["packed", "adaptive", "mixed", "transformer", None])
 @pytest.mark.parametrize("is_live", [False, True])
 def test_other_coders_keep_the_codes(entropy: str | None, is_live: bool) -> None:
     blob = song("modelled")
@@ -281,7 +281,8 @@ def test_other_coders_keep_the_codes(entropy: str | None, is_live: bool) -> None
     assert tiny.header_of(found).n_samples == tiny.header_of(blob).n_samples
     dependent = [packet.dependent for packet in packets_of(blob)]
     assert [packet.dependent for packet in packets_of(found)] == dependent
-    assert tiny.header_of(found).entropy == {"packed": 0, "adaptive": 1}.get(entropy or "", 2)
+    numbers = {"packed": 0, "adaptive": 1, "mixed": 3}
+    assert tiny.header_of(found).entropy == numbers.get(entropy or "", 2)
     assert kept.is_all
     reader = Reader(io.BytesIO(found))
     list(reader)

@@ -45,7 +45,7 @@ def test_summary_is_one_line_on_stderr(encode: Run) -> None:
     n_bytes = Path("song.ncx").stat().st_size
     start = f"song.wav -> song.ncx: 0:01.0, {8 * n_bytes / 1000:.2f} kbps, "
     start += f"{16000 / n_bytes:.1f}:1 to 16-bit PCM, "
-    end = r"[\d.e+]+x real time, adaptive: tiny has no entropy model\n"
+    end = r"[\d.e+]+x real time, mixed: tiny has no entropy model\n"
     assert re.fullmatch(re.escape(start) + end, ran.err)
 
 
@@ -109,7 +109,7 @@ def test_bandwidth_chooses_codebooks(encode: Run, options: list[str], n_q: int) 
     assert header_of("song.ncx").n_codebooks == n_q
 
 
-@pytest.mark.parametrize(("coder", "number"), [("packed", 0), ("adaptive", 1)])
+@pytest.mark.parametrize(("coder", "number"), [("packed", 0), ("adaptive", 1), ("mixed", 3)])
 def test_entropy_coder(encode: Run, coder: str, number: int) -> None:
     make_audio("song.wav")
     encode("song.wav", "--entropy", coder)
@@ -277,8 +277,8 @@ def test_two_inputs_never_have_one_output(encode: Run) -> None:
         ),
         (
             ["--entropy", "zip"],
-            "invalid value for '--entropy': 'zip' is not one of 'transformer', 'adaptive', "
-            "'packed', 'lm'; see 'ncodec encode --help'",
+            "invalid value for '--entropy': 'zip' is not one of 'transformer', 'mixed', "
+            "'adaptive', 'packed', 'lm'; see 'ncodec encode --help'",
         ),
     ],
 )

@@ -30,7 +30,7 @@ def test_the_table_has_a_row_per_model(run: Run, cache: Path) -> None:
     digest = hashlib.sha256((cache / "models" / "tiny.safetensors").read_bytes()).hexdigest()
     (tiny,) = (row for row in rows if row.startswith("tiny "))
     assert re.search(r"  8 kHz mono +0.4/0.8/1.6 kbps +CC0-1.0  ", tiny)
-    assert re.search(rf"  {digest[:16]}  cache    adaptive +-$", tiny)
+    assert re.search(rf"  {digest[:16]}  cache    mixed +-$", tiny)
 
 
 def test_json(run: Run, cache: Path) -> None:
@@ -182,7 +182,7 @@ def test_a_language_model_is_listed(run: Run, own_cache: Path) -> None:
     )  # fmt: skip
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     (tiny,) = (row for row in run("models").out.splitlines() if row.startswith("tiny "))
-    assert tiny.endswith(f"  adaptive                      {digest[:16]}")
+    assert tiny.endswith(f"  mixed                         {digest[:16]}")
     listed = json.loads(run("models", "--json").out)["models"]
     (found,) = (model["ecdc_lm"] for model in listed if model["id"] == "tiny")
     assert found == {

@@ -171,7 +171,7 @@ def test_a_missing_model_is_named_with_the_file(
     ("args", "said"),
     [
         (["encode", "--entropy", "lm", "song.wav"],
-         "--entropy lm: for .ncx files it is one of transformer, adaptive, packed"),
+         "--entropy lm: for .ncx files it is one of transformer, mixed, adaptive, packed"),
         (["repack", "--entropy", "adaptive", "--to", "ecdc", "song.ncx"],
          "--entropy adaptive: for .ecdc files it is one of packed, lm"),
         (["repack", "--to", "ncx", "song.ncx", "-o", "song.ecdc"],

@@ -10,7 +10,7 @@ from ncodec.errors import LimitExceeded, ModelMissing, PayloadError, UsageError
 pytestmark = pytest.mark.quick
 
 SHAPE = {"n_streams": 1, "n_codebooks": 2, "codebook_size": 16}
-CODERS = ["packed", "adaptive"]
+CODERS = ["packed", "adaptive", "mixed"]
 
 
 @pytest.mark.parametrize("name", CODERS)
@@ -22,7 +22,7 @@ def test_opens_by_name_and_by_number(name):
     assert type(open_coder(coder.number, **SHAPE)) is type(coder)
 
 
-@pytest.mark.parametrize("unknown", ["zip", "", 3, -1, 255])
+@pytest.mark.parametrize("unknown", ["zip", "", 4, -1, 255])
 def test_refuses_an_unknown_coder(unknown):
     with pytest.raises(UsageError, match=r"expected one of packed \(0\), adaptive \(1\)"):
         open_coder(unknown, **SHAPE)

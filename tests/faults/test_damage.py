@@ -44,7 +44,7 @@ class Whole:
         return None
 
 
-@pytest.fixture(params=["packed", "adaptive"])
+@pytest.fixture(params=["packed", "adaptive", "mixed"])
 def whole(request: pytest.FixtureRequest, _tiny_model: None) -> Whole:
     return Whole(request.param)
 

@@ -11,6 +11,7 @@ from ncodec.formats.ncx import (
     CHANNEL_COPIES,
     CODEC_PARAMETERS,
     ENTROPY_ADAPTIVE,
+    ENTROPY_MIXED,
     ENTROPY_TRANSFORMER,
     MAX_FRAMES,
     PICTURE_KIND,
@@ -174,6 +175,7 @@ def valid_files() -> dict[str, bytes]:
     digest.update(struct.pack("<4H", 1, 2, 1023, 0))
     return {
         "empty": write_file(replace(HEADER, n_samples=0), (), CodesDigest().digest()),
+        "mixed_coder": write_file(replace(HEADER, entropy=ENTROPY_MIXED), some_packets(9, 7)),
         "one_packet": write_file(TRANSFORMER, some_packets(30)),
         "two_codes": write_file(HEADER, some_packets(5, n_frames=2), digest.digest()),
         "example": write_file(

@@ -61,10 +61,15 @@ def signature_cases() -> dict[str, Case]:
         "text_replaced": (WHOLE.decode(errors="replace").encode(), text, "recoded to UTF-8"),
         "version_major_2": (header_of(BODY, 0x20), UnsupportedVersion, "version is 32"),
         "version_major_0": (header_of(BODY, 0x0F), UnsupportedVersion, "version is 15"),
-        "version_coder": (
+        "version_coder": (  # unknown until 1.3: a header, and nothing after it
             body_with(b"\x01\xc0\xbb\x01", b"\x03\xc0\xbb\x01"),
+            Truncated,
+            "without a trailer",
+        ),
+        "version_coder_4": (
+            body_with(b"\x01\xc0\xbb\x01", b"\x04\xc0\xbb\x01"),
             UnsupportedVersion,
-            "entropy is 3",
+            "entropy is 4",
         ),
         "version_critical": (
             header_of(BODY + b"\0\x90\0"),

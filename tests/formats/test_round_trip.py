@@ -194,7 +194,7 @@ def test_header_properties() -> None:
         ({"model_id": ""}, InvalidField),
         ({"model_id": "a b"}, InvalidField),
         ({"model_fingerprint": b"123"}, InvalidField),
-        ({"entropy": 3}, UnsupportedVersion),
+        ({"entropy": 4}, UnsupportedVersion),
         ({"entropy": 2}, InvalidField),
         ({"entropy_model_id": "lm"}, InvalidField),
         ({"n_samples": -1}, InvalidField),

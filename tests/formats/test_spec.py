@@ -76,7 +76,7 @@ def test_numbers_of_architectures_and_coders() -> None:
     rows = [(int(n), name) for n, name in table(6, "architecture") if n.isdecimal()]
     architectures = {n: name for n, name in rows if 0 < n < 128}
     assert architectures == ARCHITECTURES
-    coders = {int(n): name for n, name, _ in table(6, "entropy")[:3]}
+    coders = {int(n): name for n, name, _ in table(6, "entropy")[:4]}
     assert coders == ENTROPY_CODERS
 
 

@@ -139,7 +139,7 @@ def test_a_model_of_too_few_codebooks_is_not_used(models: Path) -> None:
     config = replace(TINY, n_codebooks=2)
     save_network(path, "modelled", find("modelled"), config, random_tensors(config, 3), {})
     assert choose_entropy(find("modelled"), None, 2).name == "transformer"
-    assert choose_entropy(find("modelled"), None, 3).name == "adaptive"
+    assert choose_entropy(find("modelled"), None, 3).name == "mixed"
     with pytest.raises(ModelMissing, match="no entropy model for 3 codebooks"):
         choose_entropy(find("modelled"), "transformer", 3)
     assert Reader(io.BytesIO(encoded(seconds=1, n_q=4))).header.entropy == 1

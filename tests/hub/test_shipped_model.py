@@ -115,7 +115,7 @@ def test_sample_files_decode(path: Path) -> None:
     assert si_sdr_db(source, wav) > -6
 
 
-@pytest.mark.parametrize("entropy", ["packed", "adaptive", "transformer"])
+@pytest.mark.parametrize("entropy", ["packed", "adaptive", "mixed", "transformer"])
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
 def test_overhead_of_ten_seconds_at_the_lowest_bandwidth(path: Path, entropy: str) -> None:
     """Under 4 % of 1.5 kbps; what the transformer saves on top makes the share larger again."""

@@ -1,11 +1,12 @@
-/* Random models, codes and payloads through every path of the kernel, the adaptive coder, and
- * random networks, for the sanitizers to watch.
+/* Random models, codes and payloads through every path of the kernel, the adaptive and the mixed
+ * coder, and random networks, for the sanitizers to watch.
  *
  * fuzz SEED ROUNDS: exits with 1 where two paths differ or a packet does not come back. Prints a
  * hash of all codes for each coder, and of what networks give, the same on every machine; a machine
  * that has only the path "plain" gives 0 for the networks.
  */
 #include "adaptive.h"
+#include "mixed.h"
 #include "networks.h"
 
 #include <math.h>
@@ -196,6 +197,50 @@ static void adaptive_round(uint64_t *hash)
     ncodec_adaptive_free(from);
 }
 
+/* The same for the mixed coder. */
+static void mixed_round(uint64_t *hash)
+{
+    const int n_streams = 1 + (int)draw(3), n_codebooks = 1 + (int)draw(3);
+    const int size = 2 + (int)draw(draw(20) ? 40 : 2000), each = n_streams * n_codebooks;
+    ncodec_mixed *any = ncodec_mixed_new(n_streams, n_codebooks, size);
+    ncodec_mixed *to = ncodec_mixed_new(n_streams, n_codebooks, size);
+    ncodec_mixed *from = ncodec_mixed_new(n_streams, n_codebooks, size);
+    if (!any || !to || !from)
+        fail("no coder", "mixed");
+    size_t n_bits = 1;
+    while (1 << n_bits < size)
+        n_bits++;
+    int64_t failed = -1;
+    for (int n_packets = 1 + (int)draw(6); n_packets && failed < 0; n_packets--) {
+        const int n_frames = (int)draw(draw(60) ? 40 : 3400);
+        size_t n = draw(2 * n_frames * each + 9);
+        uint8_t *bytes = room(n), *payload = room(3 * n_bits * n_frames * each + 16);
+        int32_t *codes = room(sizeof *codes * n_frames * each);
+        int32_t *back = room(sizeof *back * n_frames * each);
+        for (size_t i = 0; i < n; i++)
+            bytes[i] = (uint8_t)draw(256);
+        memset(codes, 0, sizeof *codes * n_frames * each);
+        failed = ncodec_mixed_decode(any, bytes, n, n_frames, codes);
+        for (int64_t i = failed; i >= 0 && i < (int64_t)n_frames * each; i++)
+            codes[i] = 0;
+        add_to_hash(hash, codes, (size_t)n_frames * each);
+        n = ncodec_mixed_encode(to, codes, n_frames, payload);
+        uint8_t *exact = room(n);
+        memcpy(exact, payload, n);
+        if (ncodec_mixed_decode(from, exact, n, n_frames, back) >= 0
+            || memcmp(codes, back, sizeof *codes * n_frames * each))
+            fail("a packet does not come back", "mixed");
+        free(bytes);
+        free(payload);
+        free(exact);
+        free(codes);
+        free(back);
+    }
+    ncodec_mixed_free(any);
+    ncodec_mixed_free(to);
+    ncodec_mixed_free(from);
+}
+
 static float *draw_floats(size_t n, int is_wild)
 {
     const float strange[] = {INFINITY, -INFINITY, NAN, 3e38f, -3e38f, 1e-40f};
@@ -299,15 +344,15 @@ static void networks_round(uint64_t *hash)
 int main(int argc, char **argv)
 {
     const int seed = argc > 1 ? atoi(argv[1]) : 1, n = argc > 2 ? atoi(argv[2]) : 100;
-    void (*const rounds[])(uint64_t *) = {transformer_round, adaptive_round, networks_round};
-    uint64_t hashes[3] = {0xCBF29CE484222325u, 0xCBF29CE484222325u, 0};
+    void (*const rounds[])(uint64_t *) = {transformer_round, adaptive_round, networks_round, mixed_round};
+    uint64_t hashes[4] = {0xCBF29CE484222325u, 0xCBF29CE484222325u, 0, 0xCBF29CE484222325u};
     for (int i = 0; i < n; i++)
-        for (int kind = 0; kind < 3; kind++) { /* each draws its own numbers, whatever paths it has */
+        for (int kind = 0; kind < 4; kind++) { /* each draws its own numbers, whatever paths it has */
             state = 0x9E3779B97F4A7C15u + (uint64_t)seed * 1000003 + (uint64_t)i * 7919;
             rounds[kind](&hashes[kind]);
         }
     printf("%d rounds", n);
-    for (int kind = 0; kind < 3; kind++)
+    for (int kind = 0; kind < 4; kind++)
         printf(", %016llx", (unsigned long long)hashes[kind]);
     printf("\n");
     return 0;

@@ -8,11 +8,15 @@ from numpy.typing import NDArray
 
 from ncodec import native
 from ncodec.entropy.adaptive import ReferenceAdaptiveContext
-from ncodec.native.adaptive import AdaptiveContext
+from ncodec.native.coders import CoderContext
 
 pytestmark = pytest.mark.skipif(not native.paths(), reason="the kernel was not built")
 
 SIZES = st.one_of(st.integers(2, 70), st.sampled_from([1000, 1024, 4096, 65536]))
+
+
+def kernel_context(n_streams: int, n_codebooks: int, codebook_size: int) -> CoderContext:
+    return CoderContext("adaptive", n_streams, n_codebooks, codebook_size)
 
 
 def draw_codes(seed: int, shape: tuple[int, int, int], size: int) -> NDArray[np.int64]:
@@ -30,8 +34,8 @@ def check_same(codes: NDArray[np.int64], size: int, n_packets: int) -> None:
     """A key packet and the dependent ones after it, both ways."""
     _, n_streams, n_codebooks = codes.shape
     sizes = n_streams, n_codebooks, size
-    to_kernel, to_reference = AdaptiveContext(*sizes), ReferenceAdaptiveContext(*sizes)
-    contexts = AdaptiveContext(*sizes), ReferenceAdaptiveContext(*sizes)
+    to_kernel, to_reference = kernel_context(*sizes), ReferenceAdaptiveContext(*sizes)
+    contexts = kernel_context(*sizes), ReferenceAdaptiveContext(*sizes)
     for packet in np.array_split(codes, n_packets):
         payload = to_kernel.encode(packet)
         assert payload == to_reference.encode(packet)
@@ -69,7 +73,7 @@ def test_payloads_that_no_encoder_wrote(
     seed: int, n_streams: int, n_codebooks: int, size: int, payloads: list[bytes]
 ) -> None:
     sizes = n_streams, n_codebooks, size
-    contexts = AdaptiveContext(*sizes), ReferenceAdaptiveContext(*sizes)
+    contexts = kernel_context(*sizes), ReferenceAdaptiveContext(*sizes)
     for number, payload in enumerate(payloads):
         n_frames = (seed + 7 * number) % 40
         here, there = (context.decode(payload, n_frames) for context in contexts)
@@ -83,8 +87,8 @@ def test_payloads_that_no_encoder_wrote(
 def test_a_wrong_call_is_refused() -> None:
     for sizes in [(0, 1, 2), (1, 1, 1), (1, 1, 65537), (3, 128, 65536), (2**30, 2**30, 16)]:
         with pytest.raises(ValueError, match="out of range"):
-            AdaptiveContext(*sizes)
-    context = AdaptiveContext(1, 2, 16)
+            kernel_context(*sizes)
+    context = kernel_context(1, 2, 16)
     with pytest.raises(ValueError, match="out of range"):
         context.encode(np.full((1, 1, 2), 16, np.int32))
     with pytest.raises(ValueError, match=r"int32 \[frames"):

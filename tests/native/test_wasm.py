@@ -65,7 +65,7 @@ def test_codes_are_those_of_the_coders(module: Path, tmp_path: Path) -> None:
             network=network if name == "transformer" else None,
         )  # fmt: skip
 
-    names = ("transformer", "adaptive")
+    names = ("transformer", "adaptive", "mixed")
     job = {
         "sizes": sizes, "tensors": base64.b64encode(tensors).decode(), "n_streams": n_streams,
         "n_q": n_q, **{name: packets_of(coder(name), parts) for name in names},

@@ -31,12 +31,16 @@ if (kernel.model_bytes(sizes) !== tensors.length) throw new Error("model_bytes")
 const model = kernel.model_new(sizes, place(tensors));
 const context = kernel.context_new(model, job.n_streams, job.n_q);
 const coder = kernel.adaptive_new(job.n_streams, job.n_q, job.sizes[1]);
-const { context_reset, adaptive_reset, decode, adaptive_decode } = kernel;
+const mixed = kernel.mixed_new(job.n_streams, job.n_q, job.sizes[1]);
+const { context_reset, adaptive_reset, mixed_reset } = kernel;
+const { decode, adaptive_decode, mixed_decode } = kernel;
 const found = [
   decoded(job.transformer, decode, context_reset, context),
   decoded(job.adaptive, adaptive_decode, adaptive_reset, coder),
+  decoded(job.mixed, mixed_decode, mixed_reset, mixed),
 ];
 kernel.context_free(context);
 kernel.model_free(model);
 kernel.adaptive_free(coder);
+kernel.mixed_free(mixed);
 console.log(JSON.stringify(found));

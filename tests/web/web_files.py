@@ -11,7 +11,7 @@ from ncodec.cli.main import main
 from ncodec.hub.model_files import SHIPPED
 
 SHIPPED_MODELS = (SHIPPED / "spectral.safetensors", SHIPPED / "entropy" / "spectral.safetensors")
-CODERS = ("packed", "adaptive", "transformer")
+CODERS = ("packed", "adaptive", "mixed", "transformer")
 
 
 def sound(n_channels: int, rate_hz: int, seconds: float) -> NDArray[np.float32]:

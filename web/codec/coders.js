@@ -9,6 +9,7 @@ import { LimitExceeded, PayloadError } from "../ncx/errors.js";
 export const MAX_CODES = 1 << 22; // in one packet: bounds the memory and time it can ask for
 const MAX_TRANSFORMER_FRAMES = 1 << 12; // each is a step of the network
 const MAX_ADAPTIVE_CODES = 1 << 21; // of all codebooks together
+const MAX_MIXED_CODEBOOKS = 1 << 13; // of all streams together
 
 /** @typedef {import("./kernel.js").Kernel} Kernel */
 /** @typedef {import("../ncx/header.js").Header} Header */
@@ -82,6 +83,7 @@ export class PackedCoder {
  *     decode a payload; -1, or after how many codes no symbol fits
  * @property {() => void} close give the memory back
  * @property {number} mostFrames of a packet
+ * @property {number} symbols most that the range coder takes for a code
  */
 
 /** A coder of the kernel, with what its packets so far leave. */
@@ -109,7 +111,7 @@ class RangeCoder {
    * @param {boolean} dependent
    */
   decode(payload, nFrames, dependent) {
-    const { name, reset, run, mostFrames } = this.#parts;
+    const { name, reset, run, mostFrames, symbols } = this.#parts;
     const continues = this.#continues;
     this.#continues = false; // no context is left if this packet fails
     if (nFrames > mostFrames) {
@@ -121,7 +123,7 @@ class RangeCoder {
       throw new PayloadError(`${name} payload: ${fault}`);
     }
     const nCodes = countCodes(nFrames, this.#header);
-    checkPayload(payload, nCodes);
+    checkPayload(payload, nCodes * symbols);
     if (!dependent) reset();
     const kernel = this.#kernel;
     const from = kernel.place(payload);
@@ -179,6 +181,32 @@ export function adaptiveCoder(kernel, header) {
     run: (...job) => calls.adaptive_decode(state, ...job),
     close: () => calls.adaptive_free(state),
     mostFrames: Infinity,
+    symbols: 1,
+  });
+}
+
+/**
+ * Range coding of bits, with what frames of like contexts say of them.
+ * @param {Kernel} kernel
+ * @param {Header} header
+ */
+export function mixedCoder(kernel, header) {
+  const { nStreams, nCodebooks, codebookSize } = header;
+  if (nStreams * nCodebooks > MAX_MIXED_CODEBOOKS) {
+    const sizes = `${nStreams} streams of ${nCodebooks} codebooks`;
+    const limit = `the limit is ${MAX_MIXED_CODEBOOKS} codebooks in all`;
+    throw new LimitExceeded(`mixed coder: ${sizes}; ${limit}`);
+  }
+  const { calls } = kernel;
+  const made = calls.mixed_new(nStreams, nCodebooks, codebookSize);
+  const state = kernel.made(made, "the mixed coder");
+  return new RangeCoder(kernel, header, {
+    name: "mixed",
+    reset: () => calls.mixed_reset(state),
+    run: (...job) => calls.mixed_decode(state, ...job),
+    close: () => calls.mixed_free(state),
+    mostFrames: Infinity,
+    symbols: 32 - Math.clz32(codebookSize - 1),
   });
 }
 
@@ -198,5 +226,6 @@ export function transformerCoder(kernel, header, model) {
     run: (...job) => calls.decode(context, ...job),
     close: () => calls.context_free(context),
     mostFrames: MAX_TRANSFORMER_FRAMES,
+    symbols: 1,
   });
 }

@@ -1,9 +1,9 @@
 /** The models that a decoder has, found by what headers say. */
 import { InvalidField, ModelMismatch, ModelMissing, UnsupportedVersion } from "../ncx/errors.js";
-import { ADAPTIVE, TRANSFORMER } from "../ncx/header.js";
+import { ADAPTIVE, MIXED, TRANSFORMER } from "../ncx/header.js";
 import { REQUIRED_CODEC_PARAMETERS } from "../ncx/tags.js";
 import { hex } from "../ncx/text.js";
-import { adaptiveCoder, PackedCoder, transformerCoder } from "./coders.js";
+import { adaptiveCoder, mixedCoder, PackedCoder, transformerCoder } from "./coders.js";
 import { EntropyModel } from "./entropy_model.js";
 import { CODEC, ENTROPY, ModelFile } from "./safetensors.js";
 import { SpectralModel } from "./spectral.js";
@@ -62,6 +62,7 @@ export class Models {
    */
   coder(header) {
     if (header.entropy === ADAPTIVE) return adaptiveCoder(this.kernel, header);
+    if (header.entropy === MIXED) return mixedCoder(this.kernel, header);
     if (header.entropy !== TRANSFORMER) return new PackedCoder(header);
     const fingerprint = hex(header.entropyFingerprint);
     const file = this.#find(ENTROPY, "entropy model", header.entropyModelId, fingerprint);

@@ -62,7 +62,7 @@ export const HEADER = {
   architecture: field("architecture", "u8", 1, 255),
   modelId: field("model_id", "text", 0, 64),
   modelFingerprint: field("model_fingerprint", "bytes", 4, 4),
-  entropy: field("entropy", "u8", 0, 2, UnsupportedVersion, NEWER),
+  entropy: field("entropy", "u8", 0, 3, UnsupportedVersion, NEWER),
   entropyModelId: field("entropy_model_id", "text", 0, 64),
   entropyFingerprint: field("entropy_fingerprint", "bytes", 4, 4),
   sampleRateHz: field("sample_rate_hz", "varint", 1, 1_000_000),

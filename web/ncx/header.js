@@ -18,6 +18,13 @@ export const ARCHITECTURES = new Map([
 export const PACKED = 0;
 export const ADAPTIVE = 1;
 export const TRANSFORMER = 2;
+export const MIXED = 3;
+export const CODERS = new Map([
+  [PACKED, "packed"],
+  [ADAPTIVE, "adaptive"],
+  [TRANSFORMER, "transformer"],
+  [MIXED, "mixed"],
+]);
 
 const ID = /^[A-Za-z0-9._-]*$/;
 

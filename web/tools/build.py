@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOM = Path(__file__).parents[1]
 NATIVE = ROOM.parent / "ncodec" / "native"
-SOURCES = ("adaptive.c", "kernel.c", "networks.c", "plain.c", "wasm.c")
+SOURCES = ("adaptive.c", "kernel.c", "mixed.c", "networks.c", "plain.c", "wasm.c")
 FLAGS = (
     "--target=wasm32", "-msimd128", "-O3", "-nostdlib", "-ffreestanding", "-std=c11",
     "-ffp-contract=off", "-Wl,--no-entry", "-Wl,--strip-all",

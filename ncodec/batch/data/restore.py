@@ -42,7 +42,7 @@ def restore(
     """Make the .ncx files again of which `folder` is an export; return how many they are.
 
     out        a folder: each file has its old path there
-    entropy    transformer, adaptive or packed; by default as `ncodec.encode`
+    entropy    transformer, mixed, adaptive or packed; by default as `ncodec.encode`
     n_workers  processes; by default one per core. 0: this process only
 
     Raises NcodecError for a folder that is not a whole export, OutputExists.
