@@ -7,9 +7,11 @@ from typing import Any
 
 import click
 
+from ncodec.batch.conversion import ENGINES
+from ncodec.cli.errors import EXIT_FAILED, EXIT_OK, complain
 from ncodec.cli.options import Decorator, entropy_option, force_option, quiet_option
 from ncodec.cli.progress import say
-from ncodec.errors import plural
+from ncodec.errors import UsageError, plural
 
 FORMATS = ("npy", "npz", "safetensors", "parquet", "webdataset")
 LAYOUTS = ("frames", "flat", "delay")
@@ -40,7 +42,7 @@ def _jobs_option() -> Decorator[Any]:
 )
 @click.option(
     "-o", "--output", "out", required=True, metavar="FOLDER", type=click.Path(file_okay=False),
-    help="Folder for the shards and the manifest.",
+    help="Folder for the shards and the manifest, or its URL.",
 )  # fmt: skip
 @click.option("--to", type=click.Choice(FORMATS), required=True, help="Format of the shards.")
 @click.option(
@@ -62,34 +64,54 @@ def _jobs_option() -> Decorator[Any]:
     help="Format of the list of all clips.",
 )  # fmt: skip
 @_jobs_option()
+@click.option(
+    "--engine", type=click.Choice(ENGINES), default="local", show_default=True,
+    help="Where the workers are: on this machine, or in a Ray cluster.",
+)  # fmt: skip
+@click.option(
+    "--address", metavar="ADDR",
+    help="With --engine ray, HOST:PORT of a cluster; by default $RAY_ADDRESS, or one that is "
+    "started here.",
+)  # fmt: skip
 @force_option()
 @quiet_option()
 def export_codes(
     inputs: tuple[str, ...], out: str, to: str, layout: str, offset: bool, n_q: int | None,
-    shard_size: int, manifest: str, n_workers: int | None, force: bool, quiet: bool,
+    shard_size: int, manifest: str, n_workers: int | None, engine: str, address: str | None,
+    force: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Write the codes of .ncx files, and of those in folders, as shards of tokens.
 
     All files must be of one model and one number of codebooks. FOLDER then holds the shards, a
     manifest with a row for each clip, and export.json, which says how they were made. The same
-    command goes on with an export that was interrupted or killed, to the same bytes. A file that
-    cannot be read ends it.
+    command goes on with an export that was interrupted or killed, to the same bytes. Files that
+    cannot be read are left out and listed at the end, and do not stop the others.
+
+    INPUT and FOLDER may be URLs of folders: s3://, gs://, memory:// and others that fsspec knows.
 
     \b
     Examples:
       ncodec codes export coded/ -o tokens/ --to npy --layout delay
       ncodec codes export coded/ -o tokens/ --to parquet --layout flat --offset --n-q 4
+      ncodec codes export s3://music/ncx -o s3://music/tokens --to webdataset --engine ray
     """  # noqa: D301
     from ncodec.batch.data import ExportOptions, export
 
+    if address is not None and engine != "ray":
+        raise UsageError("--address is for --engine ray")
     options = ExportOptions(to, layout, offset, n_q, shard_size, manifest)
     with _bar("export", quiet=quiet) as advance:
         done = export(
-            inputs, out, options, n_workers=n_workers, overwrite=force, on_progress=advance
-        )
+            inputs, out, options, n_workers=n_workers, engine=engine, address=address,
+            overwrite=force, on_progress=advance,
+        )  # fmt: skip
+    for failure in done.failures:
+        complain(failure)
     before = f", {done.n_shards_before} of them done before" if done.n_shards_before else ""
     said = f"{plural(done.n_clips, 'clip')} in {plural(done.n_shards, 'shard')}{before}"
-    say(f"{out}: {said}", quiet=quiet)
+    failed = f", {len(done.failures)} failed" if done.failures else ""
+    say(f"{out}: {said}{failed}", quiet=quiet)
+    click.get_current_context().exit(EXIT_FAILED if done.failures else EXIT_OK)
 
 
 @codes.command("import")

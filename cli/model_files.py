@@ -10,6 +10,7 @@ from ncodec.cli.options import force_option
 from ncodec.cli.progress import download_bar, say
 
 if TYPE_CHECKING:
+    from ncodec.hub.importers import Found
     from ncodec.hub.public import Kind, PublicModel
 
 KINDS = {
@@ -53,6 +54,8 @@ def import_model(source: Path, name: str | None, force: bool) -> None:
     found = recognise(source)
     path = install(found, name, overwrite=force)
     say(f"{source} -> {path}: {KINDS[found.kind]} {name or found.model_id}", quiet=False)
+    if found.kind == "codec":
+        _tell_of_entropy(path)
 
 
 @click.command()
@@ -62,26 +65,46 @@ def import_model(source: Path, name: str | None, force: bool) -> None:
 def pull(name: str, url: str | None, force: bool) -> None:
     """Download a public model, check it, and install it in the cache.
 
-    NAME is encodec_24khz, encodec_48khz, dac_16khz, dac_24khz, dac_44khz, snac_24khz, snac_32khz,
-    snac_44khz, mimi, or the language model of EnCodec for .ecdc files, encodec_24khz_lm or
-    encodec_48khz_lm. HILCodec has to be downloaded by hand, for `ncodec models import`. An
-    interrupted download resumes where it stopped.
+    NAME is encodec_24khz, encodec_32khz, encodec_48khz, dac_16khz, dac_24khz, dac_44khz,
+    snac_24khz, snac_32khz, snac_44khz, mimi, or the language model of EnCodec for .ecdc files,
+    encodec_24khz_lm or encodec_48khz_lm. HILCodec has to be downloaded by hand, for `ncodec models
+    import`. An interrupted download resumes where it stopped. Where an entropy model for a codec is
+    public, it is downloaded too.
 
     \b
     Example:
       ncodec models pull encodec_24khz
     """  # noqa: D301
-    from ncodec.errors import ModelMissing, OutputExists
+    from ncodec.errors import OutputExists
     from ncodec.hub.cache import place
-    from ncodec.hub.download import discard, fetch
-    from ncodec.hub.model_files import cache_folder
     from ncodec.hub.public import public_model
 
     model = public_model(name)
     target = place(model.kind, model.model_id)
-    if target.exists() and not force:
+    companion = public_model(model.entropy) if model.entropy else None
+    lacks = companion is not None and not place("entropy", companion.model_id).exists()
+    if force or not target.exists():
+        _fetch_and_install(model, url, force=force)
+    elif not lacks:
         raise OutputExists(f"{target}: exists already")
-    address = url or model.url
+    if companion is not None and (force or lacks):
+        _fetch_and_install(companion, None, force=force, codec=target)
+    if model.kind == "codec":
+        _tell_of_entropy(target)
+
+
+def _fetch_and_install(
+    model: "PublicModel", url: str | None, *, force: bool, codec: Path | None = None
+) -> None:
+    """Fetch a model, from `url` if given, and install it. Raises NcodecError.
+
+    codec  the installed codec that an entropy model must be for
+    """
+    from ncodec.errors import ModelInvalid, ModelMissing
+    from ncodec.hub.download import discard, fetch
+    from ncodec.hub.model_files import cache_folder
+
+    name, address = model.name, url or model.url
     if not address:
         raise ModelMissing(
             f"{name}: no address that a program can fetch is published; {model.home} has a link, "
@@ -93,10 +116,48 @@ def pull(name: str, url: str | None, force: bool) -> None:
     say(f"{name}: {_how_checked(model, digest)}", quiet=False)
     from ncodec.hub.importers import install, recognise
 
-    path = install(recognise(part, model.config), model.model_id, overwrite=force)
+    found = recognise(part, model.config)
+    problem = _unlike(found, model, codec)
+    if problem:
+        discard(part)
+        raise ModelInvalid(f"{address}: {problem}")
+    path = install(found, model.model_id, overwrite=force)
     discard(part)
     what = f"{KINDS[model.kind]} {model.model_id}, licence {model.licence}"
     say(f"{urlsplit(address).path.split('/')[-1]} -> {path}: {what}", quiet=False)
+
+
+def _unlike(found: "Found", model: "PublicModel", codec: Path | None) -> str:
+    """Return what is wrong with a fetched model, "" for nothing."""
+    from ncodec.hub.codecs import CODECS
+    from ncodec.hub.entropy_models import EntropyModelFile
+
+    if found.kind != model.kind:
+        return f"{KINDS[found.kind]}, expected {KINDS[model.kind]}"
+    entropy = getattr(found, "model", None)
+    if codec is None or not isinstance(entropy, EntropyModelFile):
+        return ""
+    own = CODECS.describe(codec)
+    ours = f"{own.model_id} {own.fingerprint.hex()}"
+    theirs = f"{entropy.codec_id} {entropy.codec_fingerprint.hex()}"
+    return "" if theirs == ours else f"entropy model for the codec {theirs}, expected {ours}"
+
+
+def _tell_of_entropy(path: Path) -> None:
+    """Say how the codes of an installed codec are coded, where it has no entropy model."""
+    from ncodec.hub.codecs import CODECS
+    from ncodec.hub.entropy_models import find_for
+
+    codec = CODECS.describe(path)
+    if find_for(codec) is not None:
+        return
+    name, run = codec.model_id, f"runs/{codec.model_id}-entropy"
+    say(
+        f"{name}: no entropy model is installed; its codes are packed by the adaptive coder. To "
+        f"train one on your audio:\n  ncodec train-entropy {name} FOLDER -o {run} && "
+        f"ncodec models import {run}/{name}.safetensors",
+        quiet=False,
+    )
 
 
 def _how_checked(model: "PublicModel", digest: str) -> str:

@@ -33,6 +33,7 @@ PRESETS = {
     "mimi-tiny": "mimi",
     "encodec-tiny": "encodec",
     "encodec-tiny-stereo": "encodec",
+    "encodec-tiny-ahead": "encodec",
     "snac-tiny": "snac",
     "snac-tiny-windows": "snac",
 }

@@ -12,8 +12,10 @@ import queue
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Any, TypeVar
 
 import ray
 from ray.exceptions import RayError, RayTaskError
@@ -31,8 +33,11 @@ from ncodec.batch.protocols import (
 )
 from ncodec.batch.work_units import WorkUnit
 from ncodec.batch.worker import Worker
-from ncodec.errors import UsageError
+from ncodec.errors import NcodecError, UsageError
 from ncodec.native.threads import set_n_threads
+
+_Task = TypeVar("_Task")
+_Result = TypeVar("_Result")
 
 MAX_LOSSES = 4  # nodes may be taken away for reasons of their own
 IS_ONE_MACHINE = False
@@ -198,6 +203,29 @@ class _ActorHandle:
             with contextlib.suppress(Exception):
                 ray.kill(self._actor)
             self._messages.put((self, GONE, _why(error)))
+
+
+def in_cluster(
+    do: Callable[[_Task], _Result], tasks: Iterable[_Task], n_workers: int
+) -> Iterator[_Result]:
+    """Yield what `do` returns of each task, in their order; a few more than workers are waiting.
+
+    Ray does a task again elsewhere where its node is lost. Raises what `do` raises, NcodecError for
+    a loss that Ray gives up on.
+    """
+    remote: Any = ray.remote(num_cpus=1, max_retries=MAX_LOSSES)(do)
+    waiting: deque[Any] = deque()
+    left = iter(tasks)
+    while True:
+        waiting.extend(remote.remote(task) for task in islice(left, n_workers + 1 - len(waiting)))
+        if not waiting:
+            return
+        try:
+            yield ray.get(waiting.popleft())
+        except RayTaskError as error:
+            raise error.cause from None
+        except RayError as error:
+            raise NcodecError(f"Ray cluster: {_why(error)}") from None
 
 
 def _why(error: Exception) -> str:

@@ -59,6 +59,15 @@ class RemoteStorage:
         listed = self._listed() if wanted else {}
         return {path: int(info.get("size") or 0) for path, info in listed.items() if path in wanted}
 
+    def names(self) -> set[str]:
+        """Return the paths of all files. Raises UsageError."""
+        return {*self._listed()}
+
+    def remove(self, path: str) -> None:
+        """Remove a file. Raises NcodecError."""
+        with _named(f"{path}: cannot be removed"):
+            self._fs.rm_file(self._full(path))
+
     def _listed(self) -> dict[str, Mapping[str, Any]]:
         """Return what is known of all files, by their paths below the root."""
         self._fs.invalidate_cache()

@@ -26,6 +26,7 @@ class PublicModel:
     licence: str  # of the authors' repository
     home: str
     second_hand: bool = False  # the SHA-256 is not its authors', but of projects that use the file
+    entropy: str = ""  # the row of an entropy model for its codes, which is fetched with it
     config: Mapping[str, Any] | None = None  # what its config.json says, where that is needed
 
 

@@ -1,4 +1,4 @@
-"""`encodec`: Meta's EnCodec, the causal 24 kHz mono model and the 48 kHz stereo model in segments.
+"""`encodec`: Meta's EnCodec: causal 24 kHz mono, 48 kHz stereo in segments, 32 kHz two-sided.
 
 Shapes: B batch, C channels, T samples, Q codebooks, F frames, D latent.
 
@@ -6,14 +6,18 @@ Shapes: B batch, C channels, T samples, Q codebooks, F frames, D latent.
     wav <- SEANet decoder, LSTM <- latents <- RVQ codes
 
 Defossez et al., "High fidelity neural audio compression", 2022 (arXiv 2210.13438). The causal model
-carries its state from chunk to chunk and gives exactly the codes of the whole. The other one sees
+carries its state from chunk to chunk and gives exactly the codes of the whole. That of 48 kHz sees
 segments of a second, each brought to one level and coded for itself; they overlap by a hundredth,
 where the decoder fades from one to the next.
+
+That of 32 kHz is MusicGen's (Copet et al., "Simple and controllable music generation", NeurIPS
+2023). Its convolutions see both sides, its LSTM the past: layers hold back what they cannot give
+yet, so that chunks give the codes of the whole here too.
 """
 
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -25,7 +29,7 @@ from ncodec.models.torch_codec import TensorChunk
 from ncodec.models.waveform import EncoderState, WaveformCodec
 from ncodec.nn.conv import Memory
 from ncodec.nn.rvq import ResidualVectorQuantiser
-from ncodec.nn.seanet import Seanet, SeanetDecoder, SeanetEncoder
+from ncodec.nn.seanet import Reach, Seanet, SeanetDecoder, SeanetEncoder
 
 QUIETEST = 1e-8  # added to a segment's level, so that silence can be divided by it
 FIRST_FRAMES = 7  # of a stream, mirrored to its start: they must be there before the first is coded
@@ -40,8 +44,10 @@ class EncodecConfig(CodecConfig):
     latent: int
     strides: tuple[int, ...]  # of the encoder
     lstm_layers: int
-    segment_samples: int  # 0: no segments, causal
+    segment_samples: int  # 0: no segments
     segment_stride: int  # samples from one segment's start to the next one's
+    two_sided: bool = False  # without segments: layers see what follows too; otherwise causal
+    shortcut: bool = True  # a 1x1 convolution around a residual unit, instead of nothing
 
     @property
     def shape(self) -> Seanet:
@@ -49,9 +55,25 @@ class EncodecConfig(CodecConfig):
         return Seanet(
             n_channels=self.n_channels, n_filters=self.n_filters, latent=self.latent,
             strides=self.strides, kernel=7, encoder_last_kernel=7, decoder_last_kernel=7,
-            residual_kernel=3, dilations=(1,), compress=2, shortcut=True,
-            lstm_layers=self.lstm_layers, causal=not self.segment_samples, padding="reflect",
+            residual_kernel=3, dilations=(1,), compress=2, shortcut=self.shortcut,
+            lstm_layers=self.lstm_layers, reach=self.reach, padding="reflect",
         )  # fmt: skip
+
+    @property
+    def reach(self) -> Reach:
+        """What the layers see."""
+        if self.segment_samples:
+            return "segments"
+        return "two-sided" if self.two_sided else "causal"
+
+    def to_dict(self) -> dict[str, Any]:
+        """See CodecConfig.to_dict; fields at their defaults are left out, as in earlier versions.
+
+        So a checkpoint still comes to the same file, by whose digest .ncx files know it.
+        """
+        values = CodecConfig.to_dict(self)
+        usual = {field.name: field.default for field in fields(self)}
+        return {name: value for name, value in values.items() if value != usual[name]}
 
 
 MONO = EncodecConfig(
@@ -96,6 +118,19 @@ PRESETS: Mapping[str, EncodecConfig] = MappingProxyType(
             segment_samples=48000,
             segment_stride=47520,
         ),
+        "encodec_32khz": replace(
+            MONO,
+            sample_rate_hz=32000,
+            samples_per_frame=640,
+            n_codebooks=4,
+            codebook_size=2048,
+            bandwidths_kbps=(2.2,),
+            default_bandwidth_kbps=2.2,
+            n_filters=64,
+            strides=(4, 4, 5, 8),
+            two_sided=True,
+            shortcut=False,
+        ),
         "encodec-small": replace(
             MONO,
             n_codebooks=16,
@@ -105,6 +140,7 @@ PRESETS: Mapping[str, EncodecConfig] = MappingProxyType(
         ),
         "encodec-tiny": TINY,
         "encodec-tiny-stereo": replace(TINY, n_channels=2, segment_samples=960, segment_stride=860),
+        "encodec-tiny-ahead": replace(TINY, two_sided=True, shortcut=False),
     }
 )
 
@@ -113,7 +149,9 @@ PRESETS: Mapping[str, EncodecConfig] = MappingProxyType(
 class DecoderState:
     """What a decoder remembers between chunks."""
 
-    pending: Tensor  # [B, D, f] latents, causal; [B, C, t] samples that still overlap, in segments
+    pending: (
+        Tensor  # [B, C, t] samples that still overlap, in segments; otherwise [B, D, f] latents
+    )
     memory: Memory = field(default_factory=dict)
     slope: Tensor | None = None  # [t] the weight of each sample of a segment where two overlap
 
@@ -180,9 +218,20 @@ class Encodec(WaveformCodec):
         return 1.0 if self.config.segment_samples else None
 
     @property
+    def lookahead_frames(self) -> int:
+        """Those that the encoder's layers see, where they are two-sided."""
+        return self.config.shape.lookahead_frames if self.config.two_sided else 0
+
+    @property
     def latency_samples(self) -> int:
-        """A frame or a segment is gathered; the first frames of a stream wait for FIRST_FRAMES."""
-        return self.config.segment_samples or self.config.samples_per_frame
+        """A frame or a segment is gathered; two-sided networks look ahead.
+
+        The first frames of a stream wait for FIRST_FRAMES.
+        """
+        frame = self.config.samples_per_frame
+        if self.config.two_sided:
+            return (1 + self.lookahead_frames) * frame + self.config.shape.held_samples
+        return self.config.segment_samples or frame
 
     @property
     def warmup_frames(self) -> int:
@@ -275,8 +324,9 @@ class Encodec(WaveformCodec):
             return self._decode_segments(chunk, state, last)
         latents = self.quantiser.decode(chunk.codes)
         latents = torch.cat([state.pending.transpose(1, 2), latents], 1)
-        if not latents.shape[1] or (
-            not state.memory and not last and latents.shape[1] < FIRST_FRAMES
+        n_known = latents.shape[1]
+        if (not n_known and not self._holds_back(state.memory, last)) or (
+            not state.memory and not last and n_known < FIRST_FRAMES
         ):
             state.pending = latents.transpose(1, 2)
             return latents.new_zeros(len(latents), self.config.n_channels, 0)

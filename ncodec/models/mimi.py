@@ -55,7 +55,7 @@ class MimiConfig(CodecConfig):
             n_channels=self.n_channels, n_filters=self.n_filters, latent=self.width,
             strides=self.strides, kernel=7, encoder_last_kernel=3, decoder_last_kernel=3,
             residual_kernel=3, dilations=(1,), compress=2, shortcut=False, lstm_layers=0,
-            causal=True, padding="zero",
+            reach="causal", padding="zero",
         )  # fmt: skip
 
     def transformer(self) -> CausalTransformer:

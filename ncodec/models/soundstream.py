@@ -41,7 +41,7 @@ class SoundStreamConfig(CodecConfig):
             n_channels=self.n_channels, n_filters=self.n_filters, latent=self.latent,
             strides=self.strides, kernel=7, encoder_last_kernel=3, decoder_last_kernel=7,
             residual_kernel=7, dilations=(1, 3, 9), compress=1, shortcut=False, lstm_layers=0,
-            causal=True, padding="zero",
+            reach="causal", padding="zero",
         )  # fmt: skip
 
 

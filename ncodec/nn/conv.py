@@ -39,6 +39,31 @@ class Elu(nn.Module):
         return elu(x)
 
 
+def snake(x: Tensor, alpha: Tensor) -> Tensor:
+    """Return x + sin(alpha x)^2 / alpha of [B, T, C], alpha [C].
+
+    Ziyin, Hartwig and Ueda, "Neural networks fail to learn periodic functions and how to fix it",
+    NeurIPS 2020.
+    """
+    inverse = (alpha + 1e-9).reciprocal()
+    if torch.is_grad_enabled():
+        return x + inverse * (alpha * x).sin().square()
+    wave = (x * alpha).sin_().square_()
+    return torch.addcmul(x, wave, inverse, out=wave)
+
+
+class Snake(nn.Module):
+    """`snake` as a layer of a stack."""
+
+    def __init__(self, n_channels: int) -> None:
+        super().__init__()
+        self.alpha = nn.Parameter(torch.ones(n_channels))
+
+    def forward(self, x: Tensor, memory: Memory, last: bool) -> Tensor:
+        """Map [B, T, C] to the same shape."""
+        return snake(x, self.alpha)
+
+
 def running(layout: Tensor) -> nn.Parameter:
     """Return a weight [C', C, 1, k] as a parameter in channels-last layout, drawn as torch does."""
     weight = torch.empty_like(layout, memory_format=torch.channels_last)
@@ -179,6 +204,38 @@ class CausalConv(Conv):
         return self.convolve(x)
 
 
+class TwoSidedConv(Conv):
+    """Sees as much before a sample, or a stride's samples, as after; half of its context each.
+
+    What cannot be given yet is held back. Chunks come to the same numbers as the stream in one
+    piece, whose start and end are padded: so what mirrors its end is held as well.
+    """
+
+    def forward(self, x: Tensor, memory: Memory, last: bool) -> Tensor:
+        """Map [B, T, C] to what can be given of the stream of [B, ceil(T / s), C']."""
+        if self.context == 0 and self.stride == 1:
+            return self.convolve(x)
+        stride, mirrors = self.stride, self.padding == "reflect"
+        before, after = self.context - self.context // 2, self.context // 2
+        past, n_used = memory.get(self, (x[:, :0], -1))  # -1: the start is not padded yet
+        x = torch.cat([past, x], 1) if past.shape[1] else x
+        if n_used < 0:
+            if mirrors and not last and x.shape[1] < max(before + 1, after + stride):
+                memory[self] = (x.clone(), -1)
+                return x.new_zeros(len(x), 0, len(self.weight))
+            right = after + -x.shape[1] % stride if last else 0
+            x, n_used = pad(x, before, right, self.padding), 0
+        elif last:
+            x = pad(x, 0, after + (before - x.shape[1]) % stride, self.padding)
+        n_windows = max(0, (x.shape[1] - n_used - self.context) // stride)
+        end = n_used + n_windows * stride
+        n_spare = min(end, stride) if mirrors else 0
+        memory[self] = (x[:, end - n_spare :].clone(), n_spare)
+        if n_windows == 0:
+            return x.new_zeros(len(x), 0, len(self.weight))
+        return self.convolve(x[:, n_used:])
+
+
 class Upsample(nn.Module):
     """A transposed convolution with a kernel of two strides, as a convolution with a kernel of two.
 
@@ -195,6 +252,22 @@ class Upsample(nn.Module):
         """Map [B, 1 + T, C] to [B, s T, C']."""
         y = convolve(x, self.weight, self.bias.repeat(self.stride))
         return y.reshape(len(x), -1, self.n_out)
+
+
+class TwoSidedUpsample(Upsample):
+    """A sample lies between two frames: the first s / 2 of a stream, rounded up, are left out."""
+
+    def forward(self, x: Tensor, memory: Memory, last: bool) -> Tensor:
+        """Map [B, F, C] to what can be given of the stream of [B, s F, C']."""
+        past, after = memory.get(self), self.stride // 2
+        if not x.shape[1] and (past is None or not last):
+            return x.new_zeros(len(x), 0, self.n_out)
+        x = F.pad(x, (0, 0, 1, 0)) if past is None else torch.cat([past, x], 1)
+        if last:
+            x = F.pad(x, (0, 0, 0, 1))
+        memory[self] = x[:, -1:].clone()
+        y = self.spread(x)
+        return y[:, self.stride - after if past is None else 0 : y.shape[1] - after * last]
 
 
 class CausalUpsample(Upsample):

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ncodec.nn.conv import Conv, Memory, Upsample
+from ncodec.nn.conv import Memory, Snake, TwoSidedConv, Upsample
 from ncodec.nn.seanet import blocks, run
 
 DILATIONS = (1, 3, 9)  # one residual unit each, per stride
@@ -32,56 +32,6 @@ FINE_STRIDE = 64  # samples between time steps, up to which a layer counts as on
 def cut_off(stride: int) -> int:
     """Return the zeros around what is strided, and the samples cut off where it is undone."""
     return (stride + 1) // 2
-
-
-def snake(x: Tensor, alpha: Tensor) -> Tensor:
-    """Return x + sin(alpha x)^2 / alpha of [B, T, C], alpha [C].
-
-    Ziyin, Hartwig and Ueda, "Neural networks fail to learn periodic functions and how to fix it",
-    NeurIPS 2020.
-    """
-    inverse = (alpha + 1e-9).reciprocal()
-    if torch.is_grad_enabled():
-        return x + inverse * (alpha * x).sin().square()
-    wave = (x * alpha).sin_().square_()
-    return torch.addcmul(x, wave, inverse, out=wave)
-
-
-class Snake(nn.Module):
-    """`snake` as a layer of a stack."""
-
-    def __init__(self, n_channels: int) -> None:
-        super().__init__()
-        self.alpha = nn.Parameter(torch.ones(n_channels))
-
-    def forward(self, x: Tensor, memory: Memory, last: bool) -> Tensor:
-        """Map [B, T, C] to the same shape."""
-        return snake(x, self.alpha)
-
-
-class CentredConv(Conv):
-    """A convolution that sees both sides of each sample, or of each stride's samples."""
-
-    def __init__(
-        self, n_in: int, n_out: int, kernel: int, *, stride: int = 1, dilation: int = 1
-    ) -> None:
-        super().__init__(n_in, n_out, kernel, stride=stride, dilation=dilation)
-        self.n_zeros = cut_off(stride) if stride > 1 else self.context // 2  # at either end
-
-    def forward(self, x: Tensor, memory: Memory, last: bool) -> Tensor:
-        """Map [B, T, C] to the [B, T', C'] that become known; T / s over a whole stream."""
-        reach = self.context + self.stride
-        if reach == 1:
-            return self.convolve(x)
-        past = memory.get(self)
-        after = self.n_zeros if last else 0
-        if past is None:
-            x = F.pad(x, (0, 0, self.n_zeros, after))
-        else:
-            x = torch.cat([past, x, x.new_zeros(len(x), after, x.shape[2])], 1)
-        n_known = max(0, (x.shape[1] - reach) // self.stride + 1)
-        memory[self] = x[:, n_known * self.stride :].clone()
-        return self.convolve(x) if n_known else x.new_zeros(len(x), 0, len(self.weight))
 
 
 class CentredUpsample(Upsample):
@@ -109,9 +59,9 @@ class ResidualUnit(nn.Module):
     def __init__(self, width: int, dilation: int) -> None:
         super().__init__()
         self.first = Snake(width)
-        self.dilated = CentredConv(width, width, KERNEL, dilation=dilation)
+        self.dilated = TwoSidedConv(width, width, KERNEL, dilation=dilation)
         self.second = Snake(width)
-        self.pointwise = CentredConv(width, width, 1)
+        self.pointwise = TwoSidedConv(width, width, 1)
 
     def forward(self, x: Tensor, memory: Memory, last: bool) -> Tensor:
         """Map [B, T, C] to the [B, T', C] that become known."""
@@ -184,15 +134,15 @@ class DacEncoder(nn.Module):
     def __init__(self, sizes: DacSizes) -> None:
         super().__init__()
         width, hop = sizes.encoder_width, 1
-        layers: list[nn.Module] = [CentredConv(1, width, KERNEL)]
+        layers: list[nn.Module] = [TwoSidedConv(1, width, KERNEL)]
         self.n_fine = 0  # layers at high rates
         for stride in sizes.strides:
             layers += [ResidualUnit(width, dilation) for dilation in DILATIONS]
-            layers += [Snake(width), CentredConv(width, 2 * width, 2 * stride, stride=stride)]
+            layers += [Snake(width), TwoSidedConv(width, 2 * width, 2 * stride, stride=stride)]
             width, hop = 2 * width, hop * stride
             if hop <= FINE_STRIDE:
                 self.n_fine = len(layers)
-        layers += [Snake(width), CentredConv(width, sizes.latent, ENCODER_LAST_KERNEL)]
+        layers += [Snake(width), TwoSidedConv(width, sizes.latent, ENCODER_LAST_KERNEL)]
         self.layers = nn.ModuleList(layers)
 
     def forward(self, x: Tensor, memory: Memory, last: bool) -> Tensor:
@@ -207,7 +157,7 @@ class DacDecoder(nn.Module):
     def __init__(self, sizes: DacSizes) -> None:
         super().__init__()
         width, hop = sizes.decoder_width, math.prod(sizes.strides)
-        layers: list[nn.Module] = [CentredConv(sizes.latent, width, KERNEL)]
+        layers: list[nn.Module] = [TwoSidedConv(sizes.latent, width, KERNEL)]
         self.n_coarse, self.fine_hop = 0, hop  # layers at low rates; the hop after them
         for stride in reversed(sizes.strides):
             layers += [Snake(width), CentredUpsample(width, width // 2, stride)]
@@ -215,7 +165,7 @@ class DacDecoder(nn.Module):
             layers += [ResidualUnit(width, dilation) for dilation in DILATIONS]
             if self.fine_hop > FINE_STRIDE:
                 self.n_coarse, self.fine_hop = len(layers), hop
-        layers += [Snake(width), CentredConv(width, 1, KERNEL)]
+        layers += [Snake(width), TwoSidedConv(width, 1, KERNEL)]
         self.layers = nn.ModuleList(layers)
         self.missing_samples = sizes.missing_samples
 

@@ -10,6 +10,7 @@ compression", 2022, section 3.1.
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,10 +24,19 @@ from ncodec.nn.conv import (
     Padding,
     SegmentConv,
     SegmentUpsample,
+    TwoSidedConv,
+    TwoSidedUpsample,
     Upsample,
     elu,
 )
 
+Reach = Literal["causal", "two-sided", "segments"]
+CONVS: dict[Reach, type[Conv]] = {
+    "causal": CausalConv, "two-sided": TwoSidedConv, "segments": SegmentConv
+}  # fmt: skip
+UPSAMPLES: dict[Reach, type[Upsample]] = {
+    "causal": CausalUpsample, "two-sided": TwoSidedUpsample, "segments": SegmentUpsample
+}  # fmt: skip
 BLOCK_SAMPLES = 9600  # that go through the layers of high rates at once: they stay in the cache
 FINE_STRIDE = 40  # samples between time steps, up to which a layer counts as one of these
 
@@ -66,14 +76,34 @@ class Seanet:
     compress: int  # channels over those inside a residual unit
     shortcut: bool  # a 1x1 convolution around a residual unit, instead of nothing
     lstm_layers: int
-    causal: bool  # in chunks; otherwise whole segments, normalised
+    reach: Reach  # causal or two-sided in chunks; or whole segments, normalised
     padding: Padding
+
+    @property
+    def lookahead_frames(self) -> int:
+        """Whole frames of later samples that a two-sided encoder waits for."""
+        held = self.encoder_last_kernel // 2
+        for stride in reversed(self.strides):
+            held = held * stride + stride // 2 + self._unit_reach
+        return -(-(held + self.kernel // 2) // math.prod(self.strides))
+
+    @property
+    def held_samples(self) -> int:
+        """Samples that a two-sided decoder holds back of those of the frames that it has got."""
+        held = self.kernel // 2
+        for stride in reversed(self.strides):
+            held = held * stride + stride - stride // 2 + self._unit_reach
+        return held + self.decoder_last_kernel // 2
+
+    @property
+    def _unit_reach(self) -> int:
+        return sum((self.residual_kernel - 1) * dilation // 2 for dilation in self.dilations)
 
     def conv(
         self, n_in: int, n_out: int, kernel: int, *, stride: int = 1, dilation: int = 1
     ) -> Conv:
         """Return a convolution of the network's kind."""
-        kind = CausalConv if self.causal else SegmentConv
+        kind = CONVS[self.reach]
         return kind(n_in, n_out, kernel, stride=stride, dilation=dilation, padding=self.padding)
 
     def fine(
@@ -83,7 +113,7 @@ class Seanet:
 
         That is `size` samples, or a segment.
         """
-        if self.causal:
+        if self.reach != "segments":
             parts = [run(layers, part, memory, last and end) for part, end in blocks(x, size)]
             return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
         if torch.is_grad_enabled():
@@ -92,8 +122,7 @@ class Seanet:
 
     def upsample(self, n_in: int, n_out: int, stride: int) -> Upsample:
         """Return a transposed convolution of the network's kind."""
-        kind = CausalUpsample if self.causal else SegmentUpsample
-        return kind(n_in, n_out, stride)
+        return UPSAMPLES[self.reach](n_in, n_out, stride)
 
 
 class ResidualUnit(nn.Module):
@@ -105,12 +134,16 @@ class ResidualUnit(nn.Module):
         self.narrow = shape.conv(width, inside, shape.residual_kernel, dilation=dilation)
         self.widen = shape.conv(inside, width, 1)
         self.shortcut = shape.conv(width, width, 1) if shape.shortcut else None
+        self.is_late = shape.reach == "two-sided"
 
     def forward(self, x: Tensor, memory: Memory, last: bool) -> Tensor:
-        """Map [B, T, C] to the same shape."""
-        inside = self.narrow(elu(x), memory, last)
-        outside = x if self.shortcut is None else self.shortcut(x, memory, last)
-        return outside + self.widen(elu(inside), memory, last)
+        """Map [B, T, C] to the same shape, or to what can be given of it."""
+        inside = self.widen(elu(self.narrow(elu(x), memory, last)), memory, last)
+        if self.is_late:
+            x = torch.cat([memory.get(self, x[:, :0]), x], 1)
+            memory[self] = x[:, inside.shape[1] :].clone()
+            x = x[:, : inside.shape[1]]
+        return inside + (x if self.shortcut is None else self.shortcut(x, memory, last))
 
 
 class SkipLstm(nn.Module):

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ncodec.nn.conv import Conv, Memory, Upsample, pad
+from ncodec.nn.conv import Memory, Snake, TwoSidedConv, TwoSidedUpsample
 from ncodec.nn.noise import normal_noise
 
 KERNEL = 7
@@ -25,57 +25,6 @@ DILATIONS = (1, 3, 9)
 UNIT_REACH = sum((KERNEL - 1) * dilation // 2 for dilation in DILATIONS)  # of all units, one side
 HEAD_SIZE = 64
 LONGEST_WAVE = 10000.0  # of the rotary positions, over 2 pi, in samples
-
-
-class TwoSidedConv(Conv):
-    """Sees as much before a sample as after it, half of its context rounded up and down."""
-
-    def forward(self, x: Tensor, memory: Memory, last: bool) -> Tensor:
-        """Map [B, T, C] to what can be given of the stream of [B, T / s, C']."""
-        if self.context == 0 and self.stride == 1:
-            return self.convolve(x)
-        past = memory.get(self)
-        before, after = self.context - self.context // 2, self.context // 2
-        if past is not None:
-            x = torch.cat([past, x], 1)
-        x = pad(x, 0 if past is not None else before, after if last else 0, "zero")
-        n_windows = max(0, (x.shape[1] - self.context) // self.stride)
-        memory[self] = x[:, n_windows * self.stride :].clone()
-        if n_windows == 0:
-            return x.new_zeros(len(x), 0, len(self.weight))
-        return self.convolve(x)
-
-
-class TwoSidedUpsample(Upsample):
-    """A sample lies between two frames: the first s / 2 of a stream, rounded up, are left out."""
-
-    def forward(self, x: Tensor, memory: Memory, last: bool) -> Tensor:
-        """Map [B, F, C] to what can be given of the stream of [B, s F, C']."""
-        past, after = memory.get(self), self.stride // 2
-        if not x.shape[1] and (past is None or not last):
-            return x.new_zeros(len(x), 0, self.n_out)
-        x = F.pad(x, (0, 0, 1, 0)) if past is None else torch.cat([past, x], 1)
-        if last:
-            x = F.pad(x, (0, 0, 0, 1))
-        memory[self] = x[:, -1:].clone()
-        y = self.spread(x)
-        return y[:, self.stride - after if past is None else 0 : y.shape[1] - after * last]
-
-
-class Snake(nn.Module):
-    """x + sin(a x)^2 / a, one a for each channel (Ziyin, Hartwig and Ueda, NeurIPS 2020)."""
-
-    def __init__(self, n_channels: int) -> None:
-        super().__init__()
-        self.alpha = nn.Parameter(torch.ones(n_channels))
-
-    def forward(self, x: Tensor, memory: Memory, last: bool) -> Tensor:
-        """Map [B, T, C] to the same shape."""
-        share = (self.alpha + 1e-9).reciprocal()
-        if torch.is_grad_enabled():
-            return x + share * (x * self.alpha).sin().square()
-        wave = (x * self.alpha).sin_()
-        return torch.addcmul(x, wave, wave * share)
 
 
 class SnakeUnit(nn.Module):

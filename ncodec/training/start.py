@@ -58,7 +58,7 @@ def start(codec: TorchCodec, kind: str) -> None:
 
 def _start_seanet(encoder: SeanetEncoder, decoder: SeanetDecoder) -> None:
     shape = encoder.shape
-    if not (shape.causal and shape.n_channels == 1):
+    if not (shape.reach == "causal" and shape.n_channels == 1):
         raise UsageError("start 'transform' is for causal codecs of one channel")
     _check(shape.strides, shape.n_filters, shape.latent)
     for unit in (*encoder.layers, *decoder.layers):

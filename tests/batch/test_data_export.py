@@ -195,9 +195,8 @@ def test_another_export_is_not_replaced_unasked(coded: Path, run: Run) -> None:
 
 def test_odd_inputs_are_named(run: Run) -> None:
     def said(*args: object) -> str:
-        ran = run("codes", "export", *args, "-o", "out", "--to", "npz", "-j", "0", "-f")
+        ran = run("codes", "export", *args, "-o", "out", "--to", "npz", "-j", "0", "-f", "-q")
         assert ran.code == 1
-        assert not list(Path("out").glob("shard*")) or "in/c" in ran.err
         (line,) = ran.err.splitlines()
         return line
 
@@ -223,6 +222,68 @@ def test_odd_inputs_are_named(run: Run) -> None:
     assert "in/a.json: is not a JSON object" in said("in")
     ran = run("codes", "export", "in/a.ncx", "in/../in/a.ncx", "-o", "out", "--to", "npz")
     assert (ran.code, "would both be called a.ncx" in ran.err) == (2, True)
+
+
+@pytest.mark.parametrize("entropy", ["packed", "transformer"])
+def test_a_bad_file_is_left_out_and_reported(run: Run, entropy: str) -> None:
+    model = {"model": "modelled", "entropy": entropy} if entropy == "transformer" else {}
+    n_q = 2 if model else 3
+    for number in range(6):
+        make_clip(Path(f"in/{number}.ncx"), number, 20, n_q, **model)
+    for number, content in ((0, b"RIFF"), (3, Path("in/3.ncx").read_bytes()[:-8])):
+        Path(f"in/{number}.ncx").write_bytes(content)
+    command = ("codes", "export", "in", "-o", "out", "--to", "npz", "-j", "0", "--shard-size", "2")
+    ran = run(*command)
+    assert ran.code == 1
+    first, second, said = ran.err.splitlines()
+    assert first.startswith("ncodec: error: in/0.ncx: ")
+    assert second.startswith("ncodec: error: in/3.ncx: ")
+    assert said == "out: 4 clips in 3 shards, 2 failed"
+    assert [row["path"] for row in manifest(Path("out"))] == ["1.ncx", "2.ncx", "4.ncx", "5.ncx"]
+    again = run(*command)
+    assert (again.code, again.err.splitlines()[:2]) == (1, [first, second])
+    assert restore("out", "back", n_workers=0) == 4
+    for name, content in codes_below(Path("back")).items():
+        assert ncodec.read_codes(f"in/{name}").tobytes() == content
+    for number in (4, 5):
+        Path(f"in/{number}.ncx").write_bytes(b"")
+    for suffix in (".npz", ".parquet"):  # a shard without a clip
+        pytest.importorskip("pyarrow")
+        done = export(["in"], f"all{suffix}", ExportOptions(suffix[1:], shard_size=2, manifest=(
+            "parquet" if suffix == ".parquet" else "jsonl")), n_workers=0)  # fmt: skip
+        assert (done.n_clips, len(done.failures)) == (2, 4)
+        assert len(list(Path(f"all{suffix}").glob(f"shard-*{suffix}"))) == 2
+
+
+@pytest.mark.parametrize("to", ["npy", "webdataset"])
+def test_trees_that_fsspec_reaches(coded: Path, to: str, run: Run) -> None:
+    fsspec = pytest.importorskip("fsspec", reason="needs the extra ncodec[remote]")
+    fs = fsspec.filesystem("memory")
+    fs.put(str(coded), "/codes/", recursive=True)
+    root = next(path for path in fs.find("/codes") if path.endswith(".ncx")).split("/")
+    top = "memory://" + "/".join(root[1 : root.index("codes") + (2 if coded.name in root else 1)])
+    try:
+        options = ("--to", to, "--shard-size", "50")
+        ran = run("codes", "export", top, "-o", "memory://out", *options)
+        assert (ran.code, ran.err) == (0, "memory://out: 200 clips in 4 shards\n")
+        export([coded], "local", ExportOptions(to, shard_size=50), n_workers=0)
+        found = {path.removeprefix("/out/"): fs.cat_file(path) for path in fs.find("/out")}
+        wanted = contents(Path("local"))
+        del found["export.json"], wanted["export.json"]  # has the times of the files
+        assert found == wanted
+        assert run("codes", "export", top, "-o", "memory://out", *options).err == (
+            "memory://out: 200 clips in 4 shards, 4 of them done before\n"
+        )
+        fs.pipe_file(top.removeprefix("memory:/") + "/zz.ncx", b"no")
+        ran = run("codes", "export", top, "-o", "memory://out", *options)
+        assert (ran.code, "holds an export of other files" in ran.err) == (1, True)
+        ran = run("codes", "export", top, "-o", "memory://out", *options, "-f")
+        assert (ran.code, f"{top}/zz.ncx: " in ran.err) == (1, True)
+        ran = run("codes", "export", "memory://nowhere", "-o", "memory://out", *options)
+        assert (ran.code, "memory://nowhere: no such folder" in ran.err) == (2, True)
+    finally:
+        fs.rm("/codes", recursive=True)
+        fs.rm("/out", recursive=True)
 
 
 def test_streams_and_empty_clips_come_back() -> None:

@@ -90,6 +90,34 @@ def test_from_bucket_to_bucket_and_back(bucket: Any, engine: str) -> None:
     assert contents(Path("back")) == contents(Path("back alone"))
 
 
+@pytest.mark.parametrize("engine", ["local", pytest.param("ray", marks=pytest.mark.slow)])
+def test_codes_from_bucket_to_bucket(bucket: Any, engine: str) -> None:
+    if engine == "ray":
+        pytest.importorskip("ray", reason="needs the extra ncodec[ray]")
+    from clips import make_clips
+
+    from ncodec.batch.data import ExportOptions, export
+
+    fs, name = bucket
+    options = ExportOptions("webdataset", shard_size=4)
+    for path in make_clips(Path("coded"), 12).rglob("*.*"):
+        fs.put_file(str(path), f"{name}/{path}")
+    fs.pipe_file(f"{name}/coded/bad.ncx", b"no .ncx")
+    Path("coded/bad.ncx").write_bytes(b"no .ncx")
+    out = f"s3://{name}/tokens"
+    n_workers = 2 if engine == "ray" else 0
+    done = export([f"s3://{name}/coded"], out, options, n_workers=n_workers, engine=engine)
+    assert (done.n_clips, done.n_shards, len(done.failures)) == (12, 4, 1)
+    assert done.failures[0].startswith(f"s3://{name}/coded/bad.ncx: ")
+    export(["coded"], "alone", options, n_workers=0)
+    found, alone = objects(fs, f"{name}/tokens"), contents(Path("alone"))
+    for own in ("export.json", "failed.jsonl"):  # with the times and the places of the files
+        del found[own], alone[own]
+    assert found == alone
+    again = export([f"s3://{name}/coded"], out, options, n_workers=0)
+    assert (again.n_shards_before, again.failures) == (4, done.failures)
+
+
 def test_what_changed_there_is_done_again(bucket: Any) -> None:
     fs, name = bucket
     places = (f"s3://{name}/lib", f"s3://{name}/small")

@@ -19,6 +19,7 @@ TINY = {
     "soundstream-tiny": "soundstream",
     "encodec-tiny": "encodec",
     "encodec-tiny-stereo": "encodec",
+    "encodec-tiny-ahead": "encodec",
     "hilcodec-tiny": "hilcodec",
     "snac-tiny": "snac",
     "snac-tiny-windows": "snac",

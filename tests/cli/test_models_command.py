@@ -18,6 +18,12 @@ from ran import Run
 from ncodec.hub import model_files, public
 from ncodec.hub.public import PublicModel
 
+UNPREDICTED = (
+    "tiny: no entropy model is installed; its codes are packed by the adaptive coder. To train one "
+    "on your audio:\n  ncodec train-entropy tiny FOLDER -o runs/tiny-entropy && "
+    "ncodec models import runs/tiny-entropy/tiny.safetensors\n"
+)
+
 
 def test_the_table_has_a_row_per_model(run: Run, cache: Path) -> None:
     ran = run("models")
@@ -112,7 +118,7 @@ def test_export_remove_import(run: Run, own_cache: Path) -> None:
     assert ran.code == 1
     assert re.search(r"model 'tiny': not installed; installed: .*spectral, modelled", ran.err)
     ran = run("models", "import", "copy")
-    assert (ran.code, ran.err) == (0, f"copy -> {path}: codec tiny\n")
+    assert (ran.code, ran.err) == (0, f"copy -> {path}: codec tiny\n{UNPREDICTED}")
     assert path.read_bytes() == content
     ran = run("models", "import", "copy")
     assert (ran.code, ran.err) == (1, f"ncodec: error: {path}: exists already; -f replaces it\n")
@@ -223,6 +229,7 @@ def test_pull(run: Run, own_cache: Path, site: tuple[Site, dict[str, PublicModel
     assert ran.err.splitlines() == [
         "small: checked against the published SHA-256",
         f"file.th -> {path}: codec tiny, licence CC0-1.0",
+        *UNPREDICTED.splitlines(),
     ]
     assert path.read_bytes() == served.content
     assert not list((own_cache / "downloads").iterdir())
@@ -254,6 +261,39 @@ def test_pull_says_what_was_checked(run: Run, site: tuple[Site, dict[str, Public
     assert run("models", "pull", "-f", "small").err.splitlines()[0] == (
         f"small: not checked, no digest is published; SHA-256 is {digest}"
     )
+
+
+def test_pull_fetches_the_entropy_model_too(
+    run: Run, own_cache: Path, site: tuple[Site, dict[str, PublicModel]]
+) -> None:
+    _, table = site
+    codec, entropy = (
+        own_cache / "models" / kind / "modelled.safetensors" for kind in ("", "entropy")
+    )
+    contents = [path.read_bytes() for path in (codec, entropy)]
+    entropy.unlink()
+    row = replace(table["small"], name="all", model_id="modelled", sha256="", n_bytes=0)
+    with serving(Site(contents[0])) as first, serving(Site(contents[1])) as second:
+        table["predictor"] = replace(row, name="predictor", kind="entropy", url=second.url)
+        table["all"] = replace(row, url=first.url, entropy="predictor")
+        ran = run("models", "pull", "all")  # the codec is there
+        assert (ran.code, len(first.asked), len(second.asked)) == (0, 0, 1)
+        assert f"{entropy}: entropy model modelled, licence CC0-1.0" in ran.err
+        assert "no entropy model is installed" not in ran.err
+        assert entropy.read_bytes() == contents[1]
+        assert run("models", "pull", "all").code == 1
+        assert run("models", "pull", "all", "-f").code == 0
+        assert (codec.read_bytes(), entropy.read_bytes()) == tuple(contents)
+        table["other"] = replace(table["small"], name="other", entropy="predictor")
+        entropy.unlink()
+        ran = run("models", "pull", "other")
+        assert ran.code == 1
+        assert "entropy model for the codec modelled " in ran.err
+        table["wrong"] = replace(row, name="wrong", url=second.url)
+        ran = run("models", "pull", "wrong", "-f")
+        assert f"{second.url}: entropy model, expected codec" in ran.err
+    assert not list((own_cache / "downloads").iterdir())
+    assert (codec.read_bytes(), entropy.exists()) == (contents[0], False)
 
 
 def test_pull_of_something_else(

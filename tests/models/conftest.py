@@ -11,7 +11,7 @@ from ncodec.models.torch_codec import TorchCodec
 SMALLEST = {
     "spectral": ("spectral-tiny",),
     "soundstream": ("soundstream-tiny",),
-    "encodec": ("encodec-tiny", "encodec-tiny-stereo"),
+    "encodec": ("encodec-tiny", "encodec-tiny-stereo", "encodec-tiny-ahead"),
     "hilcodec": ("hilcodec-tiny",),
     "snac": ("snac-tiny", "snac-tiny-windows"),
     "dac": ("dac-tiny",),

@@ -10,7 +10,7 @@ from torch import Tensor
 from ncodec.hub.importers.dac import convert
 from ncodec.models.base import CodedChunk
 from ncodec.models.dac import PRESETS, Dac
-from ncodec.nn.dac import snake
+from ncodec.nn.conv import snake
 
 
 def ours(model: torch.nn.Module, config: dict[str, Any]) -> Dac:

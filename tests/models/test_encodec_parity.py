@@ -3,6 +3,7 @@
 The weights are random, drawn once and converted as a checkpoint would be.
 """
 
+import functools
 from typing import Any
 
 import pytest
@@ -12,9 +13,13 @@ from torch import Tensor
 
 from ncodec.hub.importers.encodec import convert
 from ncodec.models.base import CodedChunk
-from ncodec.models.encodec import Encodec
+from ncodec.models.encodec import PRESETS, Encodec
 
-RATES = {"encodec_24khz": (24000, 1, 24.0), "encodec_48khz": (48000, 2, 24.0)}
+RATES = {
+    "encodec_24khz": (24000, 1, 24.0),
+    "encodec_48khz": (48000, 2, 24.0),
+    "encodec_32khz": (32000, 1, 2.2),
+}
 
 
 def draw(model: torch.nn.Module) -> None:
@@ -40,17 +45,31 @@ def theirs(name: str) -> Any:
     return model.eval()
 
 
+@functools.cache
+def of_transformers(name: str) -> tuple[Any, Encodec]:
+    """Return a model of transformers, and ours of the same weights."""
+    model = transformers_model(name)
+    return model, ours(model, model.config.to_dict())
+
+
 def transformers_model(name: str) -> Any:
     from transformers import EncodecConfig, EncodecModel
 
-    stereo = name == "encodec_48khz"
-    changed: dict[str, Any] = {
-        "target_bandwidths": [3.0, 6.0, 12.0, 24.0], "sampling_rate": 48000, "audio_channels": 2,
-        "normalize": True, "chunk_length_s": 1.0, "overlap": 0.01, "use_causal_conv": False,
-        "norm_type": "time_group_norm",
+    changed: dict[str, dict[str, Any]] = {
+        "encodec_24khz": {},
+        "encodec_48khz": {
+            "target_bandwidths": [3.0, 6.0, 12.0, 24.0], "sampling_rate": 48000,
+            "audio_channels": 2, "normalize": True, "chunk_length_s": 1.0, "overlap": 0.01,
+            "use_causal_conv": False, "norm_type": "time_group_norm",
+        },
+        "encodec_32khz": {
+            "target_bandwidths": [2.2], "sampling_rate": 32000, "num_filters": 64,
+            "upsampling_ratios": [8, 5, 4, 4], "codebook_size": 2048, "use_causal_conv": False,
+            "use_conv_shortcut": False,
+        },
     }  # fmt: skip
     torch.manual_seed(4)
-    model = EncodecModel(EncodecConfig(**(changed if stereo else {})))
+    model = EncodecModel(EncodecConfig(**changed[name]))
     draw(model)
     return model.eval()
 
@@ -132,30 +151,35 @@ def test_same_codes_and_audio_as_the_authors_package(name: str, seconds: float) 
     compare(ours(model), wav, codes, scales, model.decode(frames))
 
 
-@pytest.mark.parametrize("name", RATES)
+AT_ONCE = [("encodec_24khz", 1.99), ("encodec_48khz", 1.99)]  # whole segments
+AHEAD = [("encodec_32khz", seconds) for seconds in (0.61, 0.40283, 0.02, 1 / 32000)]
+
+
+@pytest.mark.parametrize(("name", "seconds"), AT_ONCE + AHEAD)
 @torch.inference_mode()
-def test_same_codes_and_audio_as_transformers(name: str) -> None:
-    model = transformers_model(name)
-    wav = noise(name, 1.99)  # whole segments
+def test_same_codes_and_audio_as_transformers(name: str, seconds: float) -> None:
+    model, codec = of_transformers(name)
+    wav = noise(name, seconds)
     coded = model.encode(wav, bandwidth=RATES[name][2])
     codes, padded = list(coded.audio_codes), coded.last_frame_pad_length
     codes[-1] = codes[-1][..., : codes[-1].shape[-1] - padded]
     decoded = model.decode(
         coded.audio_codes, coded.audio_scales, last_frame_pad_length=padded
     ).audio_values
-    codec = ours(model, model.config.to_dict())
+    assert codec.config == PRESETS[name]
     compare(codec, wav, codes, coded.audio_scales, decoded)
 
 
+@pytest.mark.parametrize(("name", "seconds", "n_q"), [("encodec_24khz", 3.1, 8),
+                                                      ("encodec_32khz", 0.80173, 4)])  # fmt: skip
 @torch.inference_mode()
-def test_chunks_give_the_codes_of_the_whole() -> None:
-    model = theirs("encodec_24khz")
-    codec = ours(model)
-    wav = noise("encodec_24khz", 3.1)
-    whole = codec.encode(wav, 8)
+def test_chunks_give_the_codes_of_the_whole(name: str, seconds: float, n_q: int) -> None:
+    _, codec = of_transformers(name)
+    wav = noise(name, seconds)
+    whole = codec.encode(wav, n_q)
     state = codec.start_encoder(1)
-    parts = [codec.encode_chunk(piece, state, 8) for piece in wav.split(7000, 2)]
-    parts.append(codec.encode_chunk(wav[..., :0], state, 8, last=True))
+    parts = [codec.encode_chunk(piece, state, n_q) for piece in wav.split(7000, 2)]
+    parts.append(codec.encode_chunk(wav[..., :0], state, n_q, last=True))
     codes = torch.cat([part.codes for part in parts], 2)
     assert (codes != whole.codes).any(1).float().mean() < 0.01
     decoded = codec.decode(whole, wav.shape[2])
@@ -164,5 +188,6 @@ def test_chunks_give_the_codes_of_the_whole() -> None:
         codec.decode_chunk(CodedChunk(part, whole.scales), decoder)
         for part in whole.codes.split(11, 2)
     ]
+    pieces.append(codec.decode_chunk(codec.no_codes(wav, n_q), decoder, last=True))
     joined = torch.cat(pieces, 2)[..., : wav.shape[2]]
     torch.testing.assert_close(joined, decoded, atol=1e-4, rtol=0)

@@ -1,4 +1,4 @@
-"""Tasks in processes, their results in order."""
+"""Tasks in processes or in a cluster, their results in order."""
 
 import os
 import signal
@@ -11,11 +11,32 @@ from itertools import chain, islice
 from multiprocessing import get_context, parent_process
 from typing import TypeVar
 
-from ncodec.errors import NcodecError
+from ncodec.batch.conversion import find_engine
+from ncodec.batch.protocols import WorkerPool
+from ncodec.errors import NcodecError, UsageError
 from ncodec.native.threads import available, set_n_threads
 
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
+
+
+def in_workers(
+    do: Callable[[_Task], _Result], tasks: Iterable[_Task], pool: WorkerPool
+) -> Iterator[_Result]:
+    """Yield what `do` returns of each task, in their order; see `in_processes`.
+
+    Raises UsageError for a cluster that cannot be joined.
+    """
+    if pool.engine == "local":
+        if pool.address is not None:
+            raise UsageError("an address is for the engine ray")
+        yield from in_processes(do, tasks, pool.n_workers)
+        return
+    engine = find_engine(pool.engine)
+    from ncodec.batch.ray import in_cluster
+
+    with engine.open_pool(pool) as n_workers:
+        yield from in_cluster(do, tasks, n_workers) if n_workers else map(do, tasks)
 
 
 def in_processes(

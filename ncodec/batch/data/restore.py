@@ -8,7 +8,7 @@ from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ncodec.batch.data.export import MANIFESTS, PLAN, SCHEMA
+from ncodec.batch.data.export import FAILED, MANIFESTS, PLAN, SCHEMA
 from ncodec.batch.data.layouts import Layout
 from ncodec.batch.data.pool import in_processes
 from ncodec.batch.data.rows import Row, facts_of
@@ -67,8 +67,13 @@ def restore(
     for count in in_processes(_make_clips, tasks(), n_workers):
         n_done += count
         on_progress(count)
-    if n_done != plan["clips"]:
-        raise NcodecError(f"{source}: {n_done} clips, but {PLAN} tells of {plan['clips']}")
+    failed = source / FAILED
+    n_failed = len(failed.read_bytes().splitlines()) if failed.exists() else 0
+    if n_done + n_failed != plan["clips"]:
+        left_out = f" and {n_failed} that failed" if n_failed else ""
+        raise NcodecError(
+            f"{source}: {n_done} clips{left_out}, but {PLAN} tells of {plan['clips']}"
+        )
     return n_done
 
 

@@ -5,12 +5,18 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from os import PathLike, fspath
+from os import PathLike
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
+from ncodec.batch.conversion import open_storage
+from ncodec.batch.data.places import RemoteFile, remote_files
+from ncodec.batch.local_storage import LocalStorage
 from ncodec.errors import NcodecError, UsageError
 from ncodec.formats.ncx import Header, Reader
+
+if TYPE_CHECKING:
+    from ncodec.batch.remote_storage import RemoteStorage
 
 SUFFIX = ".ncx"
 _MOST_BESIDE_BYTES = 1 << 20  # of a text beside a file
@@ -36,26 +42,39 @@ class Clip:
     """
 
     name: str
-    path: Path
+    path: Path | RemoteFile
     start: int = 0
     n_bytes: int | None = None
 
     @property
+    def is_shared(self) -> bool:
+        """Whether other processes see it."""
+        return isinstance(self.path, Path) or self.path.storage.is_shared
+
+    @property
     def title(self) -> str:
         """What errors call it."""
-        return fspath(self.path) if self.n_bytes is None else f"{self.path}: {self.name}"
+        return str(self.path) if self.n_bytes is None else f"{self.path}: {self.name}"
 
 
 def find_clips(sources: Sequence[Source], *, tars: bool = False) -> list[Clip]:
     """Return all .ncx files of files and folders, in the order given, within a folder by name.
 
-    tars  also those in tar files
+    sources  paths, or URLs of folders that fsspec reaches
+    tars     also those in tar files of this machine
 
     Raises NcodecError for what is not there, UsageError for two files of one name.
     """
     found: list[Clip] = []
     several = len(sources) > 1
-    for source in map(Path, sources):
+    for given in sources:
+        storage = open_storage(given)
+        if not isinstance(storage, LocalStorage):
+            files = remote_files(cast("RemoteStorage", storage), SUFFIX)
+            before = f"{storage.identity[1].name}/" if several else ""
+            found += [Clip(before + file.path, file) for file in files]
+            continue
+        source = Path(storage.name)
         if source.is_dir():
             before = f"{source.resolve().name}/" if several else ""
             paths = sorted(
@@ -142,17 +161,27 @@ class Kind:
     is_all: bool
 
     @classmethod
-    def of(cls, clips: Sequence[Clip], n_q: int | None) -> "Kind":
-        """Return that of the first clip. Raises NcodecError without one, FormatError."""
-        if not clips:
-            raise NcodecError(f"no {SUFFIX} file is there")
-        with open_clip(clips[0]) as reader:
-            header = reader.header
-        kind = cls(clips[0].title, header, header.n_codebooks if n_q is None else n_q, n_q is None)
-        if kind.n_q < 1:
+    def of(cls, clips: Sequence[Clip], n_q: int | None, *, lenient: bool = False) -> "Kind":
+        """Return that of the first clip; `lenient`: of the first that can be read.
+
+        Raises NcodecError without one, FormatError, OSError.
+        """
+        if n_q is not None and n_q < 1:
             raise UsageError(f"{n_q} codebooks: at least 1 is needed")
-        kind.check(kind.header, kind.title)
-        return kind
+        failure: NcodecError | OSError | None = None
+        for clip in clips:
+            try:
+                with open_clip(clip) as reader:
+                    header = reader.header
+                kind = cls(clip.title, header, n_q or header.n_codebooks, n_q is None)
+                kind.check(header, clip.title)
+            except (NcodecError, OSError) as error:
+                failure = failure or error
+                if not lenient:
+                    break
+            else:
+                return kind
+        raise failure or NcodecError(f"no {SUFFIX} file is there")
 
     @property
     def n_codebooks(self) -> int:
@@ -200,14 +229,14 @@ def beside(clip: Clip, header: Header) -> tuple[str, str]:
     return speaker, text
 
 
-def besides(clip: Clip) -> tuple[Path, ...]:
+def besides(clip: Clip) -> tuple[Path | RemoteFile, ...]:
     """Return the files that may tell more of a clip."""
     if clip.n_bytes is not None:
         return ()
     return clip.path.with_suffix(".txt"), clip.path.with_suffix(".json")
 
 
-def _read_text(path: Path) -> str:
+def _read_text(path: Path | RemoteFile) -> str:
     with path.open("rb") as file:
         content = file.read(_MOST_BESIDE_BYTES + 1)
     if len(content) > _MOST_BESIDE_BYTES:

@@ -1,5 +1,7 @@
 """Meta's EnCodec: encodec_24khz-d7cc33bc.th, encodec_48khz-7e698e3e.th, and transformers' layout.
 
+MusicGen's, of 32 kHz, is published in the latter only.
+
 The networks are renamed as seanet.py says; quantizer.vq.layers.Q._codebook.embed, or
 quantizer.layers.Q.codebook.embed, is quantiser.codebooks[Q].
 """
@@ -17,6 +19,17 @@ from ncodec.hub.importers.seanet import seanet_name, seanet_tensor
 from ncodec.models.encodec import PRESETS, Encodec, EncodecConfig
 
 _CODEBOOK = re.compile(r"quantizer\.(?:vq\.)?layers\.(\d+)\.(?:_codebook|codebook)\.(.+)")
+_BY_FIRST = {  # the shape of the first layer's weight
+    (preset.n_filters, preset.n_channels, 7): name
+    for name in ("encodec_24khz", "encodec_48khz", "encodec_32khz")
+    for preset in [PRESETS[name]]
+}
+_FACTS = {"licence": "MIT", "authors": "Meta AI: A. Defossez, J. Copet, G. Synnaeve, Y. Adi"}
+_MUSICGEN = {
+    "licence": "CC BY-NC 4.0",
+    "authors": "Meta AI: J. Copet, F. Kreuk, I. Gat, T. Remez, D. Kant, G. Synnaeve, Y. Adi, "
+    "A. Defossez",
+}
 _TRAINING_ONLY = ("inited", "cluster_size", "embed_avg")
 
 
@@ -29,7 +42,7 @@ def convert(state: Mapping[str, Tensor], config: Mapping[str, Any] | None) -> Co
     codebooks = [match for name in state if (match := _CODEBOOK.fullmatch(name))]
     if first is None or not codebooks or (config or {}).get("model_type", "encodec") != "encodec":
         return None
-    name = {1: "encodec_24khz", 2: "encodec_48khz"}.get(first.shape[1] if first.ndim == 3 else 0)
+    name = _BY_FIRST.get(tuple(first.shape))
     if name is None:
         raise ModelInvalid(f"EnCodec: the first layer has shape {list(first.shape)}")
     preset = PRESETS[name]
@@ -40,8 +53,7 @@ def convert(state: Mapping[str, Tensor], config: Mapping[str, Any] | None) -> Co
     expected = {key: list(value.shape) for key, value in codec.state_dict().items()}
     tensors = _renamed(fold_weight_norm(state), codec)
     check_tensors(tensors, expected, name)
-    facts = {"licence": "MIT", "authors": "Meta AI: A. Defossez, J. Copet, G. Synnaeve, Y. Adi"}
-    return Converted(name, Encodec.name, preset, tensors, facts)
+    return Converted(name, Encodec.name, preset, tensors, _MUSICGEN if preset.two_sided else _FACTS)
 
 
 def _first_weights(state: Mapping[str, Tensor]) -> list[str]:
@@ -88,7 +100,7 @@ def _check_config(preset: EncodecConfig, config: Mapping[str, Any]) -> None:
         "target_bandwidths": list(preset.bandwidths_kbps),
         "normalize": segments,
         "norm_type": "time_group_norm" if segments else "weight_norm",
-        "use_causal_conv": not segments,
+        "use_causal_conv": preset.reach == "causal",
         "chunk_length_s": preset.segment_samples / preset.sample_rate_hz if segments else None,
         "num_residual_layers": 1,
         "kernel_size": 7,
@@ -97,7 +109,7 @@ def _check_config(preset: EncodecConfig, config: Mapping[str, Any]) -> None:
         "compress": 2,
         "pad_mode": "reflect",
         "trim_right_ratio": 1.0,
-        "use_conv_shortcut": True,
+        "use_conv_shortcut": preset.shortcut,
     }
     for key, wanted in expected.items():
         found = config.get(key, wanted)
