@@ -60,8 +60,17 @@ export function namedItems(names) {
     const address = resourceUrl(name);
     const isHere = !/^https?:/.test(address) || new URL(address).origin === location.origin;
     if (!isHere) throw new Error(`${name}: is at another host than the page; download it first`);
-    return { name: /** @type {string} */ (name.split("/").pop()), address };
+    return { name: plainName(/** @type {string} */ (name.split("/").pop())), address };
   });
+}
+
+/** Return a name as people read it: those of `site.json` are percent-encoded. @param {string} name */
+function plainName(name) {
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return name; // a % that stands for itself
+  }
 }
 
 /** @type {Float32Array | null} */

@@ -1,6 +1,7 @@
 r"""`spectral`: a codec in the MDCT domain, ours, made for speed and for little training.
 
-Shapes: B batch, T samples, F frames, N bins (= samples a frame), D latent, W width, G bands.
+Shapes: B batch, C channels, T samples, F frames, N bins (= samples a frame), D latent, W width, G
+bands.
 
     wav -> MDCT, MDST -> root, band levels -> blocks -> + -> latents -> RVQ codes
                                    \-> linear skip ---/
@@ -19,6 +20,10 @@ Every chunk is brought to one level by its RMS, its only scale, so that a quiet 
 like a loud one, and silence stays silent. The scale works on the bins of each frame, before the
 overlap, so that a change of scale leaves no seam.
 
+Stereo is coded as mid and side, (left + right) / 2 and (left - right) / 2 (Johnston and Ferreira,
+ICASSP 1992): their bins lie one after the other in a frame, and so do their levels, so that the
+networks and the codes see both. Mid and side have a scale each, of the same value, or 0 for a side
+that is not there: mono comes back as mono.
 
 Here is what does not depend on how it is computed: `spectral` has it in torch, `spectral_kernel`
 by the kernel in C, which is the way of files on a processor.
@@ -52,6 +57,24 @@ class SpectralConfig(CodecConfig):
     activation: str = "gelu"
     rate_conditioned: bool = False  # the decoder knows how many codebooks there are
 
+    @property
+    def frame_bins(self) -> int:
+        """Bins of a frame, of all channels."""
+        return self.n_channels * self.samples_per_frame
+
+    @property
+    def frame_bands(self) -> int:
+        """Bands of a frame, of all channels."""
+        return self.n_channels * self.n_bands
+
+    @property
+    def low_bins(self) -> list[int]:
+        """The bins that are latents to begin with: the lowest, a third of them of the side."""
+        n_low = self.latent - self.frame_bands
+        n_side = n_low // 3 if self.n_channels == 2 else 0
+        side = self.samples_per_frame
+        return [*range(n_low - n_side), *range(side, side + n_side)]
+
 
 _SPECTRAL = SpectralConfig(
     sample_rate_hz=24000,
@@ -82,6 +105,39 @@ PRESETS: Mapping[str, SpectralConfig] = MappingProxyType(
             activation="relu2",
             rate_conditioned=True,
         ),
+        "spectral-48k": replace(
+            _SPECTRAL,
+            sample_rate_hz=48000,
+            n_channels=2,
+            samples_per_frame=640,
+            n_codebooks=32,
+            bandwidths_kbps=(6.0, 12.0, 24.0),
+            default_bandwidth_kbps=12.0,
+            latent=256,
+            width=384,
+            encoder_blocks=4,
+            expansion=2,
+            activation="relu2",
+            rate_conditioned=True,
+        ),
+        "spectral-tiny-stereo": SpectralConfig(
+            sample_rate_hz=8000,
+            n_channels=2,
+            samples_per_frame=80,
+            n_codebooks=4,
+            codebook_size=16,
+            bandwidths_kbps=(0.4, 0.8, 1.6),
+            default_bandwidth_kbps=1.6,
+            latent=24,
+            n_bands=6,
+            width=24,
+            encoder_blocks=2,
+            decoder_blocks=2,
+            kernel=3,
+            expansion=2,
+            lookahead_frames=1,
+            rate_conditioned=True,
+        ),
         "spectral-tiny": SpectralConfig(
             sample_rate_hz=8000,
             n_channels=1,
@@ -110,6 +166,7 @@ LEVEL_SHARE = 0.15  # of a neper of band power in the latents, next to the root 
 QUIETEST = 1e-6  # power that band levels do not go below
 SHORT_SECONDS = 1.0  # chunks below it, of live streams, have no level of their own
 MEMORY_SECONDS = 3.0  # over which what was heard before fades
+NARROW = 1e-4  # of the level, the RMS below which there is no side
 ONSET = 4.0  # times the mean power that a short chunk is heard as it is
 
 
@@ -137,11 +194,27 @@ def noise_places(first_frame: int, n_frames: int, n_bins: int) -> NDArray[np.int
     return (start[:, None] + np.arange(n_bins)) % 2**NOISE_BITS
 
 
+def to_mid_side(wav: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the mid and the side of [B, 2, T]; one channel as it is."""
+    if wav.shape[1] == 1:
+        return wav
+    left, right = wav[:, 0], wav[:, 1]
+    half = np.float32(0.5)
+    return np.stack([(left + right) * half, (left - right) * half], 1)
+
+
+def from_mid_side(wav: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Undo `to_mid_side`."""
+    if wav.shape[1] == 1:
+        return wav
+    return np.stack([wav[:, 0] + wav[:, 1], wav[:, 0] - wav[:, 1]], 1)
+
+
 @dataclass(slots=True)
 class EncoderState(Generic[Numbers]):
     """What an encoder remembers between chunks."""
 
-    pending: Numbers  # [B, t] samples: the last whole hop, then what is not yet a hop
+    pending: Numbers  # [B, C, t] samples: the last whole hop, then what is not yet a hop
     past: list[Numbers]  # of the blocks
     search: Any  # for codes: the width of a beam, or a search of another kind
     n_samples: int = 0
@@ -155,8 +228,8 @@ class DecoderState(Generic[Numbers]):
 
     past: list[Numbers]  # of the blocks
     waiting: Numbers  # [B, <= lookahead, D] latents whose frame has not been made yet
-    scales: Numbers  # [B, <= lookahead] of these frames
-    overlap: Numbers  # [B, N] second half of the last frame
+    scales: Numbers  # [B, <= lookahead, C] of these frames
+    overlap: Numbers  # [B, C, N] second half of the last frame
     next_frame: int
     skip_frames: int  # outputs to drop: the decoder is still ahead of its first frame
     skip_hops: int = 1  # the first hop has no neighbour before it
@@ -196,8 +269,8 @@ class SpectralFraming(Codec):
         return 4
 
     def scale_counts(self, n_frames: int) -> tuple[int, ...]:
-        """Return 1: the level of the chunk."""
-        return (min(1, n_frames),)
+        """Return 1, the level of the chunk; for stereo 2, of mid and side."""
+        return (self.config.n_channels if n_frames else 0,)
 
     def heard_before(self, weight: float, length: int) -> float:
         """Return what the power heard before a short chunk of `length` samples weighs, faded."""

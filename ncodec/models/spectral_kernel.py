@@ -3,8 +3,8 @@
 Its sums have one order, whatever the processor, the length of a chunk and the number of threads,
 so that codes do not depend on them; see networks.h. `spectral_base` says what the codec does.
 
-Shapes: B batch, T samples, F frames, N bins (= samples a frame), D latent, W width, G bands, Q
-codebooks; + for rows that the kernel pads.
+Shapes: B batch, C channels, T samples, F frames, N bins (= samples a frame), D latent, W width,
+G bands, Q codebooks; + for rows that the kernel pads.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,6 +21,7 @@ from ncodec.models.spectral_base import (
     LEVEL_SHARE,
     LOUDEST,
     MIDDLE,
+    NARROW,
     ONSET,
     QUIETEST,
     DecoderState,
@@ -28,13 +29,16 @@ from ncodec.models.spectral_base import (
     SpectralConfig,
     SpectralFraming,
     band_edges,
+    from_mid_side,
     noise_places,
     noise_table,
+    to_mid_side,
 )
 from ncodec.native.networks import ACTIVATIONS, Codebooks, Floats, Matrix, Stack, Weights, padded
 from ncodec.nn.mdct_bases import mdct_bases
 
 LARGEST = {
+    "n_channels": 2,
     "samples_per_frame": 1 << 14,
     "n_codebooks": 128,
     "codebook_size": 1 << 15,
@@ -145,7 +149,8 @@ class SpectralKernel(SpectralFraming):
         self, batch: int, *, denoise: bool = False, search: int | Search | None = None
     ) -> KernelEncoderState:
         """Return the state before the first sample: a hop of silence."""
-        before = np.zeros((batch, self.config.samples_per_frame), np.float32)
+        config = self.config
+        before = np.zeros((batch, config.n_channels, config.samples_per_frame), np.float32)
         search = self.default_beam_width if search is None else search
         return EncoderState(before, [self._encoder.start() for _ in range(batch)], search)
 
@@ -155,8 +160,8 @@ class SpectralKernel(SpectralFraming):
         return DecoderState(
             past=[self._decoder.start() for _ in range(batch)],
             waiting=np.zeros((batch, 0, config.latent), np.float32),
-            scales=np.zeros((batch, 0), np.float32),
-            overlap=np.zeros((batch, config.samples_per_frame), np.float32),
+            scales=np.zeros((batch, 0, config.n_channels), np.float32),
+            overlap=np.zeros((batch, config.n_channels, config.samples_per_frame), np.float32),
             next_frame=first_frame,
             skip_frames=config.lookahead_frames,
         )
@@ -173,24 +178,27 @@ class SpectralKernel(SpectralFraming):
         """See Codec.begin_arrays: the search for codes is left."""
         hop = self.config.samples_per_frame
         state.n_samples += wav.shape[-1]
-        samples = np.concatenate([state.pending, wav[:, 0]], 1)
+        samples = np.concatenate([state.pending, wav], 2)
         if last and state.n_samples:
-            samples = np.pad(samples, ((0, 0), (0, -samples.shape[1] % hop + hop)))
-        n_frames = samples.shape[1] // hop - 1
+            samples = np.pad(samples, ((0, 0), (0, 0), (0, -samples.shape[2] % hop + hop)))
+        n_frames = samples.shape[2] // hop - 1
         if n_frames < 1:
             state.pending = samples
             codes = np.empty((len(wav), n_q, 0), np.int64)
             nothing = CodedChunk(codes, np.zeros((len(wav), 0), np.float32))
             return lambda: nothing
-        state.pending = samples[:, n_frames * hop :]
-        samples = samples[:, : (n_frames + 1) * hop]
+        state.pending = samples[:, :, n_frames * hop :]
+        samples = samples[:, :, : (n_frames + 1) * hop]
         scale = self._level(samples, state)
         gain = np.divide(np.float32(LEVEL), scale, out=np.zeros_like(scale), where=scale > 0)
+        mixed = to_mid_side(samples)
+        scales = self._scales(mixed, scale)
+        mixed = mixed * gain[:, None]
         latents = np.stack(
-            [self.latents(row, past) for row, past in zip(samples * gain, state.past, strict=True)]
+            [self.latents(row, past) for row, past in zip(mixed, state.past, strict=True)]
         )
         search = state.search
-        return lambda: CodedChunk(self._codes(latents, n_q, search), scale)
+        return lambda: CodedChunk(self._codes(latents, n_q, search), scales)
 
     def _codes(self, latents: Floats, n_q: int, search: int | Search) -> NDArray[np.int64]:
         """Return the codes [B, n_q, F] of latents [B, F, D]."""
@@ -200,12 +208,20 @@ class SpectralKernel(SpectralFraming):
             found = search.by_kernel(latents, self._codebooks, n_q)
         return np.stack(found).transpose(0, 2, 1).astype(np.int64)
 
+    def _scales(self, mixed: Floats, level: Floats) -> Floats:
+        """Return the scales [B, C] of a chunk [B, C, T]: its level, but 0 for no side."""
+        if mixed.shape[1] == 1:
+            return level
+        side = np.sqrt(np.square(mixed[:, 1:], dtype=np.float64).mean(2))
+        return np.concatenate([level, np.where(side > NARROW * level, level, np.float32(0))], 1)
+
     def _level(self, samples: Floats, state: KernelEncoderState) -> Floats:
-        """Return the RMS [B, 1] of a chunk [B, T]; for a short one, of what was before as well."""
-        mean = np.square(samples, dtype=np.float64).mean(1, keepdims=True)
+        """Return the RMS [B, 1] of a chunk [B, C, T]; for a short one, of what was before too."""
+        rows = samples.reshape(len(samples), -1)
+        mean = np.square(rows, dtype=np.float64).mean(1, keepdims=True)
         with np.errstate(over="ignore"):  # the caller refuses what is not finite
             power = mean.astype(np.float32)
-        length = samples.shape[1]
+        length = samples.shape[2]
         if not self.is_short(length):
             return np.sqrt(power)
         weight = self.heard_before(state.weight, length)
@@ -217,16 +233,25 @@ class SpectralKernel(SpectralFraming):
         return np.sqrt(np.maximum(heard, power / np.float32(ONSET)))
 
     def latents(self, samples: Floats, past: Floats) -> Floats:
-        """Map (F + 1) N samples, at one level, to latents [F, D]; `past` is updated."""
-        bins, latent = self.config.samples_per_frame, self.config.latent
+        """Map mid and side [C, (F + 1) N], at one level, to latents [F, D]; `past` is updated."""
+        hop, bins, latent = (
+            self.config.samples_per_frame,
+            self.config.frame_bins,
+            self.config.latent,
+        )
         first, last, skip = self._encoder_layers
-        n_frames = len(samples) // bins - 1
-        both = self._analysis.strided(samples, bins, n_frames)
-        cosine, sine = both[:, :bins], both[:, bins : 2 * bins]
-        features = np.empty((n_frames, 2 * bins + self.config.n_bands), np.float32)
-        compand(sine, features[:, :bins])
-        compand(cosine, features[:, bins : 2 * bins])
-        features[:, 2 * bins :] = self._band_levels(cosine, sine)
+        n_frames = samples.shape[1] // hop - 1
+        features = np.empty((n_frames, 2 * bins + self.config.frame_bands), np.float32)
+        sines, cosines, levels = np.split(features, [bins, 2 * bins], 1)
+        for channel, wav in enumerate(samples):
+            both = self._analysis.strided(np.ascontiguousarray(wav), hop, n_frames)
+            cosine, sine = both[:, :hop], both[:, hop : 2 * hop]
+            place = slice(channel * hop, (channel + 1) * hop)
+            compand(sine, sines[:, place])
+            compand(cosine, cosines[:, place])
+            first_band = channel * self.config.n_bands
+            bands = slice(first_band, first_band + self.config.n_bands)
+            levels[:, bands] = self._band_levels(cosine, sine)
         hidden = self._encoder.run(first(features), past)
         skipped = skip.strided(features.reshape(-1)[bins:], features.shape[1], n_frames)
         return np.ascontiguousarray((skipped + last(hidden))[:, :latent])
@@ -248,16 +273,19 @@ class SpectralKernel(SpectralFraming):
         fresh = np.stack([self._codebooks.decode(codes) for codes in chunk.codes])
         ready = np.concatenate([state.waiting, fresh], 1)
         scales = np.concatenate(
-            [state.scales, np.broadcast_to(chunk.scales, (batch, n_frames)).astype(np.float32)], 1
+            [
+                state.scales,
+                np.repeat(chunk.scales[:, None].astype(np.float32), n_frames, axis=1),
+            ], 1
         ) if n_frames else state.scales  # fmt: skip
         if last and ready.shape[1]:
             fresh = np.pad(fresh, ((0, 0), (0, self.config.lookahead_frames), (0, 0)))
         if not fresh.shape[1]:
-            return np.zeros((batch, 1, 0), np.float32)
+            return np.zeros((batch, self.config.n_channels, 0), np.float32)
         dropped = min(state.skip_frames, fresh.shape[1])
         state.skip_frames -= dropped
         n_made = fresh.shape[1] - dropped
-        noise = self._noise[noise_places(state.next_frame, n_made, self.config.samples_per_frame)]
+        noise = self._noise[noise_places(state.next_frame, n_made, self.config.frame_bins)]
         condition = self._condition(n_q)
         made = []
         for row in range(batch):
@@ -265,11 +293,12 @@ class SpectralKernel(SpectralFraming):
                 self._decoder_layers[0](fresh[row]), state.past[row], condition
             )
             bins = self._bins(hidden[dropped:], ready[row, :n_made], noise)
-            bins *= (scales[row, :n_made] / np.float32(LEVEL))[:, None]
+            factors = scales[row, :n_made] / np.float32(LEVEL)
+            bins *= np.repeat(factors, self.config.samples_per_frame, axis=1)
             made.append(bins)
         state.waiting, state.scales = ready[:, n_made:], scales[:, n_made:]
         state.next_frame += n_made
-        return self._overlap(made, state)[:, None]
+        return from_mid_side(self._overlap(made, state))
 
     def _condition(self, n_q: int) -> Floats | None:
         """Return what the decoder's blocks are conditioned on, [blocks, 2, W+]."""
@@ -282,8 +311,8 @@ class SpectralKernel(SpectralFraming):
         return found
 
     def _bins(self, hidden: Floats, latents: Floats, noise: Floats) -> Floats:
-        """Return MDCT coefficients [F, N], with the noise."""
-        n_bins = self.config.samples_per_frame
+        """Return MDCT coefficients [F, C N], with the noise."""
+        n_bins = self.config.frame_bins
         _, last, skip = self._decoder_layers
         both = last(hidden)
         both += skip(latents)
@@ -298,20 +327,21 @@ class SpectralKernel(SpectralFraming):
         return found
 
     def _overlap(self, made: list[Floats], state: KernelDecoderState) -> Floats:
-        """Overlap-add [B][F, N] coefficients onto the state's half frame: [B, T] samples."""
-        hop = self.config.samples_per_frame
+        """Overlap-add [B][F, C N] coefficients onto the state's half frame: [B, C, T] samples."""
+        hop, n_channels = self.config.samples_per_frame, self.config.n_channels
         if not len(made[0]):
-            return state.overlap[:, :0]
-        samples = np.empty((len(made), (len(made[0]) + 1) * hop), np.float32)
-        for row, bins in zip(samples, made, strict=True):
-            halves = self._synthesis(bins)
+            return state.overlap[..., :0]
+        samples = np.empty((len(made), n_channels, (len(made[0]) + 1) * hop), np.float32)
+        channels = [part for bins in made for part in np.split(bins, n_channels, 1)]
+        for row, bins in zip(samples.reshape(len(channels), -1), channels, strict=True):
+            halves = self._synthesis(np.ascontiguousarray(bins))
             frames = row.reshape(-1, hop)
             frames[:-1] = halves[:, :hop]
             frames[-1] = 0
             frames[1:] += halves[:, hop : 2 * hop]
-        samples[:, :hop] += state.overlap
-        state.overlap = samples[:, -hop:].copy()
-        done = samples[:, state.skip_hops * hop : -hop]
+        samples[..., :hop] += state.overlap
+        state.overlap = samples[..., -hop:].copy()
+        done = samples[..., state.skip_hops * hop : -hop]
         state.skip_hops = 0
         return done
 
@@ -332,7 +362,7 @@ def compand(bins: Floats, out: Floats) -> None:
 
 def shapes(config: SpectralConfig) -> dict[str, tuple[int, ...]]:
     """Return the shapes of all tensors of a model, by name."""
-    c, n_bins = config, config.samples_per_frame
+    c, n_bins, n_bands = config, config.frame_bins, config.frame_bands
 
     def linear(name: str, n_out: int, n_in: int) -> dict[str, tuple[int, ...]]:
         return {f"{name}.weight": (n_out, n_in), f"{name}.bias": (n_out,)}
@@ -349,10 +379,10 @@ def shapes(config: SpectralConfig) -> dict[str, tuple[int, ...]]:
 
     rates: dict[str, Any] = {"decoder_rates": (c.n_codebooks, c.decoder_blocks, 2, c.width)}
     return (
-        linear("encoder_in", c.width, 2 * n_bins + c.n_bands)
+        linear("encoder_in", c.width, 2 * n_bins + n_bands)
         | stack("encoder", c.encoder_blocks)
         | linear("encoder_out", c.latent, c.width)
-        | {"encoder_skip.weight": (c.latent, n_bins + c.n_bands)}
+        | {"encoder_skip.weight": (c.latent, n_bins + n_bands)}
         | {"quantiser.codebooks": (c.n_codebooks, c.codebook_size, c.latent)}
         | linear("decoder_in", c.width, c.latent)
         | stack("decoder", c.decoder_blocks)

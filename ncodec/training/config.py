@@ -21,6 +21,8 @@ class DataConfig:
     seconds: float = 1.0
     gain_db: tuple[float, float] = (-6.0, 6.0)  # around the level it is coded at
     speed: float = 0.0  # share by which crops are played slower or faster, at most
+    least_rate_hz: int = 0  # of files; those below it are left out
+    repanned: float = 0.5  # share of crops in stereo with another width, balance, order of sides
     mix: float = 0.1  # share of crops with another crop mixed in below it
     # For a codec that takes noise away on request:
     noise: tuple[tuple[str, float], ...] = ()  # (path pattern, share of the noise)

@@ -1,6 +1,6 @@
 """Training audio: folders of files, packed once into one array, then random crops of it.
 
-Shapes: B batch, T samples.
+Shapes: B batch, C channels, T samples. Audio of one channel has no axis of channels.
 """
 
 import fnmatch
@@ -56,11 +56,16 @@ def audio_files(places: Iterable[Path]) -> list[tuple[Path, Path]]:
     return found
 
 
-def pack(folders: Sequence[Path], sample_rate_hz: int, destination: Path) -> None:
-    """Decode, downmix and resample all audio below `folders` into `destination`.npy and .json.
+def pack(
+    folders: Sequence[Path], sample_rate_hz: int, destination: Path, *, n_channels: int = 1,
+    least_rate_hz: int = 0,
+) -> None:  # fmt: skip
+    """Decode and resample all audio below `folders` into `destination`.npy and .json.
 
-    The array is int16, the index a list of [path, start, n_samples]. Raises UsageError where there
-    is no audio. Files that cannot be read are skipped, and named on stderr by the progress bar.
+    The array is int16, [T] of the mean of all channels, or [T, 2] for stereo, where what is not
+    stereo has its mean in both. The index is a list of [path, start, n_samples]. Raises UsageError
+    where there is no audio. Files of less than `least_rate_hz` are left out. Files that cannot be
+    read are skipped, and named on stderr by the progress bar.
     """
     import soundfile
 
@@ -73,12 +78,19 @@ def pack(folders: Sequence[Path], sample_rate_hz: int, destination: Path) -> Non
         except soundfile.LibsndfileError as error:
             tqdm.write(f"{path}: skipped: {error}", file=sys.stderr)
             continue
-        mono = wav.mean(1)
+        if rate < least_rate_hz:
+            continue
+        if wav.shape[1] != n_channels:
+            wav = wav.mean(1, keepdims=True).repeat(n_channels, 1)
+        if n_channels == 1:
+            wav = wav[:, 0]
         if rate != sample_rate_hz:
-            mono = soxr.resample(mono, rate, sample_rate_hz, quality="VHQ")
-        pieces.append((np.clip(mono, -1, 1) * 32767).round().astype(np.int16))
-        index.append((path.relative_to(folder).as_posix(), start, len(mono)))
-        start += len(mono)
+            wav = soxr.resample(wav, rate, sample_rate_hz, quality="VHQ")
+        pieces.append((np.clip(wav, -1, 1) * 32767).round().astype(np.int16))
+        index.append((path.relative_to(folder).as_posix(), start, len(wav)))
+        start += len(wav)
+    if not pieces:
+        raise UsageError(f"{', '.join(map(str, folders))}: no audio of {least_rate_hz} Hz or more")
     destination.parent.mkdir(parents=True, exist_ok=True)
     np.save(destination.with_suffix(".npy"), np.concatenate(pieces))
     destination.with_suffix(".json").write_text(json.dumps(index))
@@ -95,10 +107,15 @@ class PackedCorpus:
         if not self.training:
             raise AudioError(f"{packed}: no clip is left to train on")
 
+    @property
+    def n_channels(self) -> int:
+        """Channels of every clip."""
+        return 1 if self.samples.ndim == 1 else self.samples.shape[1]
+
     def read(self, clip: PackedClip) -> Tensor:
-        """Return a whole clip [T] as float32."""
+        """Return a whole clip [T] or [C, T] as float32."""
         ints = self.samples[clip.start : clip.start + clip.n_samples]
-        return torch.from_numpy(ints.astype(np.float32) / 32768)
+        return torch.from_numpy(ints.T.astype(np.float32) / 32768)
 
 
 class ClipPool:
@@ -125,8 +142,8 @@ class ClipPool:
 class Batch:
     """Examples of one step."""
 
-    wav: Tensor  # [B, T] float32, what the codec hears
-    target: Tensor  # [B, T], what it is to give back
+    wav: Tensor  # [B, T] or [B, C, T] float32, what the codec hears
+    target: Tensor  # the same shape, what it is to give back
     denoise: Tensor | None  # [B] bool, whether that is without the noise; None where there is none
 
     def to(self, device: torch.device) -> "Batch":
@@ -138,6 +155,18 @@ class Batch:
 def at_level(crop: np.ndarray, rms: float, level: float) -> np.ndarray:
     """Scale a crop out of audio of this RMS to another; silence is left as it is."""
     return crop * np.float32(level / rms if rms > SILENCE else 1.0)
+
+
+def repanned(crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Change width and balance of a crop [T, 2], and now and then which side is which.
+
+    The width goes from mono to half as wide again; the balance up to 4 dB to either side.
+    """
+    left, right = crop.T
+    mid, side = (left + right) / 2, (left - right) / 2 * np.float32(rng.uniform(0, 1.5))
+    balance = np.float32(10 ** (rng.uniform(-4, 4) / 40))
+    sides = [(mid + side) * balance, (mid - side) / balance]
+    return np.stack(sides if rng.random() < 0.5 else sides[::-1], 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +199,8 @@ class Crops:
             examples = [self._example(rng, pool, noises) for _ in range(batch_size)]
             heard, target, denoise = zip(*examples, strict=True)
             yield Batch(
-                torch.from_numpy(np.stack(heard)),
-                torch.from_numpy(np.stack(target)),
+                torch.from_numpy(np.stack([crop.T for crop in heard])),
+                torch.from_numpy(np.stack([crop.T for crop in target])),
                 torch.tensor(denoise) if noises else None,
             )
 
@@ -189,7 +218,10 @@ class Crops:
         if speed:
             crop = soxr.resample(crop, n_read, self.n_samples, quality="MQ")[: self.n_samples]
         rms = float(np.sqrt(np.mean(np.square(chunk))))
-        return np.pad(crop, (0, self.n_samples - len(crop))), rms
+        if crop.ndim == 2 and rng.random() < self.settings.repanned:
+            crop = repanned(crop, rng)
+        missing = [(0, self.n_samples - len(crop)), *[(0, 0)] * (crop.ndim - 1)]
+        return np.pad(crop, missing), rms
 
     def _clean(self, rng: np.random.Generator, pool: ClipPool) -> tuple[np.ndarray, float]:
         """Return a crop, now and then with another mixed in below it, and its level."""
@@ -204,7 +236,7 @@ class Crops:
     def _example(
         self, rng: np.random.Generator, pool: ClipPool, noises: ClipPool | None
     ) -> tuple[np.ndarray, np.ndarray, bool]:
-        """Return what is heard [T], what is to come out [T], and whether noise is taken away."""
+        """Return what is heard, what is to come out, [T] or [T, C], and whether to denoise."""
         settings, denoise = self.settings, False
         clean, level = self._clean(rng, pool)
         heard = clean

@@ -67,10 +67,10 @@ class Run:
         if not kind.is_trainable:
             raise UsageError(f"architecture {kind.name!r}: models are imported, none are trained")
         n_channels = kind.presets[config.preset].n_channels
-        if n_channels != 1:
+        if n_channels != 1 and kind.name != "spectral":
             raise UsageError(
                 f"preset {config.preset!r} has {n_channels} channels: training is for codecs of "
-                "one channel, for its data are mono"
+                "one channel, and for spectral"
             )
         self.model = kind(kind.presets[config.preset])
         if config.start:
@@ -173,7 +173,7 @@ class Run:
         assert isinstance(self.quantiser, TrainedQuantiser)
         for drawn in islice(crops.batches(self.config.optimiser.batch_size, seed=0), n_batches):
             batch = drawn.to(self.device)
-            self.model.reconstruct(batch.wav.unsqueeze(1), keep, batch.denoise)
+            self.model.reconstruct(self._by_channel(batch.wav), keep, batch.denoise)
         if self.workers.is_first:
             self.quantiser.fit(torch.cat(latents))
         self.workers.share(self.quantiser.buffers())
@@ -195,6 +195,10 @@ class Run:
             if self.workers.is_first:
                 self._take_entropy_model(found)
 
+    def _by_channel(self, wav: Tensor) -> Tensor:
+        """Return [B, T] or [B, C, T] as [B, C, T]."""
+        return wav.view(len(wav), self.model.config.n_channels, -1)
+
     def _train_step(self, batch: Batch) -> dict[str, Tensor]:
         config, settings = self.config, self.config.quantiser
         drawn = self.rng.choices(settings.n_q, settings.n_q_weights, k=len(batch.wav))
@@ -208,7 +212,8 @@ class Run:
             return results[-1].latents
 
         with torch.autocast(self.device.type, torch.bfloat16, enabled=config.bfloat16):
-            made = self.model.reconstruct(batch.wav.unsqueeze(1), quantise, batch.denoise, n_q)
+            wav = self._by_channel(batch.wav)
+            made = self.model.reconstruct(wav, quantise, batch.denoise, n_q)
         factor = rate_factor(self.step, config.optimiser.warmup, config.optimiser.steps)
         for group in self.optimiser.param_groups:
             group["lr"] = group["peak"] * factor
@@ -352,9 +357,17 @@ def train(
         run.start_from(config.start_from)
     if run.workers.is_first and not packed.with_suffix(".npy").exists():
         folders = [Path(name) for name in config.data.folders]
-        pack(folders, run.model.config.sample_rate_hz, packed)
+        pack(
+            folders, run.model.config.sample_rate_hz, packed,
+            n_channels=run.model.config.n_channels, least_rate_hz=config.data.least_rate_hz,
+        )  # fmt: skip
     run.workers.agree(True)  # all wait until it is packed
     corpus = PackedCorpus(packed, config.data.validation)
+    if corpus.n_channels != run.model.config.n_channels:
+        raise UsageError(
+            f"{packed}.npy: {corpus.n_channels} channels, preset {config.preset!r} has "
+            f"{run.model.config.n_channels}: remove the file or name another as [data] packed"
+        )
     crops = Crops(corpus, config.data, run.model.config.sample_rate_hz, level=run.model.coded_level)
     if resumes:
         run.load()

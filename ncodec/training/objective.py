@@ -1,6 +1,6 @@
 """All that a codec's gradient is made of: the losses of a step, weighted or balanced.
 
-Shapes: B batch, T samples.
+Shapes: B batch, C channels, T samples.
 """
 
 import random
@@ -16,6 +16,17 @@ from ncodec.training.balancer import Balancer
 from ncodec.training.config import TrainConfig
 from ncodec.training.losses import mel_loss, reconstruction
 from ncodec.training.parallel import Workers
+
+
+def views(wav: Tensor, *, apart: bool) -> Tensor:
+    """Return what the losses hear of [B, T], [B, 1, T] or [B, 2, T]: [B, T] or [2 B, T].
+
+    apart  of stereo left and right, else mid and side
+    """
+    if wav.dim() == 2 or wav.shape[1] == 1:
+        return wav.reshape(len(wav), -1)
+    left, right = wav.unbind(1)
+    return torch.cat([left, right] if apart else [(left + right) / 2, (left - right) / 2])
 
 
 class Objective:
@@ -38,10 +49,13 @@ class Objective:
     ) -> dict[str, Tensor]:  # fmt: skip
         """Give the parameters of `made` and `commitment` their gradients. Returns the losses.
 
-        target  [B, T]
-        made    the codec's two waveforms [B, 1, T], see Codec.reconstruct
+        target  [B, T] or [B, 2, T]
+        made    the codec's two waveforms [B, C, T], see Codec.reconstruct
+
+        Of stereo, each step hears left and right, or mid and side, as drawn.
         """
-        plain, whole = (wav.squeeze(1).float() for wav in made)
+        apart = target.dim() == 3 and rng.random() < 0.5
+        target, plain, whole = (views(wav.float(), apart=apart) for wav in (target, *made))
         losses = self._reconstruction(target, plain, whole, rng)
         judged = AdversarialLosses({}, {})
         if self.adversary is not None:

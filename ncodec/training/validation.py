@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ncodec.audio import write
@@ -36,12 +37,16 @@ def choose(clips: list[PackedClip], at_most: int, n_samples: int) -> list[Packed
 
 
 def at_bandwidths(codec: TorchCodec, wav: Tensor) -> Iterator[tuple[float, Audio]]:
-    """Yield each usual bandwidth in kbit/s, and [1, T] as it sounds when coded at that, [1, T]."""
+    """Yield each usual bandwidth in kbit/s, and [C, T] as it sounds when coded at that, [C, T].
+
+    Mono may be given to any codec: its channels are averaged.
+    """
     config = codec.config
     heard = wav.to(codec.quantiser.codebooks.device).expand(config.n_channels, -1)
     for kbps in config.bandwidths_kbps:
         coded = codec.encode(heard[None], config.n_q_for(kbps))
-        yield kbps, codec.decode(coded, wav.shape[1]).mean(1).cpu().numpy()
+        made = codec.decode(coded, wav.shape[1])
+        yield kbps, (made.mean(1) if len(wav) == 1 else made[0]).cpu().numpy()
 
 
 class Validation:
@@ -75,7 +80,7 @@ class Validation:
         found: dict[str, list[float]] = {}
         apart = math.ceil(len(self._clips) / N_SAMPLES)
         for number, clip in enumerate(self._clips):
-            wav = self._corpus.read(clip)[None]
+            wav = torch.atleast_2d(self._corpus.read(clip))
             for kbps, made in at_bandwidths(codec, wav):
                 for name, value in self._figures(wav.numpy(), made).items():
                     found.setdefault(f"{name}_{kbps:g}", []).append(value)

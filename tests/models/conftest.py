@@ -9,7 +9,7 @@ from ncodec.models.torch_codec import TorchCodec
 
 # The smallest preset of each kind of network that an architecture has.
 SMALLEST = {
-    "spectral": ("spectral-tiny",),
+    "spectral": ("spectral-tiny", "spectral-tiny-stereo"),
     "soundstream": ("soundstream-tiny",),
     "encodec": ("encodec-tiny", "encodec-tiny-stereo", "encodec-tiny-ahead"),
     "hilcodec": ("hilcodec-tiny",),

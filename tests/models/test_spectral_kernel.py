@@ -37,9 +37,9 @@ def by_kernel(codec: SpectralCodec, path: str = PATHS[0] if PATHS else "") -> Sp
     return SpectralKernel(codec.config, tensors, path)
 
 
-def noise(n_streams: int, n_samples: int) -> NDArray[np.float32]:
+def noise(n_streams: int, n_samples: int, n_channels: int = 1) -> NDArray[np.float32]:
     rng = np.random.default_rng(0)
-    slow = rng.standard_normal((n_streams, 1, n_samples)).cumsum(-1)
+    slow = rng.standard_normal((n_streams, n_channels, n_samples)).cumsum(-1)
     return (0.01 * slow + 0.05 * rng.standard_normal(slow.shape)).astype(np.float32)
 
 
@@ -63,7 +63,7 @@ def test_tensors_are_those_of_torch(preset: str) -> None:
 @pytest.mark.parametrize("preset", PRESETS)
 def test_codes_and_audio_are_those_of_torch(preset: str, path: str) -> None:
     codec = random_codec(preset)
-    kernel, wav = by_kernel(codec, path), noise(2, 30000)
+    kernel, wav = by_kernel(codec, path), noise(2, 30000, codec.config.n_channels)
     n_q = codec.config.n_codebooks // 2
     chunks = [
         each.encode_arrays(wav, each.start_encoder(2), n_q, last=True) for each in (codec, kernel)
@@ -79,7 +79,9 @@ def test_codes_and_audio_are_those_of_torch(preset: str, path: str) -> None:
 @pytest.mark.parametrize("preset", PRESETS)
 def test_live_chunks(preset: str) -> None:
     codec = random_codec(preset)
-    kernel, wav, hop = by_kernel(codec), noise(1, 12000), codec.config.samples_per_frame
+    config = codec.config
+    kernel, hop = by_kernel(codec), config.samples_per_frame
+    wav = noise(1, 12000, config.n_channels)
     states = codec.start_encoder(1), kernel.start_encoder(1)
     for first in range(0, wav.shape[2], 3 * hop + 1):
         part, last = wav[:, :, first : first + 3 * hop + 1], first + 3 * hop + 1 >= wav.shape[2]

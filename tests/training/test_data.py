@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from ncodec import audio
 from ncodec.errors import AudioError, UsageError
 from ncodec.training.config import DataConfig
-from ncodec.training.data import Batch, Crops, PackedCorpus, pack
+from ncodec.training.data import Batch, Crops, PackedCorpus, pack, repanned
 
 
 @pytest.fixture
@@ -40,7 +41,6 @@ def test_packs_what_is_audio_and_skips_the_rest(packed: Path) -> None:
 
 
 def test_resamples_and_downmixes(tmp_path: Path) -> None:
-    from ncodec import audio
 
     (tmp_path / "in").mkdir()
     t = np.arange(48000) / 48000
@@ -147,3 +147,37 @@ def test_crops_at_other_speeds_are_whole_and_of_another_pitch(packed: Path) -> N
     assert len(varied) > 2 * len(as_recorded)
     assert varied.min() >= as_recorded.min() * 0.8 - 1
     assert varied.max() <= as_recorded.max() * 1.2 + 1
+
+
+def test_stereo_is_kept_and_low_rates_are_left_out(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    wav = (0.1 * rng.standard_normal((2, 48000))).astype(np.float32)
+    (tmp_path / "in").mkdir()
+    audio.write(tmp_path / "in/a.wav", wav, 48000)
+    audio.write(tmp_path / "in/mono.wav", wav[:1], 48000)
+    audio.write(tmp_path / "in/low.wav", wav, 24000)
+    pack([tmp_path / "in"], 48000, tmp_path / "packed", n_channels=2, least_rate_hz=44100)
+    corpus = PackedCorpus(tmp_path / "packed", ())
+    assert [clip.path for clip in corpus.training] == ["a.wav", "mono.wav"]
+    stereo, mono = (corpus.read(clip) for clip in corpus.training)
+    np.testing.assert_allclose(stereo, wav, atol=1e-4)
+    assert torch.equal(mono[0], mono[1])
+    with pytest.raises(UsageError, match="no audio of 96000 Hz or more"):
+        pack([tmp_path / "in"], 48000, tmp_path / "x", n_channels=2, least_rate_hz=96000)
+
+
+def test_repanned_crops_keep_their_mid() -> None:
+    rng = np.random.default_rng(0)
+    crop = rng.standard_normal((1000, 2)).astype(np.float32)
+    widths, swapped = [], 0
+    for _ in range(50):
+        left, right = repanned(crop, rng).T
+        side = (crop[:, 0] - crop[:, 1]) / 2
+        widths.append(float(np.abs(left - right).std() / np.abs(2 * side).std()))
+        swapped += float((left - right) @ side) < 0
+    assert min(widths) < 0.5
+    assert max(widths) > 1
+    assert 10 < swapped < 40
+    same = repanned(np.ones((10, 2), np.float32), rng)
+    assert 0.6 < same[0, 0] * same[0, 1] < 1.7  # balance: what one side gains the other loses
+    np.testing.assert_allclose(same[:, 0] * same[:, 1], 1, rtol=1e-5)

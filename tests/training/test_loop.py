@@ -108,6 +108,20 @@ def test_training_is_for_codecs_of_one_channel(
         train(stereo, tmp_path / "run", resume=False, time_limit_s=0, device="cpu")
 
 
+def test_stereo_is_trained_and_resumed(config: TrainConfig, tmp_path: Path) -> None:
+    """Mono sources too, as two channels that are alike."""
+    stereo = dataclasses.replace(config, preset="spectral-tiny-stereo", validate_every=10)
+    assert not train(stereo, tmp_path / "run", resume=False, time_limit_s=0, device="cpu")
+    assert train(stereo, tmp_path / "run", resume=True, time_limit_s=300, device="cpu")
+    codec = load_torch_codec(CODECS.describe(tmp_path / "run/tiny.safetensors"))
+    assert codec.encode(torch.randn(1, 2, 800), 4).scales.shape == (1, 2)
+    with (tmp_path / "run/validation.csv").open() as stream:
+        figures = list(csv.DictReader(stream))
+    assert all(math.isfinite(float(row["mel_1.6"])) for row in figures)
+    with pytest.raises(UsageError, match="packed.npy: 2 channels, preset 'spectral-tiny' has 1"):
+        train(config, tmp_path / "other", resume=False, time_limit_s=0, device="cpu")
+
+
 @pytest.fixture
 def adversarial(config: TrainConfig) -> TrainConfig:
     """A run with all that changes from step to step."""

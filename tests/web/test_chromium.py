@@ -1,5 +1,6 @@
 """The player's page in Chromium: it plays, seeks, takes files, and says what is wrong with them."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from web_files import repacked, sound
 
 import ncodec
 from ncodec.errors import ChecksumMismatch
+from ncodec.web.server import SiteServer
+from ncodec.web.single_page import single_page
+from ncodec.web.site import make_site
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 MONO, STEREO = (SAMPLES / f"music_{kind}.1_5kbps.ncx" for kind in ("mono", "stereo"))
@@ -153,6 +157,38 @@ def test_a_server_without_ranges_gives_the_whole_file(
     page.click("#play")
     plays_beyond(page, 0.1)
     assert server.sent[f"/web/{STEREO.name}"] == STEREO.stat().st_size
+    page.close()
+
+
+def test_an_exported_site_plays(browser: Chromium, tmp_path: Path) -> None:
+    name = "50 % & \u00fc.ncx"
+    (tmp_path / name).write_bytes(MONO.read_bytes())
+    with SiteServer(make_site([tmp_path / name, STEREO], [])) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        page = browser.page(server.url)
+        page.wait_for(IS_READY)
+        first = "document.querySelector('#list button').textContent"
+        assert page.evaluate(first) == name
+        page.click("#play")
+        plays_beyond(page, 0.1)
+        assert page.faults() == []
+        page.close()
+        server.shutdown()
+
+
+def test_a_single_file_plays_where_it_lies(browser: Chromium, tmp_path: Path) -> None:
+    path = tmp_path / "song.html"
+    path.write_bytes(b"".join(single_page(make_site([MONO], []))))
+    page = browser.page(path.as_uri())
+    page.wait_for(IS_READY)
+    assert page.text("title") == "music mono"
+    page.click("#play")
+    plays_beyond(page, 0.1)
+    page.click("#wave + input")  # the middle
+    plays_beyond(page, 2.6)
+    page.drop([STEREO])
+    page.wait_for(f"document.getElementById('title').textContent === 'music stereo' && {IS_READY}")
+    assert page.faults() == []
     page.close()
 
 

@@ -83,7 +83,9 @@ def compare(node: Node, files: Files, models: Sequence[Path]) -> Counter[str | N
         assert kind(one["error"]) == kind(wanted["error"]), (name, one["error"], wanted["error"])
         if wanted["audio"] is not None and wanted["error"] is None:
             audio = np.frombuffer(one["audio"], "<f4").reshape(wanted["audio"].shape)
-            assert np.abs(audio - wanted["audio"]).max(initial=0) < TOLERANCE, name
+            # A damaged scale, 32 bits of floating point, may be any: then of the loudest sample.
+            peak = np.abs(wanted["audio"]).max(initial=1)
+            assert np.abs(audio - wanted["audio"]).max(initial=0) < TOLERANCE * peak, name
             assert one["n_samples"] in (None, audio.shape[1])
         kinds[kind(one["error"])] += 1
     assert cost["longest_ms"] < HANG_MS

@@ -19,7 +19,7 @@ from ncodec.hub.importers.seanet import seanet_name, seanet_tensor
 from ncodec.models.encodec import PRESETS, Encodec, EncodecConfig
 
 _CODEBOOK = re.compile(r"quantizer\.(?:vq\.)?layers\.(\d+)\.(?:_codebook|codebook)\.(.+)")
-_BY_FIRST = {  # the shape of the first layer's weight
+_BY_FIRST: dict[tuple[int, ...], str] = {  # the shape of the first layer's weight
     (preset.n_filters, preset.n_channels, 7): name
     for name in ("encodec_24khz", "encodec_48khz", "encodec_32khz")
     for preset in [PRESETS[name]]
