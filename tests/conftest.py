@@ -12,6 +12,7 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 GOLDEN = Path(__file__).parent / "golden"
+LONG = ("batch", "training", "web")  # folders
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -31,10 +32,15 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the tests of a file on one worker, unless it names a group: they share fixtures."""
+    """Run the tests of a file on one worker, unless it names a group: they share fixtures.
+
+    Long files come first, so that no worker waits for another one at the end.
+    """
+    tests = Path(__file__).parent
+    items.sort(key=lambda item: item.path.relative_to(tests).parts[0] not in LONG)
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
-            name = item.path.relative_to(Path(__file__).parent).with_suffix("").as_posix()
+            name = item.path.relative_to(tests).with_suffix("").as_posix()
             item.add_marker(pytest.mark.xdist_group(name))
 
 

@@ -76,7 +76,7 @@ def test_the_latency_is_needed(model: str) -> None:
         assert longer.latency_s == pytest.approx(least.latency_s + frame_s)
 
 
-@pytest.mark.parametrize("rate", [8000, 44100])
+@pytest.mark.parametrize("rate", [8000, pytest.param(44100, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("model", EACH)
 def test_cuts_of_what_is_pushed_change_nothing(model: str, rate: int) -> None:
     wav = noise(n_channels(model), 3 * rate + 17)

@@ -73,8 +73,15 @@ def test_refuses_tokens_that_are_no_codes(one: Layout, tokens: list) -> None:
 
 
 @pytest.mark.quick
-@pytest.mark.parametrize("to", FORMATS)
-@pytest.mark.parametrize(("layout", "offset"), LAYOUTS)
+@pytest.mark.parametrize(
+    ("to", "layout", "offset"),
+    [
+        # Of a shard's format, or of a layout, the others of it are of one kind.
+        pytest.param(to, *one, marks=[] if to == "npy" or one == LAYOUTS[0] else pytest.mark.slow)
+        for to in FORMATS
+        for one in LAYOUTS
+    ],
+)
 def test_from_clips_to_shards_and_back(coded: Path, to: str, layout: str, offset: bool) -> None:
     out = exported(coded, to, layout=layout, offset=offset)
     assert len(list(out.glob("shard-*"))) == 4
@@ -151,8 +158,14 @@ def test_the_number_of_workers_changes_nothing(coded: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
-@pytest.mark.parametrize("jobs", ["0", "2"])
-@pytest.mark.parametrize("to", FORMATS)
+@pytest.mark.parametrize(
+    ("to", "jobs"),
+    [
+        pytest.param(to, jobs, marks=[] if jobs == "0" or to == "npy" else pytest.mark.slow)
+        for to in FORMATS
+        for jobs in ("0", "2")
+    ],
+)
 def test_a_killed_export_goes_on_to_the_same_shards(coded: Path, to: str, jobs: str) -> None:
     options = ["--to", to, "--shard-size", "5", "--layout", "flat", "-j", jobs]
     command = [sys.executable, "-m", "ncodec", "codes", "export", str(coded), "-q", *options]

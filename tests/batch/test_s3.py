@@ -14,7 +14,7 @@ from ncodec.batch.storage import STATE
 pytest.importorskip("moto", reason="needs moto[server,s3], an S3 server")
 pytest.importorskip("s3fs", reason="needs s3fs")
 pytestmark = pytest.mark.xdist_group("ray")
-ENGINES = ("local", "ray")
+ENGINES = ("local", pytest.param("ray", marks=pytest.mark.slow))
 
 
 @pytest.fixture(scope="module")

@@ -201,6 +201,7 @@ def test_other_coders_keep_the_codes(tmp_path: Path) -> None:
 
 def test_what_ecdc_cannot_hold_is_refused_or_said() -> None:
     wav = np.zeros((2, 24000), np.float32)
+    wav[1, 0] = 0.1  # equal channels are coded as one
     stereo = encode(wav, 24000, model=MODELS[0], n_q=2)
     with pytest.raises(UsageError, match=r"2 streams; an \.ecdc file holds one"):
         to_ecdc(stereo)

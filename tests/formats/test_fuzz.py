@@ -175,7 +175,7 @@ def fuzz(n_cases: int, seed: int, watched: int) -> None:
 
 
 def test_mutated_files() -> None:
-    fuzz(4000, seed=1, watched=16)
+    fuzz(2000, seed=1, watched=8)
 
 
 @pytest.mark.slow

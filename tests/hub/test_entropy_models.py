@@ -72,7 +72,7 @@ def test_it_is_the_default_where_there_is_a_model() -> None:
     assert (header.entropy, header.entropy_model_id) == (2, "modelled")
     assert header.entropy_fingerprint == entropy.fingerprint
     other = ncodec.encode(noise(1, 1), RATE_HZ, model="tiny")
-    assert Reader(io.BytesIO(other)).header.entropy == 1
+    assert Reader(io.BytesIO(other)).header.entropy == 3
 
 
 def test_a_coder_can_be_asked_for() -> None:
@@ -142,7 +142,7 @@ def test_a_model_of_too_few_codebooks_is_not_used(models: Path) -> None:
     assert choose_entropy(find("modelled"), None, 3).name == "mixed"
     with pytest.raises(ModelMissing, match="no entropy model for 3 codebooks"):
         choose_entropy(find("modelled"), "transformer", 3)
-    assert Reader(io.BytesIO(encoded(seconds=1, n_q=4))).header.entropy == 1
+    assert Reader(io.BytesIO(encoded(seconds=1, n_q=4))).header.entropy == 3
 
 
 def test_other_weights_of_the_codec_are_no_match(models: Path) -> None:

@@ -176,7 +176,7 @@ def test_the_path_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.param(
             2,
             2000,
-            ("b9ac5802b2566a47", "ade73914d8e1d4be", "ba5db95738f565db"),
+            ("b9ac5802b2566a47", "ade73914d8e1d4be", "ba5db95738f565db", "a84a7bb09798f2df"),
             marks=pytest.mark.slow,
         ),
     ],
