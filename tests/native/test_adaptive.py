@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from coder_contexts import SIZES, check_same, draw_codes
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from ncodec import native
 from ncodec.entropy.adaptive import ReferenceAdaptiveContext
@@ -12,37 +12,9 @@ from ncodec.native.coders import CoderContext
 
 pytestmark = pytest.mark.skipif(not native.paths(), reason="the kernel was not built")
 
-SIZES = st.one_of(st.integers(2, 70), st.sampled_from([1000, 1024, 4096, 65536]))
-
 
 def kernel_context(n_streams: int, n_codebooks: int, codebook_size: int) -> CoderContext:
     return CoderContext("adaptive", n_streams, n_codebooks, codebook_size)
-
-
-def draw_codes(seed: int, shape: tuple[int, int, int], size: int) -> NDArray[np.int64]:
-    """Codes [F, S, Q] of which many repeat, recur or are those of the stream before."""
-    rng = np.random.default_rng(seed)
-    codes = (rng.random(shape) ** rng.uniform(1, 6) * size).astype(np.int64)
-    for frame in range(1, len(codes)):
-        again = codes[rng.integers(max(0, frame - 5), frame)]
-        codes[frame] = np.where(rng.random(shape[1:]) < 0.5, again, codes[frame])
-    codes[:, 1:] = np.where(rng.random(codes[:, 1:].shape) < 0.5, codes[:, :-1], codes[:, 1:])
-    return codes
-
-
-def check_same(codes: NDArray[np.int64], size: int, n_packets: int) -> None:
-    """A key packet and the dependent ones after it, both ways."""
-    _, n_streams, n_codebooks = codes.shape
-    sizes = n_streams, n_codebooks, size
-    to_kernel, to_reference = kernel_context(*sizes), ReferenceAdaptiveContext(*sizes)
-    contexts = kernel_context(*sizes), ReferenceAdaptiveContext(*sizes)
-    for packet in np.array_split(codes, n_packets):
-        payload = to_kernel.encode(packet)
-        assert payload == to_reference.encode(packet)
-        for context in contexts:
-            found, failed = context.decode(payload, len(packet))
-            assert failed == -1
-            assert np.array_equal(found, packet)
 
 
 @pytest.mark.quick
@@ -55,13 +27,13 @@ def test_any_sizes(
     seed: int, n_streams: int, n_codebooks: int, n_frames: int, n_packets: int, size: int
 ) -> None:
     most = 1 if size > 4096 else n_streams
-    check_same(draw_codes(seed, (n_frames, most, n_codebooks), size), size, n_packets)
+    check_same("adaptive", draw_codes(seed, (n_frames, most, n_codebooks), size), size, n_packets)
 
 
 @pytest.mark.parametrize("size", [3, 1024])
 @pytest.mark.parametrize("n_packets", [1, 700])
 def test_past_the_longest_window(size: int, n_packets: int) -> None:
-    check_same(draw_codes(1, (4200, 2, 2), size), size, n_packets)
+    check_same("adaptive", draw_codes(1, (4200, 2, 2), size), size, n_packets)
 
 
 @settings(deadline=None, max_examples=200)
